@@ -1,0 +1,201 @@
+"""Laws of the augmentations: a seed decides everything, a row is on its own, and padding is never touched."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfvoice.audio import augment
+
+SEED = np.array([7, 3], np.int32)
+FRAMES = np.array([120, 0, 1, 57, 90], np.int32)
+SAMPLES = np.array([16000, 0, 1, 777, 15999], np.int32)
+
+
+def spec_augment(values, lengths, seed=SEED):
+    return augment.spec_augment(values, lengths, seed, 2, 15, 2, 30, 0.2)
+
+
+def gain(samples, lengths, seed=SEED):
+    return augment.gain(samples, lengths, seed, -12.0, 6.0)
+
+
+def noise(samples, lengths, seed=SEED):
+    return augment.noise(samples, lengths, seed, 5.0, 20.0)
+
+
+def warp(values, lengths, seed=SEED):
+    factors = tf.random.stateless_uniform([tf.shape(values)[0], 2], seed, 0.8, 1.25)
+    return augment.warp(values, lengths, factors[:, 0], factors[:, 1], 160).values
+
+
+def padded_batch(shape, lengths, padding):
+    values = np.random.default_rng(1).uniform(0.1, 1, shape).astype(np.float32)
+    for row, length in zip(values, lengths, strict=True):
+        row[length:] = padding
+    return values
+
+
+def features(padding=0.0, time=130):
+    return padded_batch([5, 130, 40], FRAMES, padding)[:, :time], FRAMES
+
+
+def waves(padding=0.0, time=16500):
+    return padded_batch([5, 16500], SAMPLES, padding)[:, :time], SAMPLES
+
+
+every_function = pytest.mark.parametrize(
+    ("function", "batch"), [(spec_augment, features), (warp, features), (gain, waves), (noise, waves)]
+)
+
+
+@every_function
+def test_the_seed_decides(function, batch):
+    values, lengths = batch()
+    first = function(values, lengths)
+    np.testing.assert_array_equal(first, function(values, lengths))
+    other = function(values, lengths, SEED + np.array([0, 1], np.int32))
+    for row in (0, 3, 4):
+        assert not np.array_equal(first[row], other[row])
+
+
+@every_function
+def test_eager_graph_and_dataset_agree(function, batch):
+    values, lengths = batch()
+    expected = function(values, lengths)
+    dynamic = [tf.TensorSpec([None] * values.ndim), tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int32)]
+    np.testing.assert_allclose(tf.function(function, dynamic)(values, lengths, SEED), expected, atol=1e-6)
+    dataset = tf.data.Dataset.from_tensors((values, lengths, SEED)).map(function)
+    np.testing.assert_allclose(next(iter(dataset)), expected, atol=1e-6)
+
+
+@every_function
+def test_a_row_does_not_depend_on_the_others(function, batch):
+    values, lengths = batch()
+    expected = function(values, lengths)
+    changed, changed_lengths = values.copy(), lengths.copy()
+    changed[0], changed_lengths[0], changed[4] = -1, 30, changed[4, ::-1]
+    got = function(changed, changed_lengths)
+    np.testing.assert_allclose(got[1:4], expected[1:4], atol=1e-6)
+    np.testing.assert_allclose(function(values[:1], lengths[:1])[0], expected[0], atol=1e-6)
+
+
+@every_function
+def test_a_row_does_not_depend_on_its_padding(function, batch):
+    values, lengths = batch()
+    expected = function(values, lengths)
+    within = expected.shape[1] if function is warp else max(lengths)
+    for other, _ in (batch(padding=np.nan), batch(time=max(lengths) + 1)):
+        got = function(other, lengths)
+        for row, length in enumerate(lengths if function is not warp else [within] * len(lengths)):
+            np.testing.assert_allclose(got[row, :length], expected[row, :length], atol=1e-6)
+
+
+@pytest.mark.parametrize(("function", "batch"), [(spec_augment, features), (gain, waves), (noise, waves)])
+def test_padding_is_never_touched(function, batch):
+    values, lengths = batch(padding=-5.0)
+    got = function(values, lengths).numpy()
+    for row, length in zip(got, lengths, strict=True):
+        assert (row[length:] == -5).all()
+
+
+@every_function
+def test_a_batch_without_rows_or_values(function, batch):
+    values, _ = batch()
+    assert function(values[:0], np.zeros(0, np.int32)).shape[0] == 0
+    assert np.isfinite(function(values[:, :0], np.zeros(5, np.int32))).all()
+
+
+def runs(blank):
+    """Lengths of the runs of true values."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], blank.astype(int), [0]])))
+    return edges[1::2] - edges[::2]
+
+
+def test_masks_keep_to_their_widths_and_to_the_length():
+    lengths = np.array([200, 37, 100, 4], np.int32)
+    values = np.ones([4, 200, 40], np.float32)
+    widest_band, widest_stretch = 0, np.zeros(4, int)
+    for seed in range(300):
+        got = augment.spec_augment(values, lengths, [seed, 0], 1, 15, 1, 30, 0.2).numpy()
+        assert set(np.unique(got)) <= {0, 1}
+        for row, length in enumerate(lengths):
+            bands, stretches = runs(~got[row, :length].any(axis=0)), runs(~got[row, :length].any(axis=1))
+            assert len(bands) <= 1 and len(stretches) <= 1
+            widest_band = max(widest_band, *bands, 0)
+            widest_stretch[row] = max(widest_stretch[row], *stretches, 0)
+            assert got[row, length:].all()
+    assert widest_band == 15
+    # A fifth of the length, and at most 30.
+    np.testing.assert_array_equal(widest_stretch, [30, 7, 20, 0])
+
+
+def test_masks_reach_every_channel_and_every_frame():
+    values = np.ones([64, 25, 12], np.float32)
+    blanked = np.zeros([25, 12], bool)
+    for seed in range(20):
+        got = augment.spec_augment(values, np.full(64, 25), [seed, 1], 1, 3, 1, 3, 1.0).numpy()
+        blanked |= (got == 0).any(axis=0)
+        assert got.any(axis=(1, 2)).all()
+    assert blanked.all()
+
+
+def test_no_masks_change_nothing():
+    values, lengths = features()
+    for masks in ((0, 9, 0, 9), (2, 0, 2, 0)):
+        np.testing.assert_array_equal(augment.spec_augment(values, lengths, SEED, *masks, 0.5), values)
+
+
+def test_warp_by_one_changes_nothing_but_the_padded_size():
+    values, lengths = features()
+    ones = np.ones(5, np.float32)
+    for time in (100, 130, 150):
+        got, got_lengths = augment.warp(values, lengths, ones, ones, time)
+        expected = np.pad(values, [[0, 0], [0, 20], [0, 0]])[:, :time]
+        np.testing.assert_array_equal(got, expected)
+        np.testing.assert_array_equal(got_lengths, np.minimum(lengths, time))
+
+
+def test_tempo_reads_a_ramp_at_the_scaled_time():
+    ramp = np.tile(np.arange(50, dtype=np.float32)[np.newaxis, :, np.newaxis], [3, 1, 2])
+    tempo = np.array([0.5, 1.25, 2], np.float32)
+    got, lengths = augment.warp(ramp, np.array([50, 50, 33]), tempo, np.ones(3, np.float32), 120)
+    np.testing.assert_array_equal(lengths, [100, 40, 17])
+    for row, length, last, factor in zip(got.numpy(), lengths.numpy(), [49, 49, 32], tempo, strict=True):
+        expected = np.minimum(np.arange(length) * factor, last)
+        np.testing.assert_allclose(row[:length], np.stack([expected, expected], axis=1), atol=1e-5)
+        assert not row[length:].any()
+
+
+@pytest.mark.parametrize("factor", [0.8, 0.9, 1.1, 1.3])
+def test_frequency_moves_a_peak_and_keeps_both_ends(factor):
+    ramp = np.broadcast_to(np.arange(80, dtype=np.float32), [1, 3, 80])
+    ones = np.ones(1, np.float32)
+    got = augment.warp(ramp, np.array([3]), ones, ones * factor, 3).values.numpy()[0, 0]
+    assert got[0] == 0 and got[79] == 79
+    assert (np.diff(got) > 0).all()
+    np.testing.assert_allclose(got[:40], np.arange(40) * np.float32(factor), atol=1e-4)
+
+
+def test_gain_lies_within_its_range_and_differs_by_row():
+    samples = np.full([200, 10], 0.5, np.float32)
+    got_db = 20 * np.log10(augment.gain(samples, np.full(200, 10), SEED, -12.0, 6.0).numpy() / 0.5)
+    assert (np.ptp(got_db, axis=1) < 1e-4).all()
+    assert -12 <= got_db.min() < -11 and 5 < got_db.max() <= 6
+
+
+def test_noise_has_the_stated_ratio_and_is_white():
+    samples = np.random.default_rng(0).uniform(-1, 1, [40, 20000]).astype(np.float32)
+    samples[7] = 0
+    lengths = np.full(40, 20000)
+    lengths[3] = 10000
+    added = augment.noise(samples, lengths, SEED, 5.0, 20.0).numpy() - samples
+    assert not added[7].any() and not added[3, 10000:].any()
+    loud = [row for row in range(40) if row != 7]
+    ratio_db = [
+        10 * np.log10(np.mean(samples[row, : lengths[row]] ** 2) / np.mean(added[row, : lengths[row]] ** 2))
+        for row in loud
+    ]
+    assert 4.8 < min(ratio_db) < 6.5 and 18.5 < max(ratio_db) < 20.2
+    spectrum = np.abs(np.fft.rfft(added[0])) ** 2
+    assert abs(np.mean(spectrum[:5000]) / np.mean(spectrum[5000:]) - 1) < 0.1
+    assert abs(np.corrcoef(added[loud[:8]])[np.triu_indices(8, 1)]).max() < 0.05

@@ -1,0 +1,195 @@
+"""Laws of opening audio, whatever holds it and whatever is wrong with it."""
+
+import contextlib
+import io as streams
+import os
+import shutil
+import subprocess
+import threading
+
+import audioread
+import numpy as np
+import pytest
+import soundfile
+
+from tfvoice.audio import decoding, io
+
+
+def noise(frames, seed=0):
+    return (0.1 * np.random.default_rng(seed).standard_normal(frames)).astype(np.float32)
+
+
+def encoded(samples, container, sample_rate_hz=16000, **options):
+    file = streams.BytesIO()
+    soundfile.write(file, samples, sample_rate_hz, format=container, **options)
+    return file.getvalue()
+
+
+def refusal(source):
+    with pytest.raises(decoding.AudioError) as caught:
+        io.read(source, 16000)
+    assert str(caught.value).endswith(".") and "\n" not in str(caught.value)
+    return caught.value
+
+
+class Pipe(streams.RawIOBase):
+    """Bytes that can be read once."""
+
+    def __init__(self, data):
+        super().__init__()
+        self._data = streams.BytesIO(data)
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        return self._data.readinto(buffer)
+
+
+def without_xing_header(mp3):
+    """Drops the first frame; the next one begins with the same sync word."""
+    assert b"Xing" in mp3[:200] or b"Info" in mp3[:200]
+    return mp3[mp3.index(mp3[:2], 4) :]
+
+
+def test_a_path_bytes_a_file_and_a_pipe_give_the_same(tmp_path):
+    data = encoded(noise(5000), "FLAC")
+    path = tmp_path / "a.flac"
+    path.write_bytes(data)
+    expected = io.read(path, 16000)
+    assert len(expected) == 5000
+    for source in (str(path), data, bytearray(data), streams.BytesIO(data), Pipe(data)):
+        np.testing.assert_array_equal(io.read(source, 16000), expected)
+    with open(path, "rb") as file:
+        assert io.seconds(file) == 5000 / 16000
+        np.testing.assert_array_equal(io.read(file, 16000), expected)
+
+
+def test_a_stream_is_read_from_where_it_stands():
+    data = encoded(noise(5000), "WAV")
+    file = streams.BytesIO(b"preface" + data)
+    file.seek(7)
+    assert len(io.read(file, 16000)) == 5000
+
+
+def test_a_named_pipe_is_read_whole(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_bytes, args=(encoded(noise(5000), "WAV"),))
+    writer.start()
+    assert len(io.read(path, 16000)) == 5000
+    writer.join()
+
+
+@pytest.mark.parametrize(
+    "name, content, reason, words",
+    [
+        ("absent.wav", None, "missing_file", "no such file"),
+        ("nul\0.wav", None, "missing_file", "no such file"),
+        ("empty.wav", b"", "empty_file", "0 bytes"),
+        ("text.txt", b"hello world\n" * 100, "unreadable", "not audio"),
+        ("headerless.raw", bytes(1000), "unreadable", "not audio"),
+        ("short.wav", b"RIFF", "unreadable", "not audio"),
+    ],
+)
+def test_a_file_that_is_not_audio_is_refused(tmp_path, name, content, reason, words):
+    path = f"{tmp_path}/{name}"
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    error = refusal(path)
+    assert error.reason == reason and words in str(error) and str(error).startswith(path)
+
+
+def test_a_folder_and_a_file_under_a_file_are_refused(tmp_path):
+    assert "folder" in str(refusal(tmp_path))
+    (tmp_path / "a.wav").write_bytes(b"x")
+    assert refusal(tmp_path / "a.wav" / "b.wav").reason == "missing_file"
+
+
+def test_a_file_that_may_not_be_read_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "a.wav"
+    path.write_bytes(encoded(noise(100), "WAV"))
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert "permission" in str(refusal(path))
+
+
+@pytest.mark.parametrize("source", [b"", streams.BytesIO(), Pipe(b"")])
+def test_empty_bytes_and_streams_are_refused(source):
+    assert refusal(source).reason == "empty_file"
+
+
+def test_a_cut_flac_says_where_and_a_cut_wav_gives_what_is_there():
+    samples = noise(200_000)
+    flac, wav = encoded(samples, "FLAC"), encoded(samples, "WAV")
+    error = refusal(flac[: len(flac) // 2])
+    assert error.reason == "unreadable" and "cut off after" in str(error)
+    assert len(io.read(wav[: 44 + 2 * 1000], 16000)) == 1000
+
+
+def test_a_header_with_an_absurd_rate_is_refused():
+    assert "3 Hz" in str(refusal(encoded(noise(100), "WAV", 3)))
+
+
+def test_a_wav_and_a_flac_written_to_a_pipe_have_no_length_and_lose_nothing():
+    samples = noise(150_000)
+    wav = bytearray(encoded(samples, "WAV"))
+    wav[4:8] = wav[40:44] = b"\xff" * 4
+    flac = bytearray(encoded(samples, "FLAC"))
+    flac[21] &= 0xF0
+    flac[22:26] = bytes(4)
+    for source in (wav, flac):
+        assert len(io.read(source, 16000)) == 150_000
+        assert io.seconds(source) == 150_000 / 16000
+
+
+@pytest.mark.parametrize("tag", [b"", b"ID3\x04\0\0\0\0\x10\0" + bytes(2048)])
+def test_an_mp3_is_decoded_to_its_end_whatever_its_header_announces(tag):
+    loud_then_silent = np.concatenate([noise(80_000), np.zeros(160_000, np.float32)])
+    mp3 = encoded(loud_then_silent, "MP3", bitrate_mode="VARIABLE", compression_level=0.3)
+    assert len(io.read(tag + mp3, 16000)) == io.seconds(tag + mp3) * 16000 == 240_000
+    bare = tag + without_xing_header(mp3)
+    assert len(io.read(bare, 16000)) >= 240_000
+    assert io.seconds(bare) == len(io.read(bare, 16000)) / 16000
+
+
+@contextlib.contextmanager
+def decoder(blocks, channels=2):
+    yield type("Decoder", (), {"samplerate": 16000, "channels": channels, "__iter__": lambda self: iter(blocks)})()
+
+
+def test_what_libsndfile_does_not_know_goes_to_audioread(monkeypatch):
+    pcm = np.arange(-300, 300, dtype="<i2").tobytes()
+    blocks = [pcm[:5], pcm[5:600], pcm[600:]]
+    monkeypatch.setattr(audioread, "audio_open", lambda path: decoder(blocks))
+    expected = np.arange(-300, 300).reshape(-1, 2).mean(axis=1) / 32768
+    np.testing.assert_allclose(io.read(b"not known", 16000), expected, atol=1e-7)
+    assert io.seconds(b"not known") == 300 / 16000
+
+
+@pytest.mark.parametrize("found, advice", [(None, "install ffmpeg"), ("/usr/bin/ffmpeg", "convert it to wav")])
+def test_the_advice_depends_on_whether_ffmpeg_is_there(monkeypatch, found, advice):
+    monkeypatch.setattr(shutil, "which", lambda name: found)
+    assert advice in str(refusal(b"nothing that is known"))
+
+
+def test_a_decoder_that_stops_is_an_error(monkeypatch):
+    def blocks():
+        yield bytes(400)
+        raise audioread.DecodeError("gave up")
+
+    monkeypatch.setattr(audioread, "audio_open", lambda path: decoder(blocks()))
+    assert "gave up" in str(refusal(b"not known"))
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
+@pytest.mark.parametrize("suffix", ["m4a", "webm"])
+def test_ffmpeg_decodes_from_a_file_and_from_bytes(tmp_path, suffix):
+    soundfile.write(tmp_path / "a.wav", noise((48000, 2)), 48000)
+    path = tmp_path / f"a.{suffix}"
+    command = ["ffmpeg", "-v", "error", "-i", tmp_path / "a.wav", path]
+    if subprocess.run(command, check=False).returncode:
+        pytest.skip(f"this ffmpeg cannot write {suffix}")
+    samples = io.read(path, 16000)
+    assert abs(len(samples) - 16000) < 800
+    np.testing.assert_array_equal(io.read(path.read_bytes(), 16000), samples)
+    assert len(next(io.read_blocks(path, 16000, 0.1))) == 1600

@@ -1,0 +1,172 @@
+"""Laws of reading and writing samples."""
+
+import io as streams
+import pickle
+import tracemalloc
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tfvoice.audio import io
+
+
+def tone(sample_rate_hz, seconds=1.0, frequency_hz=440.0):
+    time = np.arange(round(sample_rate_hz * seconds)) / sample_rate_hz
+    return (0.5 * np.sin(2 * np.pi * frequency_hz * time)).astype(np.float32)
+
+
+def wav(samples, sample_rate_hz=16000, subtype="FLOAT", container="WAV"):
+    file = streams.BytesIO()
+    soundfile.write(file, samples, sample_rate_hz, subtype=subtype, format=container)
+    return file.getvalue()
+
+
+def noise(shape, seed=0):
+    return (0.1 * np.random.default_rng(seed).standard_normal(shape)).astype(np.float32)
+
+
+def refusal(source, **options):
+    with pytest.raises(io.AudioError) as caught:
+        io.read(source, 16000, **options)
+    assert str(caught.value).endswith(".") and "\n" not in str(caught.value)
+    return caught.value
+
+
+@pytest.mark.parametrize("subtype, step", [("PCM_U8", 2**-7), ("PCM_16", 2**-15), ("PCM_24", 2**-23), ("FLOAT", 0)])
+def test_every_bit_depth_gives_the_samples_to_within_its_step(subtype, step):
+    samples = tone(16000)
+    assert np.abs(io.read(wav(samples, subtype=subtype), 16000) - samples).max() <= step
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 22050, 44100, 48000, 96000])
+def test_a_tone_is_the_same_tone_at_any_rate(rate):
+    samples = io.read(wav(tone(rate), rate), 16000)
+    assert samples.dtype == np.float32 and samples.shape == (16000,)
+    assert np.abs(samples - tone(16000))[200:-200].max() < 2e-3
+
+
+def test_downsampling_filters_before_it_drops_samples():
+    above_nyquist = tone(48000, frequency_hz=11000.0)
+    assert np.abs(io.read(wav(above_nyquist, 48000), 16000)[200:-200]).max() < 1e-3
+
+
+@pytest.mark.parametrize("channels", [1, 2, 6])
+def test_channels_are_averaged(channels):
+    samples = noise((1000, channels))
+    np.testing.assert_allclose(io.read(wav(samples), 16000), samples.mean(axis=1), atol=1e-7)
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 44100])
+@pytest.mark.parametrize("block_seconds", [0.01, 1.0, 100.0])
+def test_blocks_joined_are_the_whole(rate, block_seconds):
+    source = wav(noise((rate * 3 + 17, 2)), rate)
+    blocks = list(io.read_blocks(source, 16000, block_seconds))
+    assert all(len(block) == round(block_seconds * 16000) for block in blocks[:-1])
+    assert 0 < len(blocks[-1]) <= round(block_seconds * 16000)
+    np.testing.assert_array_equal(np.concatenate(blocks), io.read(source, 16000))
+
+
+def test_memory_of_blocks_does_not_grow_with_the_file(tmp_path):
+    peaks = []
+    for minutes in (0.5, 2):
+        path = tmp_path / f"{minutes}.wav"
+        soundfile.write(path, np.zeros((round(44100 * 60 * minutes), 2), np.int16), 44100)
+        tracemalloc.start()
+        for _ in io.read_blocks(path, 16000, 1.0):
+            pass
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_samples_that_are_not_finite_are_refused_with_their_time(bad):
+    samples = tone(16000)
+    samples[4000] = bad
+    error = refusal(wav(samples))
+    assert error.reason == "non_finite" and "0.250 s" in str(error)
+
+
+def test_a_header_without_samples_is_refused():
+    assert refusal(wav(np.zeros(0, np.float32))).reason == "no_samples"
+    with pytest.raises(io.AudioError, match="no samples"):
+        io.seconds(wav(np.zeros(0, np.float32)))
+
+
+def test_too_few_samples_to_resample_is_refused():
+    assert refusal(wav(np.zeros(1, np.float32), 96000)).reason == "no_samples"
+
+
+def test_a_limit_refuses_longer_audio_only():
+    source = wav(tone(16000, 2.0))
+    assert len(io.read(source, 16000, max_seconds=2.0)) == 32000
+    error = refusal(source, max_seconds=1.5)
+    assert error.reason == "too_long" and "2.0 s, more than 1.5 s" in str(error)
+
+
+def test_the_limit_is_checked_before_anything_is_decoded(monkeypatch):
+    source = wav(tone(16000, 2.0))
+    monkeypatch.setattr(soundfile.SoundFile, "read", lambda *_, **__: pytest.fail("decoded"))
+    assert refusal(source, max_seconds=1.0).reason == "too_long"
+
+
+def test_seconds_is_samples_over_rate():
+    assert io.seconds(wav(tone(11025, 1.5), 11025)) == round(11025 * 1.5) / 11025
+
+
+def test_an_error_survives_the_way_between_processes():
+    error = pickle.loads(pickle.dumps(refusal("nowhere.wav")))
+    assert error.reason == "missing_file" and "nowhere.wav" in str(error)
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac"])
+def test_lossless_files_round_trip(tmp_path, suffix):
+    samples = io.from_pcm16(np.arange(-32768, 32768, 7, dtype=np.int16))
+    io.write(tmp_path / f"a{suffix}", samples, 22050)
+    np.testing.assert_array_equal(io.read(tmp_path / f"a{suffix}", 22050), samples)
+    assert [path.name for path in tmp_path.iterdir()] == [f"a{suffix}"]
+
+
+@pytest.mark.parametrize("suffix", [".ogg", ".opus", ".mp3"])
+def test_lossy_files_sound_like_what_was_written(tmp_path, suffix):
+    io.write(tmp_path / f"a{suffix}", tone(16000, 2.0), 16000)
+    samples = io.read(tmp_path / f"a{suffix}", 16000)
+    spectrum = np.abs(np.fft.rfft(samples[8000:24000] * np.hanning(16000)))
+    assert np.argmax(spectrum) == 440 and abs(np.abs(samples[8000:24000]).max() - 0.5) < 0.05
+
+
+def test_long_ogg_files_can_be_written(tmp_path):
+    io.write(tmp_path / "a.ogg", np.zeros(16000 * 300), 16000)
+    assert io.seconds(tmp_path / "a.ogg") == 300.0
+
+
+@pytest.mark.parametrize(
+    "name, samples, reason, words",
+    [
+        ("a.xyz", [0.0], "unwritable", ".flac"),
+        ("a", [0.0], "unwritable", ".wav"),
+        ("a.wav", [np.nan], "non_finite", "NaN"),
+        ("none/a.wav", [0.0], "unwritable", "mkdir"),
+        ("a.opus", [0.0], "unwritable", "11025 Hz"),
+    ],
+)
+def test_what_cannot_be_written_leaves_nothing(tmp_path, name, samples, reason, words):
+    with pytest.raises(io.AudioError, match=words) as caught:
+        io.write(tmp_path / name, np.array(samples), 11025)
+    assert caught.value.reason == reason and not list(tmp_path.iterdir())
+
+
+@given(st.lists(st.integers(-32768, 32767), min_size=1))
+def test_pcm16_round_trips(values):
+    pcm = np.array(values, np.int16)
+    np.testing.assert_array_equal(io.to_pcm16(io.from_pcm16(pcm)), pcm)
+
+
+def test_pcm16_rounds_and_clips():
+    samples = np.array([0.0, 0.6 / 32768, -0.6 / 32768, 1.0, -1.0, 2.0, -2.0], np.float32)
+    np.testing.assert_array_equal(io.to_pcm16(samples), [0, 1, -1, 32767, -32768, 32767, -32768])
+    with pytest.raises(ValueError, match="int16"):
+        io.to_pcm16(np.zeros(1, np.int16))

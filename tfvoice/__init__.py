@@ -1,0 +1,1 @@
+"""tfvoice: classic neural voice models in TensorFlow."""

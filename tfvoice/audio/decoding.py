@@ -1,0 +1,254 @@
+"""Opens anything that holds audio: decoded blocks, and what the header says, from a file, bytes or a stream.
+
+libsndfile decodes wav, flac, ogg, mp3 and their like; audioread, with ffmpeg behind it, the rest. Decoding is lazy and
+runs in bounded memory. `tfvoice.audio.io` makes samples of one rate from the blocks.
+"""
+
+import contextlib
+import io
+import math
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, TypeAlias
+
+import numpy as np
+import soundfile
+
+from tfvoice.errors import TfvoiceError
+
+Source: TypeAlias = str | Path | bytes | BinaryIO
+
+BLOCK_FRAMES = 1 << 16
+FULL_SCALE = 32768
+_RATES_HZ = (1_000, 1_000_000)
+_UNKNOWN_FRAMES = 1 << 62
+
+
+class AudioError(TfvoiceError):
+    """Audio that cannot be used.
+
+    Attributes:
+      reason: one of missing_file, empty_file, unreadable, no_samples, non_finite, too_long, unwritable.
+    """
+
+    def __init__(self, message: str, reason: str = "unreadable"):
+        super().__init__(message)
+        self.reason = reason
+
+
+class Stream(NamedTuple):
+    """An opened source.
+
+    Attributes:
+      name: what an error calls it.
+      sample_rate_hz: its own rate.
+      frames: its length, or None where only decoding can tell.
+      blocks: decodes it; float32 `[frames, channels]`, each at most `BLOCK_FRAMES` long.
+    """
+
+    name: str
+    sample_rate_hz: int
+    frames: int | None
+    blocks: Iterator[np.ndarray]
+
+
+class _Forward(soundfile.SoundFile):
+    """A sound file read from start to end.
+
+    Python's soundfile seeks after every read to where libsndfile already is. At the end of a FLAC of unknown length
+    that seek fails and takes the last block with it.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+class _Endless(io.RawIOBase):
+    """A file that claims to be longer than it is.
+
+    Without a Xing header mpg123 estimates an MP3's length from the size of the file and the bit rate of its first
+    frame, and libsndfile stops there, so a file that starts loud would lose its end. With a size that is too large
+    the decoder stops where the data do. The last 128 bytes read as zeros, because an ID3v1 tag is looked for there.
+    """
+
+    def __init__(self, file: BinaryIO):
+        super().__init__()
+        self._file, self._position = file, 0
+        self._end = 64 * file.seek(0, os.SEEK_END)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._end}[whence]
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer) -> int:
+        if self._position >= self._end - 128:
+            data = bytes(len(buffer))
+        else:
+            self._file.seek(self._position)
+            data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+
+@contextlib.contextmanager
+def opened(source: Source) -> Iterator[Stream]:
+    """Opens a file, bytes or a binary stream for one pass of decoding; use it in a `with` statement.
+
+    Raises:
+      AudioError: the source is missing, empty or not audio; while its blocks are read, that it is damaged.
+    """
+    name, file = _resolve(source)
+    with contextlib.ExitStack() as stack:
+        if not isinstance(file, str):
+            stack.callback(file.seek, 0)
+        sound = _sound_file(file)
+        if sound is None:
+            stream = stack.enter_context(_opened_elsewhere(name, file))
+        else:
+            stack.enter_context(sound)
+            frames = None if sound.frames >= _UNKNOWN_FRAMES else sound.frames
+            if sound.format == "MP3":
+                plain = stack.enter_context(open(file, "rb")) if isinstance(file, str) else file
+                if not _tells_its_length(plain):
+                    frames = None
+                    sound = stack.enter_context(_Forward(_Endless(plain)))
+            stream = Stream(name, sound.samplerate, frames, _decoded(name, sound))
+        low, high = _RATES_HZ
+        if not low <= stream.sample_rate_hz <= high:
+            raise AudioError(f"{name}: its header states {stream.sample_rate_hz} Hz, so it is damaged; copy it again.")
+        yield stream
+
+
+def fact(error: Exception) -> str:
+    """What a decoder or the system says about a failure, fit for the end of a sentence."""
+    text = getattr(error, "strerror", None) or getattr(error, "error_string", None) or str(error) or "decoder failed"
+    return text.strip().rstrip(".").removeprefix("Error : ")
+
+
+def _resolve(source: Source) -> tuple[str, str | BinaryIO]:
+    """What to call the source, and a regular file's path or a stream that can seek and stands at its start."""
+    if isinstance(source, str | os.PathLike):
+        name = os.fspath(source)
+        if _is_regular(name):
+            return name, name
+        file = io.BytesIO(Path(name).read_bytes())
+    elif isinstance(source, bytes | bytearray | memoryview):
+        name, file = f"audio of {len(source)} bytes", io.BytesIO(source)
+    else:
+        label = getattr(source, "name", None)
+        name = "standard input" if label in ("<stdin>", 0) else label if isinstance(label, str) else "audio stream"
+        can_seek = getattr(source, "seekable", bool)()
+        file = source if can_seek and source.tell() == 0 else io.BytesIO(source.read())
+    if file.seek(0, os.SEEK_END) == 0:
+        raise AudioError(f"{name}: there is nothing in it (0 bytes); check what writes it.", "empty_file")
+    file.seek(0)
+    return name, file
+
+
+def _is_regular(name: str) -> bool:
+    """Whether a readable file can be opened by its name as often as wanted, which a pipe cannot."""
+    try:
+        status = os.stat(name)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        raise AudioError(f"{name}: there is no such file; check the path.", "missing_file") from None
+    except OSError as error:
+        raise AudioError(f"{name}: cannot read this file: {fact(error)}.") from None
+    if stat.S_ISDIR(status.st_mode):
+        raise AudioError(f"{name}: this is a folder; name an audio file in it.")
+    if not os.access(name, os.R_OK):
+        raise AudioError(f"{name}: no permission to read this file; change it with chmod u+r.")
+    if stat.S_ISREG(status.st_mode) and status.st_size == 0:
+        raise AudioError(f"{name}: the file is empty (0 bytes); record or copy it again.", "empty_file")
+    return stat.S_ISREG(status.st_mode)
+
+
+def _sound_file(file: str | BinaryIO) -> soundfile.SoundFile | None:
+    try:
+        return _Forward(file)
+    except (soundfile.LibsndfileError, TypeError):  # soundfile raises TypeError for a name that ends in .raw
+        return None
+
+
+def _decoded(name: str, sound: soundfile.SoundFile) -> Iterator[np.ndarray]:
+    count = 0
+    try:
+        while len(block := sound.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
+            count += len(block)
+            yield block
+    except soundfile.LibsndfileError as error:
+        at = count / sound.samplerate
+        raise AudioError(f"{name}: damaged or cut off after {at:.1f} s ({fact(error)}); copy it again.") from error
+
+
+def _tells_its_length(file: BinaryIO) -> bool:
+    """Whether an MP3 begins, after any ID3v2 tag, with a Xing, Info or VBRI header."""
+    position = file.tell()
+    file.seek(0)
+    head = file.read(10)
+    if head.startswith(b"ID3"):
+        tag_bytes = sum(byte << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=False))
+        file.seek(10 + tag_bytes)
+    start = head + file.read(200)
+    file.seek(position)
+    return any(mark in start for mark in (b"Xing", b"Info", b"VBRI"))
+
+
+@contextlib.contextmanager
+def _opened_elsewhere(name: str, file: str | BinaryIO) -> Iterator[Stream]:
+    """Opens what libsndfile does not know through audioread, behind which stand ffmpeg, CoreAudio or GStreamer."""
+    import audioread
+
+    with contextlib.ExitStack() as stack:
+        if not isinstance(file, str):
+            copy = stack.enter_context(tempfile.NamedTemporaryFile(prefix="tfvoice-"))
+            file.seek(0)
+            shutil.copyfileobj(file, copy)
+            copy.flush()
+            file = copy.name
+        try:
+            decoder = stack.enter_context(audioread.audio_open(os.path.abspath(file)))
+        except (audioread.DecodeError, OSError, EOFError) as error:
+            advice = "convert it to wav" if shutil.which("ffmpeg") else "if it is m4a, aac or webm, install ffmpeg"
+            raise AudioError(f"{name}: not audio in a format that can be read; {advice}.") from error
+        stack.enter_context(_no_reading_ahead(decoder))
+        yield Stream(name, decoder.samplerate, None, _decoded_elsewhere(name, decoder))
+
+
+@contextlib.contextmanager
+def _no_reading_ahead(decoder) -> Iterator[None]:
+    """Bounds the queue in which audioread would otherwise gather all that ffmpeg decodes, gigabytes for hours."""
+    queue = getattr(getattr(decoder, "stdout_reader", None), "queue", None)
+    if queue is None:
+        yield
+        return
+    queue.maxsize = 256
+    try:
+        yield
+    finally:
+        with queue.mutex:
+            queue.maxsize = math.inf
+            queue.not_full.notify_all()
+
+
+def _decoded_elsewhere(name: str, decoder) -> Iterator[np.ndarray]:
+    import audioread
+
+    width = 2 * decoder.channels
+    rest = b""
+    try:
+        for data in decoder:
+            rest += data
+            whole = len(rest) - len(rest) % width
+            samples = np.frombuffer(rest[:whole], "<i2").reshape(-1, decoder.channels)
+            yield samples.astype(np.float32) / np.float32(FULL_SCALE)
+            rest = rest[whole:]
+    except audioread.DecodeError as error:
+        raise AudioError(f"{name}: its decoder stopped ({fact(error)}); convert it to wav.") from error

@@ -1,0 +1,176 @@
+"""Turns a corpus into the TFRecord shards that every other command reads.
+
+  tfvoice_convert --corpus=vctk --input=VCTK-Corpus --output=vctk_records
+
+Audio becomes mono at one sample rate; text stays as the corpus has it. A command that was stopped or killed is
+finished by running it again. A bad recording is skipped and listed in `skipped.jsonl`, with the reason.
+
+Corpora:
+{corpora}
+
+Splits are drawn by hash. `--split_by=speaker` tests on voices that training never heard; the speakers of VCTK,
+however, read the same sentences, and only `--split_by=text` tests on sentences that training never saw.
+
+  tfvoice_convert --corpus=manifest --input=train.tsv,valid.tsv,test.tsv --output=records
+  tfvoice_convert --validate --output=records
+"""
+
+import os
+
+import tqdm
+
+from tfvoice import config
+from tfvoice.cli.flags import Flags, UsageError
+from tfvoice.data import CORPORA, convert, corpus, shards
+
+__doc__ = __doc__.format(corpora="\n".join(f"  {name:<9} {entry.summary}" for name, entry in CORPORA.items()))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_DEFAULT = shards.ConversionConfig()
+
+FLAGS = Flags()
+CORPUS = FLAGS.choice("corpus", list(CORPORA), "What lies in --input; see above.")
+INPUT = FLAGS.string("input", "Folder of the corpus, or manifests with commas between them.", shape="DIR")
+OUTPUT = FLAGS.string("output", "Folder for the shards, a new or an empty one.", shape="DIR", required=True)
+SPLIT = FLAGS.string(
+    "split", "Percentages of train, valid and test, unless the corpus has splits.", _DEFAULT.split, "90/5/5"
+)
+SPLIT_BY = FLAGS.choice(
+    "split_by",
+    ["speaker", "text", "utterance"],
+    "What never falls into two splits: a speaker; a sentence, whatever its case and punctuation; a recording. "
+    "Without it: speaker for vctk, utterance for the others.",
+)
+RATE = FLAGS.integer("sample_rate_hz", "Sample rate of the shards.", _DEFAULT.sample_rate_hz, 1000)
+ENCODING = FLAGS.choice(
+    "encoding", ["pcm16", "flac"], "flac takes about half the room and longer to read.", _DEFAULT.encoding
+)
+WORKERS = FLAGS.integer("workers", "Processes; the output is the same for any number.", _cores(), 1)
+SHARD_MB = FLAGS.number("shard_mb", "Size of a shard, in millions of bytes.", _DEFAULT.shard_mb, 0.001)
+MAX_SKIPPED = FLAGS.string("max_skipped", "Fail when more than this share of the corpus is bad.", "1%", "PERCENT")
+MIN_SECONDS = FLAGS.number("min_seconds", "Shorter audio is skipped, as too_short.", _DEFAULT.min_seconds, 0)
+MAX_SECONDS = FLAGS.number("max_seconds", "Longer audio is skipped, as too_long.", _DEFAULT.max_seconds, 0.001)
+MIC = FLAGS.choice("mic", ["mic1", "mic2"], "vctk 0.92: which microphone. Without it: mic1.")
+OVERWRITE = FLAGS.boolean("overwrite", "Replace the conversion that is in --output.")
+DRY_RUN = FLAGS.boolean("dry_run", "Only say what would be converted.")
+VALIDATE = FLAGS.boolean("validate", "Only compare the shards in --output with their checksums.")
+
+
+def main(_) -> None:
+    """Converts, or says what would be converted, or validates."""
+    if VALIDATE.value:
+        _validate()
+        return
+    for flag in (CORPUS, INPUT):
+        if not flag.value:
+            raise UsageError(f"--{flag.name} is missing; for example --corpus=vctk --input=VCTK-Corpus.")
+    max_skipped = _fraction(MAX_SKIPPED.value)
+    entry = CORPORA[CORPUS.value]
+    settings = _settings(entry)
+    corpus.parse_split(settings.split)
+    listing = entry.read(INPUT.value, **settings.options)
+    own_splits = any(utterance.split for utterance in listing.utterances)
+    try:
+        plan = convert.prepare(listing, settings, WORKERS.value)
+        if DRY_RUN.value:
+            _print_plan(plan)
+            return
+        was_complete = not OVERWRITE.value and os.path.exists(os.path.join(OUTPUT.value, shards.MANIFEST))
+        manifest = convert.convert(plan, OUTPUT.value, WORKERS.value, max_skipped, OVERWRITE.value)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("the same command goes on with it") from None
+    if was_complete:
+        print("nothing to do: the same conversion was finished before.")
+    _print_summary(manifest, own_splits)
+
+
+def _settings(entry: corpus.Corpus) -> shards.ConversionConfig:
+    options = {} if MIC.value is None else {"mic": MIC.value}
+    for name in options.keys() - set(entry.options):
+        raise UsageError(f"--{name} does not belong to --corpus={CORPUS.value}; leave it out.")
+    values = {
+        "corpus": CORPUS.value,
+        "options": options,
+        "split": SPLIT.value,
+        "split_by": SPLIT_BY.value or entry.split_by,
+        "sample_rate_hz": RATE.value,
+        "encoding": ENCODING.value,
+        "shard_mb": SHARD_MB.value,
+        "min_seconds": MIN_SECONDS.value,
+        "max_seconds": MAX_SECONDS.value,
+    }
+    return config.build(shards.ConversionConfig, values, "flags")
+
+
+def _fraction(text: str) -> float:
+    try:
+        percent = float(text.removesuffix("%")) if text.endswith("%") else -1.0
+    except ValueError:
+        percent = -1.0
+    if not 0 <= percent <= 100:
+        raise UsageError(f"--max_skipped={text}: write a percentage, for example --max_skipped=1%.")
+    return percent / 100
+
+
+def _print_plan(plan: shards.Plan) -> None:
+    utterances = plan.listing.utterances
+    print(f"{INPUT.value}: {len(utterances):,} utterances would become {len(plan.shards)} shards in {OUTPUT.value}")
+    for split in dict.fromkeys(shard.split for shard in plan.shards):
+        members = [shard for shard in plan.shards if shard.split == split]
+        count = sum(len(shard.utterances) for shard in members)
+        print(_row(split, count, sum(shard.seconds for shard in members), len(members)))
+    for utterance in utterances[:3]:
+        print(f"  {utterance.id} ({utterance.split}): {utterance.text[:80]}")
+    _print_skipped(plan.listing.skipped)
+    print("nothing was written; without --dry_run it will be.")
+
+
+def _print_skipped(skipped: list[corpus.Skip]) -> None:
+    for expected, title in ((False, "would be skipped"), (True, "would be left out, as expected")):
+        for reason, count in corpus.reasons(skipped, expected).items():
+            example = next(skip for skip in skipped if skip.reason == reason and skip.expected == expected)
+            print(f"{title}: {count} {reason}, such as {example.id_or_path} ({example.detail})")
+
+
+def _print_summary(manifest: shards.Manifest, own_splits: bool) -> None:
+    size = sum(shard.bytes for split in manifest.splits.values() for shard in split.shards)
+    total = sum(split.utterances for split in manifest.splits.values())
+    seconds = sum(split.seconds for split in manifest.splits.values())
+    print(f"{OUTPUT.value}: {total:,} utterances, {_duration(seconds).strip()}, {size / 1e6:,.1f} MB")
+    for name, split in manifest.splits.items():
+        print(_row(name, split.utterances, split.seconds, len(split.shards)))
+    listed = f"listed in {os.path.join(OUTPUT.value, shards.SKIPPED)}"
+    if manifest.skipped:
+        print(f"skipped: {_counts(manifest.skipped)}; {listed}")
+    if manifest.expected_skips:
+        print(f"left out, as expected: {_counts(manifest.expected_skips)}")
+    empty = [name for name, share in corpus.parse_split(SPLIT.value).items() if share and name not in manifest.splits]
+    if empty and not own_splits:
+        by = manifest.settings.split_by
+        other = "text" if by == "speaker" else "utterance"
+        print(f"warning: nothing fell into {' and '.join(empty)} with --split_by={by}; try --split_by={other}")
+    print(f"next: tfvoice_train --model=wavenet_asr --data={OUTPUT.value} --run=runs/{manifest.corpus}")
+
+
+def _row(split: str, utterances: int, seconds: float, count: int) -> str:
+    return f"  {split:<8}{utterances:>9,} utterances {_duration(seconds)} {count:>5} shard{'s' * (count != 1)}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 3600:>9.2f} hours" if seconds >= 3600 else f"{seconds / 60:>9.1f} minutes"
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in counts.items())
+
+
+def _validate() -> None:
+    manifest = shards.read_manifest(OUTPUT.value)
+    count = sum(len(split.shards) for split in manifest.splits.values())
+    with tqdm.tqdm(total=count, desc="validate", unit="shard", disable=None) as bar:
+        shards.validate(OUTPUT.value, bar.update)
+    print(f"{OUTPUT.value}: {count} shards, all as they were written")

@@ -1,0 +1,298 @@
+"""From a corpus to shards: audio is decoded, mixed down and resampled in worker processes, and written in order.
+
+No process of a conversion imports TensorFlow. The parent decides everything before it starts (`shards.plan`), so the
+bytes of the output do not depend on the number of workers.
+"""
+
+import itertools
+import math
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent import futures
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+
+import soundfile
+import tqdm
+
+from tfvoice.audio import io as audio_io
+from tfvoice.data import corpus, journal, records, shards
+from tfvoice.data.corpus import Listing, Skip, Utterance
+from tfvoice.data.shards import ConversionConfig, Manifest, Plan, Shard
+from tfvoice.errors import TfvoiceError
+
+read_manifest = shards.read_manifest
+validate = shards.validate
+
+_CHUNK = 8
+_HEADER_CHUNK = 512
+# Formats whose header tells the length; for others only decoding would.
+_TELLING_SUFFIXES = (".wav", ".flac", ".ogg", ".opus")
+_TYPICAL_BYTES_PER_SECOND = 8000
+
+
+class ConversionError(TfvoiceError):
+    """A conversion that cannot start, or whose result cannot be used."""
+
+
+@dataclass(frozen=True)
+class Converted:
+    """An utterance as it goes into a shard: the framed record, its length, and the number of its characters."""
+
+    frame: bytes
+    seconds: float
+    characters: int
+
+
+def prepare(listing: Listing, settings: ConversionConfig, workers: int = 1) -> Plan:
+    """Assigns splits, looks up how long every recording is, and plans the shards.
+
+    Args:
+      listing: what a corpus reader found.
+      settings: of the conversion.
+      workers: processes that read the headers.
+
+    Raises:
+      ConversionError: there is no utterance at all.
+      CorpusError: `settings.split` cannot be understood.
+    """
+    if not listing.utterances:
+        raise ConversionError(f"there is no usable utterance in this corpus{_listed(listing.skipped)}; check --input.")
+    listing = corpus.with_splits(listing, corpus.parse_split(settings.split), settings.split_by)
+    chunks = [(chunk,) for chunk in _chunks(listing.utterances, _HEADER_CHUNK)]
+    # To start a process takes as long as to read some thousand headers.
+    with _Workers(min(workers, len(chunks) // 8)) as pool:
+        utterances = list(itertools.chain.from_iterable(pool.ordered(_with_seconds, chunks)))
+    return shards.plan(replace(listing, utterances=utterances), settings)
+
+
+def convert(
+    plan: Plan,
+    output: str | Path,
+    workers: int = 1,
+    max_skipped: float = 0.01,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Manifest:
+    """Converts a corpus, or finishes a conversion that was interrupted.
+
+    Args:
+      plan: from `prepare`.
+      output: folder of the shards, made where it does not exist.
+      workers: processes; with one, everything happens in this process.
+      max_skipped: the largest fraction of the expected utterances that may be bad.
+      overwrite: delete an earlier conversion in `output` that differs or is finished.
+      progress: show a bar, where the standard error is a terminal.
+
+    Returns:
+      What `manifest.json` holds now.
+
+    Raises:
+      ConversionError: too many utterances are bad, the disk is full, or a worker process died.
+      ShardError: `output` holds other files or another conversion.
+    """
+    book = journal.Journal(output, plan, overwrite)
+    try:
+        if book.complete:
+            return book.complete
+        _limit(book, plan.listing, plan.listing.skipped, max_skipped)
+        done, skipped = _write_shards(book, plan, workers, progress)
+        skipped = sorted(plan.listing.skipped + skipped, key=lambda skip: (skip.id_or_path, skip.reason))
+        _limit(book, plan.listing, skipped, max_skipped)
+        manifest = _manifest(plan, done, skipped)
+        path = book.write_skipped(skipped)
+        if not manifest.splits:
+            raise ConversionError(f"{output}: no utterance is left{_listed(skipped)}; each is listed in {path}")
+        book.complete_with(manifest)
+        return manifest
+    except OSError as error:
+        raise ConversionError(
+            f"{output}: cannot go on ({error.strerror or error}). Finished shards are kept: mend that, and run the "
+            "same command again."
+        ) from error
+    finally:
+        book.close()
+
+
+def convert_one(utterance: Utterance, settings: ConversionConfig) -> Converted | Skip:
+    """Reads the audio of an utterance and makes its record; anything wrong with it becomes a Skip."""
+    try:
+        samples = audio_io.read(_source(utterance), settings.sample_rate_hz, settings.max_seconds)
+    except audio_io.AudioError as error:
+        reason = "missing_audio" if error.reason == "missing_file" else error.reason
+        return Skip(utterance.id, reason, detail=str(error))
+    pcm16 = audio_io.to_pcm16(samples)
+    seconds = len(pcm16) / settings.sample_rate_hz
+    if seconds < settings.min_seconds:
+        return Skip(utterance.id, "too_short", detail=f"{utterance.audio}: {seconds:.3f} s")
+    if pcm16.min() == pcm16.max():
+        return Skip(utterance.id, "silent", detail=f"{utterance.audio}: every sample is the same")
+    record = records.encode(
+        utterance.id, utterance.speaker, utterance.text, pcm16, settings.sample_rate_hz, settings.encoding
+    )
+    return Converted(records.frame(record), seconds, len(utterance.text))
+
+
+def _source(utterance: Utterance) -> str | bytes:
+    if utterance.start_seconds is None or not os.path.isfile(utterance.audio):
+        return utterance.audio
+    try:
+        with soundfile.SoundFile(utterance.audio) as file:
+            start = round(utterance.start_seconds * file.samplerate)
+            count = -1 if utterance.seconds is None else round(utterance.seconds * file.samplerate)
+            file.seek(min(start, file.frames))
+            samples = file.read(count, dtype="float32")
+            part = BytesIO()
+            soundfile.write(part, samples, file.samplerate, format="WAV", subtype="FLOAT")
+            return part.getvalue()
+    except soundfile.SoundFileError as error:
+        raise audio_io.AudioError(f"{utterance.audio}: no part of this file can be read ({error}).") from error
+
+
+def _convert_chunk(utterances: list[Utterance], settings: ConversionConfig) -> list[Converted | Skip]:
+    return [convert_one(utterance, settings) for utterance in utterances]
+
+
+def _with_seconds(utterances: list[Utterance]) -> list[Utterance]:
+    return [replace(utterance, seconds=_expected_seconds(utterance)) for utterance in utterances]
+
+
+def _expected_seconds(utterance: Utterance) -> float:
+    """How long the audio probably is, to plan by: as the corpus states, or by its header, or by its size."""
+    if utterance.seconds is not None:
+        return utterance.seconds
+    try:
+        if utterance.audio.lower().endswith(_TELLING_SUFFIXES):
+            return max(0.0, audio_io.seconds(utterance.audio) - (utterance.start_seconds or 0.0))
+        return os.path.getsize(utterance.audio) / _TYPICAL_BYTES_PER_SECOND
+    except (audio_io.AudioError, OSError):
+        return 0.0
+
+
+def _write_shards(
+    book: journal.Journal, plan: Plan, workers: int, progress: bool
+) -> tuple[dict[str, list[Shard]], list[Skip]]:
+    finished = {shard.name: book.finished(shard) for shard in plan.shards}
+    todo = {shard.name: shard for shard in plan.shards if not finished[shard.name]}
+    tasks = [(name, chunk) for name, shard in todo.items() for chunk in _chunks(shard.utterances, _CHUNK)]
+    bar = _bar(sum(shard.seconds for shard in todo.values()), progress)
+    with _Workers(min(workers, len(tasks))) as pool, bar:
+        results = pool.ordered(_convert_chunk, ((chunk, plan.settings) for _, chunk in tasks))
+        owned = ((name, _counted(bar, chunk, result)) for (name, chunk), result in zip(tasks, results, strict=True))
+        for name, group in itertools.groupby(owned, key=lambda item: item[0]):
+            finished[name] = book.write(todo[name], (result for _, result in group))
+    done: dict[str, list[Shard]] = {}
+    for shard in plan.shards:
+        done.setdefault(shard.split, []).append(finished[shard.name][0])
+    return done, [skip for _, skips in finished.values() for skip in skips]
+
+
+def _chunks(utterances: list[Utterance], size: int) -> Iterator[list[Utterance]]:
+    for start in range(0, len(utterances), size):
+        yield utterances[start : start + size]
+
+
+def _bar(seconds: float, progress: bool) -> tqdm.tqdm:
+    form = "{percentage:3.0f}%|{bar}| {n:.2f}/{total:.2f} h of audio [{elapsed}<{remaining}{postfix}]"
+    disable = None if progress else True
+    return tqdm.tqdm(total=seconds / 3600, desc="convert", bar_format=form, disable=disable, dynamic_ncols=True)
+
+
+def _counted(bar: tqdm.tqdm, utterances: list[Utterance], chunk: list) -> list:
+    if not bar.disable:
+        elapsed = bar.format_dict["elapsed"]
+        if elapsed:
+            bar.set_postfix_str(f"{bar.n / elapsed * 60:.2f} h/min", refresh=False)
+        bar.update(sum(utterance.seconds for utterance in utterances) / 3600)
+    return chunk
+
+
+def _limit(book: journal.Journal, listing: Listing, skipped: list[Skip], max_skipped: float) -> None:
+    """Refuses to go on when more than `max_skipped` of the expected utterances are bad."""
+    bad = sum(not skip.expected for skip in skipped)
+    if bad <= max_skipped * listing.expected:
+        return
+    percent = 100 * bad / listing.expected
+    path = book.write_skipped(skipped)
+    raise ConversionError(
+        f"{book.directory}: {bad} of {listing.expected} utterances ({percent:.1f} %) are bad, more than "
+        f"--max_skipped={100 * max_skipped:g}%{_listed(skipped)}. Each is listed in {path}; mend them and add "
+        f"--overwrite, or leave them out with --max_skipped={math.ceil(percent)}%"
+    )
+
+
+def _listed(skipped: Iterable[Skip]) -> str:
+    counts = corpus.reasons(skipped, expected=False)
+    return f" ({', '.join(f'{count} {reason}' for reason, count in counts.items())})" if counts else ""
+
+
+def _manifest(plan: Plan, done: dict[str, list[Shard]], skipped: list[Skip]) -> Manifest:
+    splits = {split: shards.total(finished) for split, finished in done.items()}
+    order = {split: place for place, split in enumerate(corpus.SPLITS)}
+    names = sorted(splits, key=lambda split: (order.get(split, len(order)), split))
+    return Manifest(
+        corpus=plan.settings.corpus,
+        sample_rate_hz=plan.settings.sample_rate_hz,
+        encoding=plan.settings.encoding,
+        splits={split: splits[split] for split in names if splits[split].utterances},
+        skipped=corpus.reasons(skipped, expected=False),
+        expected_skips=corpus.reasons(skipped, expected=True),
+        speakers=plan.listing.speakers,
+        settings=plan.settings,
+        fingerprint=plan.fingerprint,
+    )
+
+
+class _Workers:
+    """A pool whose results come in order and which never holds more than a few of them."""
+
+    def __init__(self, count: int):
+        self._window = 4 * count
+        self._pool = None
+        if count > 1:
+            # A fork would copy whatever threads the caller has, TensorFlow's among them.
+            context = multiprocessing.get_context("spawn")
+            self._pool = futures.ProcessPoolExecutor(count, context, initializer=_end_with_parent)
+
+    def __enter__(self) -> "_Workers":
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self._pool:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def ordered(self, function: Callable, arguments: Iterable[tuple]) -> Iterator:
+        """Yields `function(*each)` for each of `arguments`, in their order."""
+        if self._pool is None:
+            yield from (function(*each) for each in arguments)
+            return
+        pending: deque[futures.Future] = deque()
+        try:
+            for each in arguments:
+                pending.append(self._pool.submit(function, *each))
+                if len(pending) >= self._window:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        except BrokenProcessPool:
+            raise ConversionError(
+                "a worker process died, perhaps for want of memory. Finished shards are kept: run the same command "
+                "again, with fewer --workers."
+            ) from None
+
+
+def _end_with_parent() -> None:
+    """Makes a worker leave Ctrl-C to its parent, and end when the parent is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,240 @@
+"""Which utterance goes into which shard, and the manifest that describes the finished shards."""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pydantic
+
+from tfvoice import config
+from tfvoice.data import records
+from tfvoice.data.corpus import Listing, Utterance
+from tfvoice.errors import TfvoiceError
+
+MANIFEST = "manifest.json"
+SKIPPED = "skipped.jsonl"
+
+_FLAC_RATIO = 0.6
+
+
+class ShardError(TfvoiceError):
+    """A folder of shards that is absent, unfinished, damaged, or another's."""
+
+
+class ConversionConfig(config.Config):
+    """Everything, beside the corpus itself, that decides the bytes of the shards.
+
+    Attributes:
+      corpus: name in the table of corpora.
+      options: flags that belong to this corpus.
+      split: percentages of train, valid and test, where the corpus has no splits of its own.
+      split_by: what is kept together in a split.
+      min_seconds, max_seconds: audio outside of this range is skipped.
+    """
+
+    corpus: str = "manifest"
+    options: dict[str, str] = pydantic.Field(default_factory=dict)
+    split: str = "90/5/5"
+    split_by: Literal["speaker", "text", "utterance"] = "utterance"
+    sample_rate_hz: int = pydantic.Field(16000, ge=1000, le=192000)
+    encoding: Literal["pcm16", "flac"] = "pcm16"
+    shard_mb: float = pydantic.Field(128, gt=0)
+    min_seconds: float = pydantic.Field(0.1, ge=0)
+    max_seconds: float = pydantic.Field(60, gt=0)
+
+
+class Shard(config.Config):
+    """A finished shard; `seconds` of audio, `characters` of raw text."""
+
+    name: str
+    sha256: str
+    bytes: int
+    utterances: int
+    seconds: float
+    characters: int
+
+
+class Split(config.Config):
+    """The finished shards of a split, and their totals."""
+
+    utterances: int
+    seconds: float
+    characters: int
+    shards: list[Shard]
+
+
+class Manifest(config.Config):
+    """What `manifest.json` holds. It is written last: where it is, the conversion is complete.
+
+    Attributes:
+      splits: by name; a split without utterances is absent.
+      skipped: how many utterances are left out, by reason.
+      expected_skips: the same for known defects of the corpus.
+      speakers: facts about the speakers, as far as the corpus states any.
+      settings: what the conversion was asked for.
+      fingerprint: of the settings and of every utterance, to know the same conversion again.
+    """
+
+    schema_version: int = records.SCHEMA
+    corpus: str
+    sample_rate_hz: int
+    encoding: str
+    splits: dict[str, Split]
+    skipped: dict[str, int]
+    expected_skips: dict[str, int]
+    speakers: dict[str, dict[str, str]]
+    settings: ConversionConfig
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class PlannedShard:
+    """A shard to be written: its file name, its split, and its utterances in order."""
+
+    name: str
+    split: str
+    utterances: list[Utterance]
+
+    @property
+    def seconds(self) -> float:
+        """Expected length of the audio."""
+        return sum(utterance.seconds or 0.0 for utterance in self.utterances)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The whole conversion, decided before any audio is read."""
+
+    settings: ConversionConfig
+    listing: Listing
+    shards: list[PlannedShard]
+    fingerprint: str
+
+
+def plan(listing: Listing, settings: ConversionConfig) -> Plan:
+    """Decides which utterance goes into which shard.
+
+    The records of a split are in the order of a hash of their ids, so that every shard is a random sample of its
+    split. Membership depends on nothing but the corpus and the settings.
+
+    Args:
+      listing: with splits assigned, and with the expected `seconds` of every utterance.
+      settings: of the conversion.
+    """
+    planned = []
+    for split in sorted({utterance.split for utterance in listing.utterances}):
+        members = [utterance for utterance in listing.utterances if utterance.split == split]
+        members.sort(key=lambda utterance: hashlib.sha256(utterance.id.encode()).digest())
+        groups = list(_groups(members, settings))
+        for index, group in enumerate(groups):
+            planned.append(PlannedShard(f"{split}-{index:05d}-of-{len(groups):05d}.tfrecord", split, group))
+    return Plan(settings, listing, planned, _fingerprint(planned, settings))
+
+
+def read_manifest(directory: str | Path) -> Manifest:
+    """Reads `manifest.json`.
+
+    Raises:
+      ShardError: there is none, or another version of tfvoice wrote it.
+    """
+    path = Path(directory) / MANIFEST
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        version = values["schema_version"]
+    except FileNotFoundError:
+        if (path.parent / ".progress").is_dir():
+            advice = "this conversion is unfinished; run the same tfvoice_convert command again to finish it"
+        else:
+            advice = f"no converted corpus is here; make one with tfvoice_convert --output={directory}"
+        raise ShardError(f"{directory}: {advice}.") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ShardError(f"{path}: not a manifest of tfvoice ({error!r}); name another folder.") from None
+    if version != records.SCHEMA:
+        raise ShardError(
+            f"{path}: schema version {version}, and this tfvoice reads {records.SCHEMA}; convert the corpus again with "
+            f"tfvoice_convert --overwrite --output={directory}"
+        )
+    return config.build(Manifest, values, str(path))
+
+
+def validate(directory: str | Path, after_each: Callable[[], object] = lambda: None) -> Manifest:
+    """Reads every shard again and compares its sha256, its checksums and its number of records with the manifest.
+
+    Args:
+      directory: folder of the shards.
+      after_each: called after each shard, to show progress.
+
+    Raises:
+      ShardError: a shard is missing or damaged; the text names each of them.
+    """
+    manifest = read_manifest(directory)
+    defects = []
+    for split in manifest.splits.values():
+        for shard in split.shards:
+            defects.append(_damage(Path(directory) / shard.name, shard))
+            after_each()
+    if any(defects):
+        raise ShardError(
+            f"{'; '.join(filter(None, defects))}. Convert the corpus again with --overwrite --output={directory}"
+        )
+    return manifest
+
+
+def total(shards: list[Shard]) -> Split:
+    """Adds up the shards of a split."""
+    return Split(
+        utterances=sum(shard.utterances for shard in shards),
+        seconds=round(sum(shard.seconds for shard in shards), 3),
+        characters=sum(shard.characters for shard in shards),
+        shards=shards,
+    )
+
+
+def _damage(path: Path, shard: Shard) -> str | None:
+    if not path.is_file():
+        return f"{path}: this shard is missing"
+    size = path.stat().st_size
+    if size != shard.bytes:
+        return f"{path}: this shard has {size} bytes instead of {shard.bytes}"
+    try:
+        count = records.count_frames(path)
+    except records.RecordError as error:
+        return str(error)
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    if digest.hexdigest() != shard.sha256 or count != shard.utterances:
+        return f"{path}: this shard is not the one that was written (sha256 differs)"
+    return None
+
+
+def _groups(members: list[Utterance], settings: ConversionConfig) -> Iterator[list[Utterance]]:
+    sizes = [_expected_bytes(utterance, settings) for utterance in members]
+    whole = sum(sizes)
+    count = max(1, math.ceil(whole / (settings.shard_mb * 1e6)))
+    groups: dict[int, list[Utterance]] = {}
+    before = 0
+    for utterance, size in zip(members, sizes, strict=True):
+        groups.setdefault(before * count // whole, []).append(utterance)
+        before += size
+    yield from groups.values()
+
+
+def _expected_bytes(utterance: Utterance, settings: ConversionConfig) -> int:
+    ratio = _FLAC_RATIO if settings.encoding == "flac" else 1.0
+    seconds = min(utterance.seconds or 0.0, settings.max_seconds)
+    return int(2 * settings.sample_rate_hz * seconds * ratio) + 256
+
+
+def _fingerprint(planned: list[PlannedShard], settings: ConversionConfig) -> str:
+    digest = hashlib.sha256(f"{records.SCHEMA}{config.to_json(settings)}".encode())
+    for shard in planned:
+        digest.update(shard.name.encode())
+        for u in shard.utterances:
+            digest.update(json.dumps([u.id, u.speaker, u.text, u.start_seconds, u.seconds]).encode())
+    return digest.hexdigest()

@@ -1,0 +1,180 @@
+"""How well a recogniser reads a split: WER and CER with intervals, and where it goes wrong."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from tfvoice import checkpoints, ctc, metrics
+from tfvoice.audio import features
+from tfvoice.data.pipeline import Batch, Pipeline, signature
+from tfvoice.errors import TfvoiceError
+from tfvoice.lengths import Sequence
+from tfvoice.text import Alphabet
+
+DECODERS = ("greedy", "beam")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One utterance: what was said, what was read, and the CTC loss of what was said, in nats."""
+
+    id: str
+    speaker: str
+    seconds: float
+    reference: str
+    hypothesis: str
+    loss: float
+
+
+class Score(NamedTuple):
+    """Corpus-level rates (errors over units of the reference) and the mean loss in nats per utterance."""
+
+    wer: float
+    cer: float
+    loss: float
+
+
+def decoder(name: str, beam_width: int = 100) -> Callable[[Sequence], tf.RaggedTensor]:
+    """Looks up what turns logits into labels.
+
+    Args:
+      name: `greedy` or `beam`.
+      beam_width: prefixes that the beam keeps.
+
+    Raises:
+      TfvoiceError: there is no decoder of that name, or the width is not positive.
+    """
+    if name not in DECODERS:
+        raise TfvoiceError(f"--decoder={name}: there is no such decoder; use one of {', '.join(DECODERS)}.")
+    if beam_width < 1:
+        raise TfvoiceError(f"--beam_width={beam_width}: must be at least 1; 100 is usual.")
+    if name == "greedy":
+        return lambda logits: ctc.greedy(logits).ids
+    return lambda logits: ctc.beam(logits, beam_width).ids
+
+
+def read(
+    network: Callable[[tf.Tensor, tf.Tensor], Sequence],
+    pipeline: Pipeline,
+    alphabet: Alphabet,
+    decode: Callable[[Sequence], tf.RaggedTensor],
+    progress: bool = False,
+) -> Iterator[Reading]:
+    """Reads every utterance of a pipeline.
+
+    Args:
+      network: features and lengths to logits.
+      pipeline: of the split, without augmentation.
+      alphabet: of the run.
+      decode: from `decoder`.
+      progress: whether to show a bar.
+
+    Yields:
+      A `Reading` per utterance, from short to long.
+    """
+    index = pipeline.index
+
+    @tf.function(input_signature=[signature(features.channels(pipeline.feature_config))])
+    def step(batch: Batch):
+        logits = network(batch.features, batch.lengths)
+        return decode(logits), ctc.loss(logits, batch.labels, batch.label_lengths)
+
+    bar = tqdm(total=len(index), unit="utterance", desc=index.split, disable=None if progress else True)
+    with bar:
+        for batch in pipeline.batches(epochs=1):
+            labels, losses = step(batch)
+            for row, ids, loss in zip(batch.rows.numpy(), labels.to_list(), losses.numpy(), strict=True):
+                if row < 0:
+                    continue
+                bar.update()
+                yield Reading(
+                    index.ids[row],
+                    index.speakers[row],
+                    round(float(index.samples[row]) / index.sample_rate_hz, 3),
+                    alphabet.normalise(index.texts[row]),
+                    # Greedy CTC can write a blank before the first word or two in a row; a text never has them.
+                    " ".join(alphabet.decode(ids).split()),
+                    round(float(loss), 4),
+                )
+
+
+def score(readings: list[Reading]) -> Score:
+    """Rates over all readings."""
+    words = [metrics.word_errors(one.reference, one.hypothesis) for one in readings]
+    characters = [metrics.character_errors(one.reference, one.hypothesis) for one in readings]
+    loss = float(np.mean([one.loss for one in readings])) if readings else 0.0
+    return Score(metrics.rate(words), metrics.rate(characters), loss)
+
+
+def summarise(readings: list[Reading], seconds_taken: float, worst: int = 20) -> dict[str, Any]:
+    """Everything that `report/eval-<split>.json` holds.
+
+    Args:
+      readings: of the whole split.
+      seconds_taken: time that reading took.
+      worst: how many of the worst utterances to list.
+
+    Returns:
+      Plain values: rates with their 95 % intervals and error counts, real-time factor, and the worst utterances by
+      character errors.
+    """
+    counted = {
+        "wer": [metrics.word_errors(one.reference, one.hypothesis) for one in readings],
+        "cer": [metrics.character_errors(one.reference, one.hypothesis) for one in readings],
+        "cer_without_spaces": [
+            metrics.character_errors(one.reference, one.hypothesis, spaces=False) for one in readings
+        ],
+    }
+    audio_seconds = sum(one.seconds for one in readings)
+    order = sorted(range(len(readings)), key=lambda row: (-counted["cer"][row].total, readings[row].id))
+    rates = {}
+    for name, errors in counted.items():
+        total = metrics.combine(errors)
+        rates[name] = {
+            "rate": metrics.rate(errors),
+            "interval_95": list(metrics.interval(errors)),
+            "substitutions": total.substitutions,
+            "deletions": total.deletions,
+            "insertions": total.insertions,
+            "reference_units": total.reference_units,
+        }
+    return {
+        "utterances": len(readings),
+        "audio_seconds": round(audio_seconds, 3),
+        **rates,
+        "loss": score(readings).loss,
+        "real_time_factor": seconds_taken / audio_seconds if audio_seconds else 0.0,
+        "worst": [
+            asdict(readings[row]) | {"aligned": metrics.aligned(readings[row].reference, readings[row].hypothesis)}
+            for row in order[:worst]
+            if counted["cer"][row].total
+        ],
+        "readings": [asdict(one) for one in readings],
+    }
+
+
+def evaluate(
+    network: Callable[[tf.Tensor, tf.Tensor], Sequence],
+    pipeline: Pipeline,
+    alphabet: Alphabet,
+    decode: Callable[[Sequence], tf.RaggedTensor],
+) -> dict[str, Any]:
+    """Reads a split with a progress bar, and sums it up as `summarise` does."""
+    start = time.perf_counter()
+    readings = list(read(network, pipeline, alphabet, decode, progress=True))
+    return summarise(readings, time.perf_counter() - start)
+
+
+def write_report(run_dir: Path, split: str, report: dict[str, Any]) -> Path:
+    """Writes `report/eval-<split>.json` into a run and returns its path."""
+    path = Path(run_dir) / "report" / f"eval-{split}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    checkpoints.write_atomically(path, (json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode())
+    return path

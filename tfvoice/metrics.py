@@ -1,0 +1,177 @@
+"""Error rates of transcripts: WER, CER, how sure they are, and where the errors sit.
+
+The edit distance is jiwer's (Levenshtein, every error costs one). A rate is corpus-level: the errors of all
+utterances over the units (words or characters) of all references, not the mean of the utterances' own rates.
+
+Texts are compared as they come, apart from runs of white space, which count as one space, and none at the ends. To
+ignore case and punctuation pass both sides through `Alphabet.normalise` first.
+
+An empty reference is no special case for an utterance: every unit of its hypothesis is an insertion. Only a set
+without any reference unit needs a convention: its rate is the number of insertions, as if it had one unit. So a
+rate is always a finite number, and 0 only where there is no error.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Literal, NamedTuple
+
+import jiwer
+import numpy as np
+
+_BLOCK = 2_000_000  # drawn utterances at once: bounds the memory of a bootstrap to tens of megabytes
+
+
+class Errors(NamedTuple):
+    """The errors of one utterance, or of many together.
+
+    Attributes:
+      substitutions: units of the reference that another unit stands for.
+      deletions: units of the reference that are missing.
+      insertions: units of the hypothesis that nothing in the reference stands for.
+      reference_units: words or characters of the reference.
+    """
+
+    substitutions: int
+    deletions: int
+    insertions: int
+    reference_units: int
+
+    @property
+    def total(self) -> int:
+        """The edit distance."""
+        return self.substitutions + self.deletions + self.insertions
+
+
+class Interval(NamedTuple):
+    """A confidence interval of a rate."""
+
+    low: float
+    high: float
+
+
+class Pair(NamedTuple):
+    """One column of an alignment.
+
+    Attributes:
+      operation: what makes the reference's word the hypothesis's.
+      reference: the word of the reference; empty for an insertion.
+      hypothesis: the word of the hypothesis; empty for a deletion.
+    """
+
+    operation: Literal["equal", "substitute", "delete", "insert"]
+    reference: str
+    hypothesis: str
+
+
+def word_errors(reference: str, hypothesis: str) -> Errors:
+    """Counts the errors in words, which are what white space separates."""
+    return _count(pairs(reference, hypothesis))
+
+
+def character_errors(reference: str, hypothesis: str, spaces: bool = True) -> Errors:
+    """Counts the errors in characters (Unicode code points).
+
+    Args:
+      reference: what was said.
+      hypothesis: what was recognised.
+      spaces: whether the space between two words counts as a character. False takes all spaces out of both, which is
+        the convention of the DeepSpeech implementations.
+    """
+    between = " " if spaces else ""
+    reference, hypothesis = between.join(reference.split()), between.join(hypothesis.split())
+    return _count(_align(list(reference), list(hypothesis), "", jiwer.process_characters))
+
+
+def combine(errors: Iterable[Errors]) -> Errors:
+    """Adds the errors of utterances up."""
+    return Errors(*(sum(column) for column in zip(Errors(0, 0, 0, 0), *errors, strict=True)))
+
+
+def rate(errors: Iterable[Errors]) -> float:
+    """Corpus-level error rate: 0.25 for one error in four units; above 1 where insertions abound.
+
+    A set with no reference units at all counts as one unit (see the module's docstring); an empty set has rate 0.
+    """
+    combined = combine(errors)
+    return combined.total / max(1, combined.reference_units)
+
+
+def interval(errors: Iterable[Errors], confidence: float = 0.95, resamples: int = 1000, seed: int = 0) -> Interval:
+    """Bootstrap percentile interval of `rate`.
+
+    Utterances are drawn with replacement, because errors within one utterance hang together (Bisani and Ney,
+    "Bootstrap estimates for confidence intervals in ASR performance evaluation", ICASSP 2004).
+
+    Args:
+      errors: one entry per utterance.
+      confidence: how much of the distribution the interval holds.
+      resamples: how many sets of the same size are drawn.
+      seed: makes the answer repeatable.
+
+    Returns:
+      The interval; `(0, 0)` for an empty set.
+    """
+    table = np.array([(each.total, each.reference_units) for each in errors], np.int64).reshape(-1, 2)
+    utterances = len(table)
+    if not utterances:
+        return Interval(0.0, 0.0)
+    generator = np.random.default_rng(seed)
+    rows = max(1, _BLOCK // utterances)
+    rates = []
+    for first in range(0, resamples, rows):
+        drawn = generator.integers(0, utterances, (min(rows, resamples - first), utterances))
+        totals, units = (table[:, column][drawn].sum(axis=1) for column in (0, 1))
+        rates.append(totals / np.maximum(1, units))
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(np.concatenate(rates), [tail, 1 - tail])
+    return Interval(float(low), float(high))
+
+
+def pairs(reference: str, hypothesis: str) -> list[Pair]:
+    """Aligns two texts word by word.
+
+    The references of the pairs, without the empty ones, are the words of `reference` in order, and likewise for the
+    hypotheses.
+    """
+    return _align(reference.split(), hypothesis.split(), " ", jiwer.process_words)
+
+
+def aligned(reference: str, hypothesis: str) -> str:
+    """Shows where two texts differ, in three lines for a fixed-width font.
+
+    ```
+    REF: ask her to bring these ******
+    HYP: as  her ** bring these things
+    OPS: S       D              I
+    ```
+
+    Words stand in columns; stars are a word that is missing on that side; the last line marks a substitution S, a
+    deletion D and an insertion I. Lines have no blanks at the end.
+    """
+    marks = {"equal": "", "substitute": "S", "delete": "D", "insert": "I"}
+    columns = []
+    for pair in pairs(reference, hypothesis):
+        width = max(len(pair.reference), len(pair.hypothesis))
+        cells = (pair.reference or "*" * width, pair.hypothesis or "*" * width, marks[pair.operation])
+        columns.append([cell.ljust(width) for cell in cells])
+    rows = zip(*columns, strict=True) if columns else ((), (), ())
+    lines = (" ".join([title, *row]).rstrip() for title, row in zip(("REF:", "HYP:", "OPS:"), rows, strict=True))
+    return "\n".join(lines)
+
+
+def _align(reference: list[str], hypothesis: list[str], between: str, process: Callable) -> list[Pair]:
+    """Pairs the units of two texts by `process`, a function of jiwer; `between` joins the units to a text."""
+    if not reference or not hypothesis:  # jiwer 3 refuses an empty reference
+        return [Pair("delete", unit, "") for unit in reference] + [Pair("insert", "", unit) for unit in hypothesis]
+    found = []
+    for chunk in process(between.join(reference), between.join(hypothesis)).alignments[0]:
+        before = reference[chunk.ref_start_idx : chunk.ref_end_idx]
+        after = hypothesis[chunk.hyp_start_idx : chunk.hyp_end_idx]
+        empty = [""] * max(len(before), len(after))
+        found += [Pair(chunk.type, *columns) for columns in zip(before or empty, after or empty, strict=True)]
+    return found
+
+
+def _count(found: list[Pair]) -> Errors:
+    counts = Counter(pair.operation for pair in found)
+    return Errors(counts["substitute"], counts["delete"], counts["insert"], len(found) - counts["insert"])

@@ -1,0 +1,323 @@
+"""Text and class ids: what a transcript looks like to a recogniser, in Python and in the graph.
+
+`Alphabet` owns both directions. `normalise` spells any Unicode text with the characters of the alphabet:
+
+1. A character of the alphabet stays what it is, in the alphabet's case: where all its letters have one case, text is
+   folded to it, and where it mixes cases, nothing is folded.
+2. Anything else is decomposed (Unicode NFKD: "ﬁ" is "fi") and loses its combining marks ("é" is "e"), unless the
+   accented letter itself is in the alphabet.
+3. Typographic apostrophes, the backtick and the acute accent are apostrophes. One stays only inside a word, and only
+   if the alphabet has it: at the edge of a word it cannot be told from a quotation mark, and is not heard.
+4. Quotation marks, brackets and invisible format characters vanish: "file(s)" is "files".
+5. All other punctuation becomes a space, so that words never run together: "well-known", "and/or", "no...What?",
+   "D.N.A.".
+6. What is read aloud (digits, & % @ # * $ + = and the like), letters of other scripts and pictures are unknown. A
+   symbol is dropped whole and `unknown` counts it; whether its utterance is used is for the caller to decide by
+   `AlphabetConfig.unknown`.
+7. White space is collapsed last, to single spaces with none at the ends (to nothing in an alphabet without a space).
+
+Both implementations read one table (code point -> spelling) and one list of replacement rules. The graph uses core
+TensorFlow ops and constants only, so it works in tf.data and in a SavedModel, with no table to initialise.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+import pydantic
+
+from tfvoice.config import Config
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+PRESETS = {
+    "default": " 'abcdefghijklmnopqrstuvwxyz",
+    "wavenet": " abcdefghijklmnopqrstuvwxyz",
+    "deepspeech2": "'ABCDEFGHIJKLMNOPQRSTUVWXYZ ",
+}
+
+_APOSTROPHES = frozenset("'`´‘’‛ʹʻʼ′ꞌ")
+_READ_ALOUD = frozenset("#%&*@§‰‱٪")  # Unicode calls them punctuation
+_SEPARATORS = frozenset("⁄∕−")  # fraction slash, division slash, minus: mathematical symbols to Unicode
+_QUOTES_AND_BRACKETS = frozenset({"Ps", "Pe", "Pi", "Pf"})
+_PAGE = 256
+
+
+class AlphabetConfig(Config):
+    """Which characters a recogniser writes.
+
+    Attributes:
+      characters: the characters in the order of their class ids, or the name of a preset (a key of `PRESETS`).
+      unknown: what happens to an utterance with symbols outside the alphabet: `drop` leaves the symbols out of its
+        text, `skip` leaves out the utterance. Both are counted.
+    """
+
+    characters: str = PRESETS["default"]
+    unknown: Literal["drop", "skip"] = "drop"
+
+    @pydantic.field_validator("characters", mode="before")
+    @classmethod
+    def _preset(cls, value):
+        return PRESETS.get(value, value) if isinstance(value, str) else value
+
+    @pydantic.field_validator("characters")
+    @classmethod
+    def _usable(cls, characters: str) -> str:
+        if len(characters) < 2:
+            raise ValueError("an alphabet needs at least 2 characters, or the name of a preset: " + ", ".join(PRESETS))
+        for character, count in Counter(characters).items():
+            if count > 1:
+                raise ValueError(f"{character!r} is there {count} times; write each character once")
+            if not character.isprintable():
+                raise ValueError(
+                    f"{character!r} is a control character or white space; the only space allowed is the ordinary one"
+                )
+            parts = unicodedata.normalize("NFD", character)
+            if len(parts) > 1 and all(part in characters for part in parts):
+                raise ValueError(f"{character!r} and all its parts are there, so it has two spellings; leave one out")
+        return characters
+
+
+class Alphabet:
+    """Text <-> class ids for one `AlphabetConfig`; the module's docstring has the rules.
+
+    A class id is a position in the alphabet's characters. The blank of CTC is not among them.
+
+    Attributes:
+      config: the configuration.
+      characters: the characters in the order of their ids.
+      size: how many characters there are.
+    """
+
+    def __init__(self, config: AlphabetConfig):
+        self.config = config
+        self.characters = config.characters
+        self.size = len(config.characters)
+        self._ids = {character: position for position, character in enumerate(self.characters)}
+        self._spelling = _Spelling(self.characters)
+        self._cleaning = _cleaning(self.characters)
+
+    def normalise(self, text: str) -> str:
+        """Spells a text with the alphabet's characters; a normalised text comes back unchanged."""
+        text = _replace(text, self._spelling.compositions).translate(self._spelling)
+        return _replace(text, self._cleaning)
+
+    def unknown(self, text: str) -> Counter[str]:
+        """Counts the symbols of a text that `normalise` has to drop, as they are written in the text."""
+        text = _replace(text, self._spelling.compositions)
+        return Counter(symbol for symbol in text if self._spelling[ord(symbol)] is None)
+
+    def encode(self, text: str) -> list[int]:
+        """Normalises a text and returns the class id of each of its characters."""
+        return [self._ids[character] for character in self.normalise(text)]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Returns the characters of class ids.
+
+        Raises:
+          ValueError: an id is not in 0..size-1, as with a blank or padding that was left in.
+        """
+        ids = [int(position) for position in ids]
+        for position in ids:
+            if not 0 <= position < self.size:
+                raise ValueError(f"class id {position} is not in 0..{self.size - 1}: drop blanks and padding first.")
+        return "".join(self.characters[position] for position in ids)
+
+    def normalise_in_graph(self, texts: tf.Tensor) -> tf.Tensor:
+        """`normalise` for a string tensor, a scalar or `[batch]`, of UTF-8; same shape."""
+        import tensorflow as tf
+
+        pieces = tf.constant(_pages(self.characters).spellings)
+        spelled = tf.ragged.map_flat_values(lambda flat: tf.gather(pieces, flat), self._spelling_numbers(texts))
+        return _replace_in_graph(tf.strings.reduce_join(spelled, axis=-1), self._cleaning)
+
+    def unknown_in_graph(self, texts: tf.Tensor) -> tf.Tensor:
+        """How many symbols `normalise_in_graph` drops: int32, of the shape of `texts`."""
+        import tensorflow as tf
+
+        numbers = self._spelling_numbers(texts)
+        dropped = tf.ragged.map_flat_values(lambda flat: tf.cast(tf.equal(flat, 0), tf.int32), numbers)
+        return tf.reduce_sum(dropped, axis=-1)
+
+    def encode_in_graph(self, texts: tf.Tensor) -> tf.RaggedTensor | tf.Tensor:
+        """`encode` for a string tensor.
+
+        Args:
+          texts: UTF-8 `[batch]`, or a scalar.
+
+        Returns:
+          int32 class ids: ragged `[batch, characters]`, or for a scalar a tensor `[characters]`.
+        """
+        import tensorflow as tf
+
+        codes = np.array([ord(character) for character in self.characters], np.int32)
+        order = np.argsort(codes).astype(np.int32)
+
+        def look_up(flat):
+            return tf.gather(tf.constant(order), tf.searchsorted(tf.constant(codes[order]), flat))
+
+        decoded = tf.strings.unicode_decode(self.normalise_in_graph(texts), "UTF-8")
+        return tf.ragged.map_flat_values(look_up, decoded)
+
+    def decode_in_graph(self, ids: tf.RaggedTensor | tf.Tensor, lengths: tf.Tensor | None = None) -> tf.Tensor:
+        """`decode` for a batch.
+
+        Args:
+          ids: ragged `[batch, characters]`, or dense `[batch, characters]` with `lengths`.
+          lengths: int `[batch]`: how many ids of each row of a dense tensor count; without it all do.
+
+        Returns:
+          UTF-8 strings `[batch]`.
+        """
+        import tensorflow as tf
+
+        if lengths is not None:
+            ids = tf.RaggedTensor.from_tensor(ids, lengths)
+        characters = tf.constant(list(self.characters))
+        decoded = tf.ragged.map_flat_values(lambda flat: tf.gather(characters, flat), ids)
+        return tf.strings.reduce_join(decoded, axis=-1)
+
+    def _spelling_numbers(self, texts):
+        """Which row of the table of spellings each code point has; row 0 means unknown."""
+        import tensorflow as tf
+
+        pages = _pages(self.characters)
+
+        def look_up(flat):
+            starts = tf.gather(tf.constant(pages.starts), flat // _PAGE)
+            return tf.gather(tf.constant(pages.numbers), starts + flat % _PAGE)
+
+        composed = _replace_in_graph(tf.convert_to_tensor(texts), self._spelling.compositions)
+        return tf.ragged.map_flat_values(look_up, tf.strings.unicode_decode(composed, "UTF-8"))
+
+
+class _Spelling(dict):
+    """Code point -> how the alphabet spells it, None if it cannot (which `str.translate` drops); filled on demand."""
+
+    def __init__(self, characters: str):
+        super().__init__()
+        self.characters = frozenset(characters)
+        self.case = _case(characters)
+        self.compositions = _compositions(characters)
+
+    def __missing__(self, code: int) -> str | None:
+        self[code] = spelled = self.spell(chr(code))
+        return spelled
+
+    def spell(self, symbol: str) -> str | None:
+        category = unicodedata.category(symbol)
+        if category in ("Cn", "Co", "Cs"):
+            return None
+        for candidate in (symbol, *_same_letter(symbol, self.case)):
+            if candidate in self.characters:
+                return candidate
+        # Most of Unicode is letters that stand for themselves; Hangul syllables alone decompose without saying so.
+        if category == "Lo" and not unicodedata.decomposition(symbol) and not "가" <= symbol <= "힣":
+            return None
+        symbol = unicodedata.normalize("NFC", symbol)  # some characters are only other names of the acute accent
+        parts = "'" if symbol in _APOSTROPHES else unicodedata.normalize("NFKD", symbol)
+        folded = "".join(map(self._fold, _replace(parts, self.compositions)))
+        spelled = [self._spell_part(part) for part in folded]
+        return None if None in spelled else "".join(spelled)
+
+    def _fold(self, part: str) -> str:
+        # To Unicode the capital of one Greek mark is a letter, so marks are left alone. There and back again, because
+        # each way alone leaves a letter behind: dotless i, capital sharp s.
+        if part in self.characters or self.case == "none" or unicodedata.category(part).startswith("M"):
+            return part
+        folded = part.upper().casefold() if self.case == "lower" else part.casefold().upper()
+        return unicodedata.normalize("NFKD", folded)
+
+    def _spell_part(self, part: str) -> str | None:
+        category = unicodedata.category(part)
+        if part in self.characters:
+            return part
+        if part in _APOSTROPHES:
+            return "'" if "'" in self.characters else ""
+        if part in _READ_ALOUD:
+            return None
+        if part == '"' or category in _QUOTES_AND_BRACKETS or category == "Cf" or category.startswith("M"):
+            return ""
+        if part.isspace() or part in _SEPARATORS or category.startswith("P"):
+            return " "
+        return None
+
+
+class _Pages(NamedTuple):
+    """The table of `_Spelling` for all of Unicode, in pages of 256 code points that share equal pages.
+
+    Attributes:
+      starts: int32 `[pages of Unicode]`: where the page of a code point begins in `numbers`.
+      numbers: int32: which spelling a code point has.
+      spellings: strings; number 0 is that of an unknown symbol, and empty.
+    """
+
+    starts: np.ndarray
+    numbers: np.ndarray
+    spellings: list[str]
+
+
+@functools.lru_cache(maxsize=8)
+def _pages(characters: str) -> _Pages:
+    spelling = _Spelling(characters)
+    known: dict[str | None, int] = {None: 0}
+    pages: dict[tuple[int, ...], int] = {}
+    starts = []
+    for first in range(0, 0x110000, _PAGE):
+        spelled = [spelling.spell(chr(code)) for code in range(first, first + _PAGE)]
+        page = tuple(known.setdefault(each, len(known)) for each in spelled)
+        starts.append(pages.setdefault(page, len(pages)) * _PAGE)
+    return _Pages(np.array(starts, np.int32), np.array(list(pages), np.int32).ravel(), [each or "" for each in known])
+
+
+def _case(characters: str) -> Literal["lower", "upper", "none"]:
+    """The one case of the alphabet's letters; `none` if there are both, or no letters with case."""
+    lower, upper = (any(test(character) for character in characters) for test in (str.islower, str.isupper))
+    return "none" if lower == upper else "lower" if lower else "upper"
+
+
+def _same_letter(symbol: str, case: str) -> list[str]:
+    return {"lower": [symbol.lower()], "upper": [symbol.upper()], "none": []}[case]
+
+
+def _compositions(characters: str) -> list[tuple[str, str]]:
+    """Rules that compose the alphabet's accented letters where a text writes them as letter and mark.
+
+    The marks must follow directly and in Unicode's order, as they do in text in any of its normal forms.
+    """
+    case = _case(characters)
+    rules = {}
+    for character in characters:
+        variants = (character,) if case == "none" else (character, character.lower(), character.upper())
+        for parts in (unicodedata.normalize("NFD", variant) for variant in variants if len(variant) == 1):
+            if len(parts) > 1 and unicodedata.combining(parts[1]):
+                rules[parts] = character
+    return [(re.escape(parts), rules[parts]) for parts in sorted(rules, key=len, reverse=True)]
+
+
+def _cleaning(characters: str) -> list[tuple[str, str]]:
+    """Rules for what a character's neighbours decide: apostrophes at the edges of words, and spaces."""
+    apostrophes = [(r"(^| )'+", r"\1"), (r"'+( |$)", r"\1")] if "'" in characters else []
+    spaces = [("  +", " "), ("^ | $", "")] if " " in characters else [(" ", "")]
+    return apostrophes + spaces
+
+
+def _replace(text: str, rules: list[tuple[str, str]]) -> str:
+    for pattern, replacement in rules:
+        text = re.sub(pattern, replacement, text)
+    return text
+
+
+def _replace_in_graph(texts, rules: list[tuple[str, str]]):
+    import tensorflow as tf
+
+    for pattern, replacement in rules:
+        texts = tf.strings.regex_replace(texts, pattern, replacement)
+    return texts

@@ -1,0 +1,320 @@
+"""The training loop: one compiled step, exact resume, and a run that survives being killed.
+
+A run is decided by its configuration alone: order and augmentation come from (seed, epoch), dropout from (seed,
+epoch, position), the learning rate from the step. So a checkpoint needs the weights, the optimizer and a position,
+and a run that was killed goes on bit for bit (on one CPU) as if it had not been.
+"""
+
+import hashlib
+import math
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from tfvoice import checkpoints, config, evaluation, learner
+from tfvoice.audio import features
+from tfvoice.data import index, shards
+from tfvoice.data.pipeline import Batch, Pipeline
+from tfvoice.errors import TfvoiceError
+from tfvoice.experiment import Experiment, ExperimentConfig
+from tfvoice.monitoring import Monitor
+from tfvoice.text import Alphabet
+
+_GIVE_UP_AFTER = 10
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a call of `train` ends before the last epoch. They decide nothing about the weights.
+
+    Attributes:
+      max_steps: total steps of the run.
+      max_minutes: total training time of the run, earlier calls included.
+      checkpoint_minutes: time between checkpoints inside an epoch.
+    """
+
+    max_steps: int | None = None
+    max_minutes: float | None = None
+    checkpoint_minutes: float = 5.0
+
+
+@dataclass
+class State:
+    """Where a run stands: what a checkpoint holds beside weights and optimizer."""
+
+    step: int = 0
+    epoch: int = 0
+    position: int = 0
+    minutes: float = 0.0
+    best_cer: float = math.inf
+    best_epoch: int = 0
+    skipped: int = 0
+    finished: str = ""
+
+
+def train(
+    run_dir: str | Path,
+    data_dir: str | Path,
+    settings: ExperimentConfig,
+    limits: Limits = Limits(),
+    overwrite: bool = False,
+) -> State:
+    """Trains a recogniser, from the start or from where its run stands.
+
+    Args:
+      run_dir: folder of the run; made where it does not exist.
+      data_dir: folder that `tfvoice_convert` wrote; needs splits `train` and `valid`.
+      settings: the whole configuration.
+      limits: when to stop early.
+      overwrite: start anew, over an older run.
+
+    Returns:
+      Where the run stands now.
+
+    Raises:
+      TfvoiceError: the data cannot be used, the folder holds a run of another configuration, or the loss stays
+        infinite.
+    """
+    run_dir = Path(run_dir)
+    manifest = shards.read_manifest(data_dir)
+    strategy = learner.strategy_for(settings.training)
+    with strategy.scope():
+        experiment = _open(run_dir, settings, data_dir, manifest, overwrite)
+        trainer = Trainer(experiment, data_dir, manifest, strategy)
+    return trainer.run(limits)
+
+
+class Trainer:
+    """The loop and what it needs; make it inside the scope of its strategy.
+
+    Args:
+      experiment: made for training.
+      data_dir: folder of the shards.
+      manifest: of the shards.
+      strategy: of `tf.distribute`.
+    """
+
+    def __init__(self, experiment: Experiment, data_dir: str | Path, manifest, strategy: tf.distribute.Strategy):
+        self.experiment = experiment
+        self.model = experiment.model
+        self.settings = experiment.config.training
+        channels = features.channels(experiment.config.features)
+        self.learner = learner.Learner(experiment.model, channels, self.settings, strategy)
+        train_index, valid_index = (_scan(experiment, manifest, data_dir, split) for split in ("train", "valid"))
+        self.train_data = _pipeline(experiment, train_index, augmented=True)
+        self.valid_data = _pipeline(experiment, valid_index, augmented=False)
+        self.total_steps = max(1, self._steps(0) * self.settings.epochs)
+        self.state = State()
+        self._bad_in_a_row = 0
+        if experiment.checkpoint("last").is_file():
+            self.state = State(**checkpoints.restore(experiment.checkpoint("last"), self.learner.groups()))
+
+    def run(self, limits: Limits) -> State:
+        """Trains until the last epoch, a limit, or Ctrl-C; saves; returns where the run stands."""
+        state = self.state
+        if (state.finished and state.epoch >= self.settings.epochs) or state.finished == "early":
+            print(f"{self.experiment.run_dir}: has already finished after {state.epoch} epochs.")
+            return state
+        print(self.train_data.index.describe())
+        print(self.valid_data.index.describe())
+        with Monitor(self.experiment, state.step) as monitor, _StopSignal() as stop:
+            while not state.finished and not self._stopped(limits, stop):
+                self._epoch(limits, stop, monitor)
+            self._save()
+        if stop.requested or not state.finished:
+            print(f"Stopped after step {state.step}; the same command goes on from here.")
+        return state
+
+    def _epoch(self, limits: Limits, stop: "_StopSignal", monitor: Monitor) -> None:
+        """Goes through the rest of the current epoch, and validates at its end."""
+        state, steps = self.state, self._steps(self.state.epoch)
+        batches = iter(self.train_data.batches(state.epoch, state.position, epochs=1))
+        bar = tqdm(
+            total=steps,
+            initial=state.position // self.settings.accumulate,
+            unit="step",
+            disable=None,
+            desc=f"epoch {state.epoch + 1}/{self.settings.epochs}",
+            leave=False,
+            dynamic_ncols=True,
+        )
+        losses, audio, began = [], 0.0, time.monotonic()
+        saved = clock = began
+        with bar:
+            while (group := self._next(batches)) and not self._stopped(limits, stop):
+                loss, norm = self._step(group)
+                losses.append(loss)
+                audio += sum(int(batch.samples) for batch in group) / self.train_data.index.sample_rate_hz
+                now = time.monotonic()
+                state.minutes, clock = state.minutes + (now - clock) / 60, now
+                rate = audio / (now - began)
+                monitor.step(state.step, loss, norm, self._learning_rate(state.step), rate)
+                bar.update()
+                left = (self.total_steps - state.step) * state.minutes / state.step
+                bar.set_postfix_str(f"loss {np.nanmean(losses[-50:]):.1f}, {rate:.0f} s/s, {left:.0f} min left")
+                if now - saved > limits.checkpoint_minutes * 60:
+                    self._save()
+                    saved = time.monotonic()
+        if state.position >= self.train_data.steps(state.epoch):
+            self._end_of_epoch(monitor, losses, audio / max(time.monotonic() - began, 1e-9))
+
+    def _end_of_epoch(self, monitor: Monitor, losses: list[float], rate: float) -> None:
+        state = self.state
+        state.epoch, state.position = state.epoch + 1, 0
+        began = time.monotonic()
+        with self.learner.averaged():
+            readings = list(
+                evaluation.read(self.experiment.network, self.valid_data, self.experiment.alphabet, _GREEDY)
+            )
+            score = evaluation.score(readings)
+            if score.cer < state.best_cer:
+                state.best_cer, state.best_epoch = score.cer, state.epoch
+                checkpoints.save(
+                    self.experiment.checkpoint("best"),
+                    {"weights": self.model.weights},
+                    {"epoch": state.epoch, **score._asdict()},
+                )
+            monitor.epoch(
+                state, score, readings, float(np.nanmean(losses)) if losses else math.nan, rate, self.valid_data
+            )
+        patience = self.settings.patience
+        if state.epoch >= self.settings.epochs:
+            state.finished = "all"
+        elif patience and state.epoch - state.best_epoch >= patience:
+            state.finished = "early"
+            print(f"Stopped early: no better CER in {patience} epochs.")
+        state.minutes += (time.monotonic() - began) / 60
+        self._save()
+
+    def _step(self, group: list[Batch]) -> tuple[float, float]:
+        """One update; returns loss and gradient norm. Where they are not finite, nothing is changed but the count."""
+        state = self.state
+        loss, norm, gradients = self.learner.gradients(group)
+        if math.isfinite(loss) and math.isfinite(norm):
+            self.learner.update(gradients, norm, self._learning_rate(state.step), state.step)
+            self._bad_in_a_row = 0
+        else:
+            state.skipped += 1
+            self._bad_in_a_row += 1
+            if self._bad_in_a_row >= _GIVE_UP_AFTER:
+                raise TfvoiceError(
+                    f"{self.experiment.run_dir}: the loss was not finite in {_GIVE_UP_AFTER} steps in a row, the last "
+                    f"at step {state.step}; start a new run with "
+                    f"--set training.learning_rate={self.settings.learning_rate / 3:.1g}."
+                )
+        state.position += len(group)
+        state.step += 1
+        return loss, norm
+
+    def _learning_rate(self, step: int) -> float:
+        """Linear warm-up, then half a cosine (Loshchilov and Hutter, arXiv 1608.03983, without restarts)."""
+        peak, warmup = self.settings.learning_rate, self.settings.warmup * self.total_steps
+        if step < warmup:
+            return peak * (step + 1) / warmup
+        if self.settings.decay == "constant":
+            return peak
+        done = min(1.0, (step - warmup) / max(1.0, self.total_steps - warmup))
+        return peak * max(1e-3, 0.5 * (1 + math.cos(math.pi * done)))
+
+    def _steps(self, epoch: int) -> int:
+        return -(-self.train_data.steps(epoch) // self.settings.accumulate)
+
+    def _next(self, batches) -> list[Batch]:
+        return [batch for _, batch in zip(range(self.settings.accumulate), batches, strict=False)]
+
+    def _stopped(self, limits: Limits, stop: "_StopSignal") -> bool:
+        too_many = limits.max_steps is not None and self.state.step >= limits.max_steps
+        too_long = limits.max_minutes is not None and self.state.minutes >= limits.max_minutes
+        return stop.requested or too_many or too_long
+
+    def _save(self) -> None:
+        checkpoints.save(self.experiment.checkpoint("last"), self.learner.groups(), vars(self.state))
+
+
+class _StopSignal:
+    """Turns the first Ctrl-C (or SIGTERM) into a wish, so that a step is never cut in half; the second one kills."""
+
+    def __init__(self):
+        self.requested = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self):
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._request)
+        return self
+
+    def __exit__(self, *_):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _request(self, number, _):
+        self.requested = True
+        signal.signal(number, self._before[number])
+
+
+_GREEDY = evaluation.decoder("greedy")
+
+
+def _open(run_dir: Path, settings: ExperimentConfig, data_dir, manifest, overwrite: bool) -> Experiment:
+    """Opens the run where there is one of the same configuration and data; makes it where there is none."""
+    digest = hashlib.sha256((Path(data_dir) / "manifest.json").read_bytes()).hexdigest()
+    if not (run_dir / "experiment.json").is_file() or overwrite:
+        for name in ("best", "last"):
+            (run_dir / "checkpoints" / f"{name}.npz").unlink(missing_ok=True)
+        (run_dir / "metrics.jsonl").unlink(missing_ok=True)
+        statistics = None
+        if settings.features.normalization == "corpus":
+            statistics = _statistics(settings, data_dir, manifest)
+        info = {"data": str(Path(data_dir).resolve()), "manifest_sha256": digest, "corpus": manifest.corpus}
+        return Experiment.create(run_dir, settings, statistics, info)
+    experiment = Experiment.open(run_dir, training=True)
+    changed = config.differences(experiment.config, settings)
+    if experiment.info.get("manifest_sha256") != digest:
+        changed.append(f"data: {experiment.info.get('data')} -> {Path(data_dir).resolve()} (another manifest.json)")
+    if changed:
+        raise TfvoiceError(
+            f"{run_dir}: holds a run of another configuration: {'; '.join(changed)}. "
+            "Use another --run, or --overwrite to start this one anew."
+        )
+    return experiment
+
+
+def _scan(experiment: Experiment, manifest, data_dir, split: str) -> index.Index:
+    chosen = experiment.config
+    return index.scan(
+        manifest, data_dir, split, chosen.data, chosen.features, experiment.alphabet, experiment.model.output_lengths
+    )
+
+
+def _pipeline(experiment: Experiment, scanned: index.Index, augmented: bool) -> Pipeline:
+    chosen = experiment.config
+    return Pipeline(
+        scanned,
+        chosen.data,
+        chosen.features,
+        experiment.model.output_lengths,
+        chosen.training.batch_size,
+        chosen.training.seed,
+        chosen.augmentation if augmented else None,
+        experiment.statistics,
+    )
+
+
+def _statistics(settings: ExperimentConfig, data_dir, manifest) -> features.Statistics:
+    """Mean and deviation of each channel over (at most 1000 utterances of) the training split."""
+    plain = settings.features.model_copy(update={"normalization": "none"})
+    scanned = index.scan(
+        manifest, data_dir, "train", settings.data, plain, Alphabet(settings.alphabet), lambda frames: frames
+    )
+    pipeline = Pipeline(scanned, settings.data, plain, lambda frames: frames, settings.training.batch_size)
+    batches = pipeline.batches(epochs=1).take(-(-1000 // settings.training.batch_size))
+    rows = (zip(batch.features.numpy(), batch.lengths.numpy(), strict=True) for batch in batches)
+    return features.statistics(values[:length] for batch in rows for values, length in batch if length)
