@@ -1,3 +1,5 @@
+import csv
+import io
 import json
 import os
 
@@ -38,13 +40,15 @@ def reasons(listing):
 
 
 def as_csv(rows):
-    quoted = ('"' + value.replace('"', '""') + '"' for row in rows for value in row.values())
-    values = list(quoted)
-    return "\r\n".join(",".join(values[at : at + 4]) for at in range(0, len(values), 4))
+    file = io.StringIO()
+    writer = csv.DictWriter(file, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue()
 
 
 FORMS = {
-    "csv": "audio,text,speaker,seconds\r\n" + as_csv(ROWS),
+    "csv": as_csv(ROWS),
     "tsv": "\n".join("\t".join(row) for row in [ROWS[0].keys(), *(row.values() for row in ROWS)]) + "\n",
     "jsonl": "\n".join(json.dumps(row) for row in ROWS) + "\n\n",
     "json": json.dumps(ROWS, ensure_ascii=False),

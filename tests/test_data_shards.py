@@ -1,3 +1,4 @@
+import hashlib
 import json
 from dataclasses import replace
 
@@ -62,8 +63,6 @@ def test_fingerprint_knows_another_corpus(change):
 
 def written(tmp_path, content=b"abc"):
     """A folder with one finished shard of two records."""
-    import hashlib
-
     frames = records.frame(content) * 2
     (tmp_path / "train-00000-of-00001.tfrecord").write_bytes(frames)
     shard = shards.Shard(

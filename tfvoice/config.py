@@ -62,7 +62,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{path}: cannot read this configuration file ({error.strerror}).") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not a TOML file: {error}. Strings need quotes, as in kind = \"mfcc\".") from None
+        raise ConfigError(f'{path}: not a TOML file: {error}. Strings need quotes, as in kind = "mfcc".') from None
 
 
 def parse_override(text: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from tfvoice import checkpoints, ctc, metrics
 from tfvoice.audio import features
 from tfvoice.data.pipeline import Batch, Pipeline, signature
 from tfvoice.errors import TfvoiceError
+from tfvoice.experiment import Experiment
 from tfvoice.lengths import Sequence
 from tfvoice.text import Alphabet
 
@@ -160,21 +161,69 @@ def summarise(readings: list[Reading], seconds_taken: float, worst: int = 20) ->
     }
 
 
-def evaluate(
-    network: Callable[[tf.Tensor, tf.Tensor], Sequence],
-    pipeline: Pipeline,
-    alphabet: Alphabet,
-    decode: Callable[[Sequence], tf.RaggedTensor],
-) -> dict[str, Any]:
-    """Reads a split with a progress bar, and sums it up as `summarise` does."""
+def evaluate_run(
+    run_dir: str | Path,
+    data_dir: str | Path | None = None,
+    split: str = "test",
+    checkpoint: str = "best",
+    decoder_name: str = "greedy",
+    beam_width: int = 100,
+) -> tuple[dict[str, Any], Path]:
+    """Measures a run on a split, and writes `report/eval-<split>.json` into it.
+
+    Args:
+      run_dir: folder of the run.
+      data_dir: folder of the shards; None: the one that the run was trained on.
+      split: name of the split.
+      checkpoint: `best` or `last`.
+      decoder_name: `greedy` or `beam`.
+      beam_width: prefixes that the beam keeps.
+
+    Returns:
+      The report as `summarise` gives it, and the path it was written to.
+
+    Raises:
+      TfvoiceError: the run, the data or the split cannot be used.
+    """
+    decode = decoder(decoder_name, beam_width)
+    experiment = Experiment.load(run_dir, checkpoint)
+    data_dir = data_dir or experiment.info.get("data", "")
+    if not Path(data_dir).is_dir():
+        raise TfvoiceError(f"{run_dir}: its data, {data_dir}, is not on this machine; name it with --data=DIR.")
+    scanned = experiment.scan(data_dir, split)
     start = time.perf_counter()
-    readings = list(read(network, pipeline, alphabet, decode, progress=True))
-    return summarise(readings, time.perf_counter() - start)
-
-
-def write_report(run_dir: Path, split: str, report: dict[str, Any]) -> Path:
-    """Writes `report/eval-<split>.json` into a run and returns its path."""
-    path = Path(run_dir) / "report" / f"eval-{split}.json"
+    readings = list(read(experiment.network, experiment.pipeline(scanned), experiment.alphabet, decode, progress=True))
+    report = {
+        "split": split,
+        "data": str(data_dir),
+        "checkpoint": checkpoint,
+        "decoder": decoder_name if decoder_name == "greedy" else f"beam of {beam_width}",
+        "left_out": dict(scanned.dropped),
+        **summarise(readings, time.perf_counter() - start),
+    }
+    path = experiment.run_dir / "report" / f"eval-{split}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     checkpoints.write_atomically(path, (json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode())
-    return path
+    return report, path
+
+
+def as_text(report: dict[str, Any], worst: int = 5) -> str:
+    """The report as a person reads it in a terminal."""
+    left_out = ", ".join(f"{count} {reason}" for reason, count in sorted(report["left_out"].items())) or "none"
+    lines = [
+        f"split      {report['split']}: {report['utterances']} utterances, {report['audio_seconds'] / 60:.1f} minutes; "
+        f"left out: {left_out}",
+        f"decoder    {report['decoder']}",
+    ]
+    for key, title in (("wer", "WER"), ("cer", "CER"), ("cer_without_spaces", "CER*")):
+        rate = report[key]
+        low, high = rate["interval_95"]
+        lines.append(
+            f"{title:<10} {rate['rate']:6.2%}  [{low:.2%}, {high:.2%}]  {rate['substitutions']} substitutions, "
+            f"{rate['deletions']} deletions, {rate['insertions']} insertions in {rate['reference_units']}"
+        )
+    lines.append("           CER* leaves spaces out, as deepspeech.pytorch does; [ ] is the 95 % bootstrap interval")
+    lines.append(f"speed      {report['real_time_factor']:.4f} of real time")
+    for one in report["worst"][:worst]:
+        lines += ["", f"{one['id']} ({one['seconds']:.1f} s)", one["aligned"]]
+    return "\n".join(lines)

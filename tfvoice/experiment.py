@@ -15,7 +15,8 @@ from tfvoice import config as config_
 from tfvoice.audio import features
 from tfvoice.audio.features import FeatureConfig
 from tfvoice.config import Config
-from tfvoice.data.pipeline import AugmentationConfig, DataConfig
+from tfvoice.data import index, shards
+from tfvoice.data.pipeline import AugmentationConfig, DataConfig, Pipeline
 from tfvoice.errors import TfvoiceError
 from tfvoice.lengths import Sequence
 from tfvoice.models.wavenet_asr import WavenetAsrConfig
@@ -211,6 +212,27 @@ class Experiment:
     def network(self, values: tf.Tensor, lengths: tf.Tensor) -> Sequence:
         """Features `[batch, frames, channels]` and their lengths to logits, as in inference."""
         return self.model(values, lengths, training=False)
+
+    def scan(self, data_dir: str | Path, split: str) -> index.Index:
+        """Looks through a split of converted data with this run's features and alphabet; raises as `index.scan`."""
+        manifest, chosen = shards.read_manifest(data_dir), self.config
+        return index.scan(
+            manifest, data_dir, split, chosen.data, chosen.features, self.alphabet, self.model.output_lengths
+        )
+
+    def pipeline(self, scanned: index.Index, augmented: bool = False) -> Pipeline:
+        """Makes the batches of a split: shuffled and augmented for training, in order and plain otherwise."""
+        chosen = self.config
+        return Pipeline(
+            scanned,
+            chosen.data,
+            chosen.features,
+            self.model.output_lengths,
+            chosen.training.batch_size,
+            chosen.training.seed,
+            chosen.augmentation if augmented else None,
+            self.statistics,
+        )
 
     def seconds_per_frame(self) -> float:
         """Time from one frame of logits to the next."""

@@ -87,7 +87,7 @@ def train(
     strategy = learner.strategy_for(settings.training)
     with strategy.scope():
         experiment = _open(run_dir, settings, data_dir, manifest, overwrite)
-        trainer = Trainer(experiment, data_dir, manifest, strategy)
+        trainer = Trainer(experiment, data_dir, strategy)
     return trainer.run(limits)
 
 
@@ -97,19 +97,18 @@ class Trainer:
     Args:
       experiment: made for training.
       data_dir: folder of the shards.
-      manifest: of the shards.
       strategy: of `tf.distribute`.
     """
 
-    def __init__(self, experiment: Experiment, data_dir: str | Path, manifest, strategy: tf.distribute.Strategy):
+    def __init__(self, experiment: Experiment, data_dir: str | Path, strategy: tf.distribute.Strategy):
         self.experiment = experiment
         self.model = experiment.model
         self.settings = experiment.config.training
         channels = features.channels(experiment.config.features)
         self.learner = learner.Learner(experiment.model, channels, self.settings, strategy)
-        train_index, valid_index = (_scan(experiment, manifest, data_dir, split) for split in ("train", "valid"))
-        self.train_data = _pipeline(experiment, train_index, augmented=True)
-        self.valid_data = _pipeline(experiment, valid_index, augmented=False)
+        train_index, valid_index = (experiment.scan(data_dir, split) for split in ("train", "valid"))
+        self.train_data = experiment.pipeline(train_index, augmented=True)
+        self.valid_data = experiment.pipeline(valid_index)
         self.total_steps = max(1, self._steps(0) * self.settings.epochs)
         self.state = State()
         self._bad_in_a_row = 0
@@ -285,27 +284,6 @@ def _open(run_dir: Path, settings: ExperimentConfig, data_dir, manifest, overwri
             "Use another --run, or --overwrite to start this one anew."
         )
     return experiment
-
-
-def _scan(experiment: Experiment, manifest, data_dir, split: str) -> index.Index:
-    chosen = experiment.config
-    return index.scan(
-        manifest, data_dir, split, chosen.data, chosen.features, experiment.alphabet, experiment.model.output_lengths
-    )
-
-
-def _pipeline(experiment: Experiment, scanned: index.Index, augmented: bool) -> Pipeline:
-    chosen = experiment.config
-    return Pipeline(
-        scanned,
-        chosen.data,
-        chosen.features,
-        experiment.model.output_lengths,
-        chosen.training.batch_size,
-        chosen.training.seed,
-        chosen.augmentation if augmented else None,
-        experiment.statistics,
-    )
 
 
 def _statistics(settings: ExperimentConfig, data_dir, manifest) -> features.Statistics:

@@ -148,7 +148,7 @@ def from_pcm16(samples: np.ndarray) -> np.ndarray:
 
 def _limited(stream: decoding.Stream, max_seconds: float) -> decoding.Stream:
     """Makes the blocks end in an error where the audio is longer, whether or not the header said so."""
-    limit = int(max_seconds * stream.sample_rate_hz)
+    limit = round(max_seconds * stream.sample_rate_hz)
     advice = "cut it into shorter files or raise the limit"
 
     def blocks() -> Iterator[np.ndarray]:

@@ -10,37 +10,33 @@ number of the configuration with a TOML file, or one by one:
       --config=wavenet_asr_faithful --set training.batch_size=8 --set training.epochs=20
 """
 
-from absl import flags
+from tfvoice.cli.flags import Flags
 
-from tfvoice.cli.flags import run
+FLAGS = Flags()
+MODEL = FLAGS.string("model", "Name of the model; wavenet_asr.", "wavenet_asr", "NAME")
+DATA = FLAGS.string(
+    "data", "Folder that tfvoice_convert wrote; it needs the splits train and valid.", shape="DIR", required=True
+)
+RUN = FLAGS.string("run", "Folder of the run: made if absent, else continued.", shape="DIR", required=True)
+CONFIG = FLAGS.string(
+    "config", "TOML file with what differs from the defaults, or the name of one that comes with tfvoice.", shape="FILE"
+)
+SET = FLAGS.strings("set", "One key of the configuration.", "SECTION.KEY=VALUE")
+EPOCHS = FLAGS.integer("epochs", "Passes over the training split; short for --set=training.epochs=N.", None, 1)
+MAX_STEPS = FLAGS.integer("max_steps", "Stop after so many steps in all; the same command goes on later.", None, 1)
+MAX_MINUTES = FLAGS.number("max_minutes", "Stop after so many minutes of training in all.", None, 0)
+CHECKPOINT_MINUTES = FLAGS.number("checkpoint_minutes", "Time between checkpoints inside an epoch.", 5.0, 0)
+OVERWRITE = FLAGS.boolean("overwrite", "Start anew where the folder holds another run.")
 
-FLAGS = flags.FLAGS
-flags.DEFINE_string("model", "wavenet_asr", "Name of the model: wavenet_asr.")
-flags.DEFINE_string("data", None, "Folder that tfvoice_convert wrote; it needs the splits train and valid.")
-flags.DEFINE_string("run", None, "Folder of the run; made if it does not exist, continued if it does.")
-flags.DEFINE_string("config", None, "TOML file with what differs from the defaults, or the name of a shipped one.")
-flags.DEFINE_multi_string("set", [], "One key of the configuration, as section.key=value. May be repeated.")
-flags.DEFINE_integer("epochs", None, "Passes over the training split; short for --set training.epochs=N.", 1)
-flags.DEFINE_integer("max_steps", None, "Stop after so many steps in all; the same command goes on later.", 1)
-flags.DEFINE_float("max_minutes", None, "Stop after so many minutes of training in all.", 0.0)
-flags.DEFINE_float("checkpoint_minutes", 5.0, "Minutes between checkpoints inside an epoch.", 0.0)
-flags.DEFINE_boolean("overwrite", False, "Start anew where the folder holds another run.")
-flags.mark_flags_as_required(["data", "run"])
 
-
-def main(_) -> None:
+def main(_: list[str]) -> None:
     """Calls `training.train`."""
     from tfvoice import experiment, training
 
-    overrides = list(FLAGS.set)
-    if FLAGS.epochs is not None:
-        overrides.append(f"training.epochs={FLAGS.epochs}")
-    settings = experiment.resolve(FLAGS.model, FLAGS.config, overrides)
-    limits = training.Limits(FLAGS.max_steps, FLAGS.max_minutes, FLAGS.checkpoint_minutes)
-    training.train(FLAGS.run, FLAGS.data, settings, limits, FLAGS.overwrite)
-    print(f"Next: tfvoice_eval --run={FLAGS.run} --split=test")
-
-
-def start() -> None:
-    """Entry point of bin/tfvoice_train."""
-    run(main)
+    overrides = list(SET.value)
+    if EPOCHS.value is not None:
+        overrides.append(f"training.epochs={EPOCHS.value}")
+    settings = experiment.resolve(MODEL.value, CONFIG.value, overrides)
+    limits = training.Limits(MAX_STEPS.value, MAX_MINUTES.value, CHECKPOINT_MINUTES.value)
+    training.train(RUN.value, DATA.value, settings, limits, OVERWRITE.value)
+    print(f"Next: tfvoice_eval --run={RUN.value} --split=test")

@@ -59,7 +59,8 @@ class Journal:
     def close(self) -> None:
         """Lets go of the folder; what is finished stays."""
         os.close(self._lock)
-        if (self.directory / shards.MANIFEST).exists() or not self._shards():
+        unfinished = self._shards() and (self._progress / "plan.json").exists()
+        if (self.directory / shards.MANIFEST).exists() or not unfinished:
             shutil.rmtree(self._progress, ignore_errors=True)
 
     def finished(self, shard: PlannedShard) -> tuple[Shard, list[Skip]] | None:

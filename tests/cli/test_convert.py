@@ -1,0 +1,179 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tfvoice.cli import convert, flags
+from tfvoice.data import shards
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "bin" / "tfvoice_convert"
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """Forty short recordings of four speakers who read the same ten sentences."""
+    root = tmp_path_factory.mktemp("corpus")
+    noise = np.random.default_rng(0)
+    for speaker in ("p225", "p226", "p227", "p228"):
+        for folder in ("wav48", "txt"):
+            (root / folder / speaker).mkdir(parents=True)
+        for number in range(10):
+            id = f"{speaker}_{number:03d}"
+            soundfile.write(root / "wav48" / speaker / f"{id}.wav", noise.uniform(-0.1, 0.1, 24000), 48000)
+            (root / "txt" / speaker / f"{id}.txt").write_text(f"Sentence {chr(97 + number)}.")
+    return root
+
+
+def run(capsys, *arguments):
+    """Runs the command in this process; returns exit status, standard output and standard error."""
+    with pytest.raises(SystemExit) as end:
+        flags.run(convert.main, ["tfvoice_convert", *map(str, arguments)])
+    captured = capsys.readouterr()
+    return end.value.code or 0, captured.out, captured.err
+
+
+def vctk(tree, out, *more):
+    return ["--corpus=vctk", f"--input={tree}", f"--output={out}", "--workers=1", *more]
+
+
+def test_convert_prints_a_summary_and_what_to_type_next(tree, tmp_path, capsys):
+    status, out, err = run(capsys, *vctk(tree, tmp_path / "out", "--split_by=text", "--split=60/20/20"))
+    assert status == 0 and err == ""
+    lines = out.splitlines()
+    assert lines[0].startswith(f"{tmp_path / 'out'}: 40 utterances, 0.3 minutes, 0.6")
+    assert [line.split()[0] for line in lines[1:4]] == ["train", "valid", "test"]
+    assert lines[-1] == f"next: tfvoice_train --model=wavenet_asr --data={tmp_path / 'out'} --run=runs/vctk"
+    made = shards.read_manifest(tmp_path / "out")
+    assert sum(split.utterances for split in made.splits.values()) == 40
+    assert all(split.utterances % 4 == 0 for split in made.splits.values()), "a sentence keeps to one split"
+    status, out, _ = run(capsys, *vctk(tree, tmp_path / "out", "--split_by=text", "--split=60/20/20"))
+    assert status == 0 and out.startswith("nothing to do: the same conversion was finished before.\n")
+
+
+def test_skips_and_empty_splits_are_told(tree, tmp_path, capsys):
+    status, out, _ = run(capsys, *vctk(tree, tmp_path, "--split=0/100/0", "--min_seconds=0"))
+    assert status == 0 and "warning" not in out
+    more = ("--split=99.9/0/0.1", "--min_seconds=0.6", "--max_skipped=100%")
+    status, _, err = run(capsys, *vctk(tree, tmp_path, *more, "--overwrite"))
+    assert status == 1 and "no utterance is left (40 too_short)" in err
+    status, out, _ = run(capsys, *vctk(tree, tmp_path, "--split=99.9/0/0.1"))
+    assert "warning: nothing fell into test with --split_by=speaker; try --split_by=text\n" in out
+
+
+def test_dry_run_writes_nothing(tree, tmp_path, capsys):
+    (tree / "wav48" / "p315").mkdir(exist_ok=True)
+    (tree / "wav48" / "p315" / "p315_001.wav").write_bytes(b"")
+    status, out, _ = run(capsys, *vctk(tree, tmp_path / "out", "--dry_run"))
+    assert status == 0 and not (tmp_path / "out").exists()
+    assert "40 utterances would become" in out and "  p225_000 (" in out
+    wanted = "would be left out, as expected: 1 speaker_without_transcripts, such as p315_001 (no txt/p315)\n"
+    assert wanted in out
+
+
+def test_validate(tree, tmp_path, capsys):
+    run(capsys, *vctk(tree, tmp_path, "--split=100/0/0"))
+    assert run(capsys, "--validate", f"--output={tmp_path}") == (
+        0,
+        f"{tmp_path}: 1 shards, all as they were written\n",
+        "",
+    )
+    shard = tmp_path / "train-00000-of-00001.tfrecord"
+    content = bytearray(shard.read_bytes())
+    content[1000] ^= 1
+    shard.write_bytes(content)
+    status, _, err = run(capsys, "--validate", f"--output={tmp_path}")
+    assert status == 1
+    assert err == (
+        f"tfvoice_convert: error: {shard}: damaged at record 1. "
+        f"Convert the corpus again with --overwrite --output={tmp_path}\n"
+    )
+
+
+def test_manifests(tree, tmp_path, capsys):
+    for split in ("train", "test"):
+        ids = sorted((tree / "wav48").glob("p225/*.wav" if split == "train" else "p226/*.wav"))
+        (tmp_path / f"{split}.tsv").write_text("audio\ttext\n" + "".join(f"{id}\tHello\n" for id in ids))
+    status, out, _ = run(capsys, "--corpus=manifest", f"--input={tmp_path}", f"--output={tmp_path / 'out'}")
+    assert status == 0 and "warning" not in out
+    made = shards.read_manifest(tmp_path / "out")
+    assert {name: split.utterances for name, split in made.splits.items()} == {"train": 10, "test": 10}
+
+
+MISTAKES = {
+    "no corpus": (["--output=x"], "--corpus is missing; for example --corpus=vctk --input=VCTK-Corpus."),
+    "no input": (["--corpus=vctk", "--output=x"], "--input is missing; for example"),
+    "no output": (["--corpus=vctk", "--input=y"], "--output is missing; add --output=DIR."),
+    "corpus": (["--corpus=timit", "--input=y", "--output=x"], "one of vctk, ljspeech, manifest is wanted"),
+    "percent": (["--corpus=vctk", "--input=y", "--output=x", "--max_skipped=1"], "for example --max_skipped=1%."),
+    "percents": (["--corpus=vctk", "--input=y", "--output=x", "--max_skipped=x%"], "--max_skipped=x%: write a perc"),
+    "split": (["--corpus=vctk", "--input=y", "--output=x", "--split=90/9"], "for example --split=90/5/5."),
+    "mic": (["--corpus=ljspeech", "--input=y", "--output=x", "--mic=mic2"], "--mic does not belong to --corpus=ljsp"),
+    "rate": (["--corpus=vctk", "--input=y", "--output=x", "--sample_rate_hz=999999"], "flags: sample_rate_hz: Input"),
+    "folder": (["--corpus=vctk", "--input=nowhere", "--output=x"], "nowhere: there is no such folder"),
+    "validate": (["--validate", "--output=nowhere"], "nowhere: no converted corpus is here; make one with"),
+}
+
+
+@pytest.mark.parametrize("arguments, sentence", MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_gets_one_sentence_and_exit_status_1(arguments, sentence, capsys):
+    status, out, err = run(capsys, *arguments)
+    assert status == 1 and out == "" and err.startswith("tfvoice_convert: error: ") and sentence in err
+    assert err.count("\n") == 1
+    assert not Path("x").exists()
+
+
+def test_help_names_the_corpora(capsys):
+    status, out, _ = run(capsys, "--help")
+    assert status == 0 and "read the same sentences" in out
+    assert "  tfvoice_convert --corpus=vctk --input=VCTK-Corpus --output=vctk_records\n" in out
+    for name in ("vctk", "ljspeech", "manifest"):
+        assert f"\n  {name} " in out
+
+
+def start(*arguments):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen([sys.executable, SCRIPT, *arguments], env=environment, stderr=subprocess.DEVNULL)
+
+
+def wait_until(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.005)
+
+
+def children(pid):
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def test_a_killed_conversion_is_finished_by_the_same_command(tree, tmp_path):
+    arguments = ["--corpus=vctk", f"--input={tree}", "--workers=2", "--shard_mb=0.02", "--split=100/0/0"]
+    assert start(*arguments, f"--output={tmp_path / 'whole'}").wait() == 0
+    out = tmp_path / "out"
+    for signum in (signal.SIGKILL, signal.SIGINT):
+        finished = len(list(out.glob("*.tfrecord"))) if out.exists() else 0
+        process = start(*arguments, f"--output={out}")
+        wait_until(lambda before=finished: out.exists() and len(list(out.glob("*.tfrecord"))) > before)
+        workers = children(process.pid)
+        process.send_signal(signum)
+        status = process.wait()
+        if status == 0:
+            pytest.skip("the conversion ended before the signal came")
+        assert status == (-9 if signum == signal.SIGKILL else 130)
+        wait_until(lambda pids=workers: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+        assert not (out / "manifest.json").exists() and (out / ".progress").is_dir()
+    assert start(*arguments, f"--output={out}").wait() == 0
+    whole = {path.name: path.read_bytes() for path in (tmp_path / "whole").iterdir()}
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == whole
+    assert len(whole) > 10 and json.loads(whole["manifest.json"])["skipped"] == {}
