@@ -3,7 +3,6 @@ import os
 
 import pytest
 
-from tfvoice import config
 from tfvoice.data import corpus, journal, records, shards
 from tfvoice.data.convert import Converted
 from tfvoice.data.corpus import Listing, Skip, Utterance

@@ -84,6 +84,17 @@ def test_flac_audio_is_a_flac_file():
     np.testing.assert_array_equal(samples, PCM16)
 
 
+def test_flac_is_decoded_in_the_graph_where_tensorflow_io_works():
+    tfio = pytest.importorskip("tensorflow_io")
+    try:
+        tfio.audio.decode_flac(records._flac(PCM16, 16000), dtype=tf.int16)
+    except NotImplementedError:
+        pytest.skip("the native library of tensorflow-io does not load with this TensorFlow")
+    graph = tf.function(records.decode).get_concrete_function(tf.TensorSpec([], tf.string)).graph
+    kinds = {node.op for function in graph.as_graph_def().library.function for node in function.node_def}
+    assert "IO>AudioDecodeFlac" in kinds and not any("PyFunc" in kind for kind in kinds)
+
+
 def test_unknown_encoding_names_the_known_ones():
     with pytest.raises(records.RecordError, match=r"--encoding=mp3: .*pcm16, flac"):
         record("mp3")

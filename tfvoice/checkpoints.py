@@ -7,9 +7,9 @@ process that is killed at any moment leaves the older file in place. The zip ins
 import io
 import json
 import os
-import zipfile
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -47,15 +47,14 @@ def restore(path: Path, groups: dict[str, list]) -> dict[str, Any]:
       The state.
 
     Raises:
-      TfvoiceError: the file is damaged, or does not fit the variables. Nothing is assigned then.
+      TfvoiceError: the file cannot be read, is damaged, or does not fit the variables. Nothing is assigned then.
     """
     try:
-        with np.load(path) as file:
-            state = json.loads(file["state"].tobytes())
-            found = {
-                group: [file[name] for name in sorted(file.files) if name.startswith(f"{group}/")] for group in groups
-            }
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        with open(path, "rb") as file:
+            state, found = _read(file, groups)
+    except OSError as error:
+        raise TfvoiceError(f"{path}: cannot read this checkpoint ({error.strerror}).") from None
+    except _Damaged as error:
         raise TfvoiceError(f"{path}: this checkpoint is damaged ({error}); use another one.") from None
     for group, variables in groups.items():
         if [array.shape for array in found[group]] != [tuple(variable.shape) for variable in variables]:
@@ -64,6 +63,21 @@ def restore(path: Path, groups: dict[str, list]) -> dict[str, Any]:
         for variable, array in zip(variables, found[group], strict=True):
             variable.assign(array)
     return state
+
+
+class _Damaged(Exception):
+    """What is in the file is not what `save` wrote."""
+
+
+def _read(file: BinaryIO, groups: Iterable[str]) -> tuple[dict[str, Any], dict[str, list[np.ndarray]]]:
+    try:
+        with np.load(file) as arrays:
+            state = json.loads(arrays["state"].tobytes())
+            names = sorted(arrays.files)
+            return state, {group: [arrays[name] for name in names if name.startswith(f"{group}/")] for group in groups}
+    # Bytes at random make zipfile and NumPy raise almost anything.
+    except Exception as error:
+        raise _Damaged(str(error) or type(error).__name__) from None
 
 
 def write_atomically(path: Path, content: bytes | memoryview) -> None:

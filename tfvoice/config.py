@@ -68,13 +68,16 @@ def read_toml(path: str | Path) -> dict[str, Any]:
 def parse_override(text: str) -> dict[str, Any]:
     """Turns `a.b=c` into `{"a": {"b": c}}`, where c is read as a TOML value, or else as a bare string."""
     key, separator, value = text.partition("=")
-    if not separator or not key.strip():
+    parts = [part.strip() for part in key.split(".")]
+    if not separator or not all(parts):
         raise ConfigError(f"--set {text}: write it as section.key=value, for example training.batch_size=8.")
     try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
+        document = tomllib.loads(f"value = {value}")
     except tomllib.TOMLDecodeError:
-        parsed = value.strip()
-    for part in reversed(key.strip().split(".")):
+        document = {}
+    # A value of several lines could be a whole document.
+    parsed = document["value"] if document.keys() == {"value"} else value.strip()
+    for part in reversed(parts):
         parsed = {part: parsed}
     return parsed
 

@@ -16,7 +16,6 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -28,37 +27,12 @@ from tfvoice.audio import features, io
 from tfvoice.errors import TfvoiceError
 from tfvoice.experiment import Experiment, ExperimentConfig
 from tfvoice.lengths import Sequence
+from tfvoice.transcript import Transcript, Word
 
 # Samples that differ by no more than two steps of 16 bits hold dither at most; normalisation would blow it up.
 _SILENCE = 2.0**-14
 # TensorFlow's beam search frees no prefix before its end, and an alignment holds a matrix of frames x labels.
 _SEARCH_SECONDS = 30.0
-
-
-class Word(NamedTuple):
-    """A word, its start and end in seconds, and the lowest confidence among its characters, 0..1."""
-
-    text: str
-    start: float
-    end: float
-    confidence: float
-
-
-@dataclass(frozen=True)
-class Transcript:
-    """What was read in a recording.
-
-    Attributes:
-      seconds: length of the recording.
-      text: its words with single spaces between them; empty for silence.
-      confidence: mean confidence of the words; None where there is no word.
-      words: the words with their times.
-    """
-
-    seconds: float
-    text: str
-    confidence: float | None
-    words: list[Word]
 
 
 class Transcriber:
@@ -121,7 +95,7 @@ class Transcriber:
     def _log_probabilities(self, audio: "_Audio", progress: bool) -> np.ndarray:
         with contextlib.closing(self._windows(audio)) as windows:
             first = next(windows)
-        if first.last:
+        if first.keep is None:
             return _log_softmax(first.kept(self._experiment.logits(*first.batch()).values[0]))
         logits = self._logits_of_long(audio)
         disable = not (progress and sys.stderr.isatty())

@@ -64,7 +64,7 @@ def test_skips_and_empty_splits_are_told(tree, tmp_path, capsys):
     more = ("--split=99.9/0/0.1", "--min_seconds=0.6", "--max_skipped=100%")
     status, _, err = run(capsys, *vctk(tree, tmp_path, *more, "--overwrite"))
     assert status == 1 and "no utterance is left (40 too_short)" in err
-    status, out, _ = run(capsys, *vctk(tree, tmp_path, "--split=99.9/0/0.1"))
+    status, out, _ = run(capsys, *vctk(tree, tmp_path, "--split=99.9/0/0.1", "--overwrite"))
     assert "warning: nothing fell into test with --split_by=speaker; try --split_by=text\n" in out
 
 

@@ -6,7 +6,7 @@ The data of the run is used unless --data names another converted corpus. Everyt
 `report/eval-<split>.json` in the run.
 """
 
-from tfvoice.cli.flags import Flags
+from tfvoice.cli.flags import Flags, load_tensorflow
 
 FLAGS = Flags()
 RUN = FLAGS.string("run", "Folder of a run of tfvoice_train.", shape="DIR", required=True)
@@ -22,6 +22,7 @@ WORST = FLAGS.integer("worst", "How many of the worst utterances to print.", 5, 
 
 def main(_: list[str]) -> None:
     """Calls `evaluation.evaluate_run`."""
+    load_tensorflow()
     from tfvoice import evaluation
 
     report, path = evaluation.evaluate_run(

@@ -5,6 +5,7 @@ makes one library call; TensorFlow is imported within `main`, so that help is in
 `run(main)`. Each command has its own set of flags, so that several can be imported together.
 """
 
+import contextlib
 import difflib
 import os
 import shutil
@@ -147,6 +148,22 @@ class Flags:
         if message.startswith("Missing"):
             return f"--{name} needs a value; write {self._usage(name)}."
         return f"{given} does not fit; {self._wanted[name]} is wanted."
+
+
+def load_tensorflow() -> None:
+    """Imports TensorFlow and looks for devices, without the dozen lines that its C++ side then prints.
+
+    No log level hides them, because they are written before logging is set up.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere, contextlib.ExitStack() as stack:
+        stack.callback(os.close, kept)
+        stack.callback(os.dup2, kept, 2)
+        os.dup2(nowhere.fileno(), 2)
+        import tensorflow as tf
+
+        tf.config.list_logical_devices()
 
 
 def run(main: Callable[[list[str]], int | None], argv: Sequence[str] | None = None) -> NoReturn:

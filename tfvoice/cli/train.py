@@ -6,11 +6,11 @@ The run folder then holds everything: configuration, alphabet, checkpoints, `met
 (`tensorboard --logdir=runs/vctk/logs`). The same command goes on with a run that was stopped or killed. Change any
 number of the configuration with a TOML file, or one by one:
 
-  tfvoice_train --model=wavenet_asr --data=vctk_records --run=runs/small \
+  tfvoice_train --model=wavenet_asr --data=vctk_records --run=runs/small \\
       --config=wavenet_asr_faithful --set training.batch_size=8 --set training.epochs=20
 """
 
-from tfvoice.cli.flags import Flags
+from tfvoice.cli.flags import Flags, load_tensorflow
 
 FLAGS = Flags()
 MODEL = FLAGS.string("model", "Name of the model; wavenet_asr.", "wavenet_asr", "NAME")
@@ -31,6 +31,7 @@ OVERWRITE = FLAGS.boolean("overwrite", "Start anew where the folder holds anothe
 
 def main(_: list[str]) -> None:
     """Calls `training.train`."""
+    load_tensorflow()
     from tfvoice import experiment, training
 
     overrides = list(SET.value)

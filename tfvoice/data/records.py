@@ -207,7 +207,7 @@ def _flac_decoder():
     with tf.init_scope(), contextlib.suppress(Exception):
         import tensorflow_io as tfio
 
-        decoder = functools.partial(tfio.audio.decode_flac, shape=[None, 1], dtype=tf.int16)
+        decoder = functools.partial(tfio.audio.decode_flac, shape=[-1, 1], dtype=tf.int16)
         probe = np.arange(64, dtype=np.int16)
         if np.array_equal(decoder(_flac(probe, 16000))[:, 0], probe):
             return lambda audio: decoder(audio)[:, 0]

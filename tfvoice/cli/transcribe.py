@@ -1,0 +1,149 @@
+"""Writes down what is said in recordings, with a recogniser that was trained before.
+
+  tfvoice_transcribe --run=runs/vctk talk.mp3
+  tfvoice_transcribe --run=runs/vctk --format=srt --output=subtitles talk.mp3 lectures/
+
+Any format, sample rate and length will do; a folder stands for all audio files in it and below, and - for the
+standard input. The text of one recording is printed alone; that of several follows the name of each and a tab.
+
+--format=json prints one line of JSON for each recording: file, seconds, text, confidence, and words with word, start,
+end (seconds) and confidence (0 to 1). srt and vtt are subtitles.
+
+A recording that cannot be read is reported and the others go on; the exit status is then 1.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from tfvoice import transcript
+from tfvoice.cli.flags import Flags, UsageError, load_tensorflow
+from tfvoice.errors import TfvoiceError
+
+AUDIO_SUFFIXES = (
+    *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".mp4", ".aac", ".aif", ".aiff", ".aifc", ".au"),
+    *(".caf", ".w64", ".sph", ".wma", ".amr", ".3gp", ".mka", ".mkv", ".mov", ".webm"),
+)
+
+FLAGS = Flags("FILE_OR_DIR...")
+RUN = FLAGS.string("run", "Folder of the run that tfvoice_train made.", shape="DIR", required=True)
+FORMAT = FLAGS.choice("format", list(transcript.FORMATS), "How to write it down.", "text")
+OUTPUT = FLAGS.string("output", "Folder for one file per recording, instead of the standard output.", shape="DIR")
+OVERWRITE = FLAGS.boolean("overwrite", "Replace files that are in --output.")
+DECODER = FLAGS.choice("decoder", ["greedy", "beam"], "beam is slower and a little better.", "greedy")
+BEAM_WIDTH = FLAGS.integer("beam_width", "Beginnings of the text that the beam keeps.", 25, 1)
+CHECKPOINT = FLAGS.choice("checkpoint", ["best", "last"], "Which weights of the run.", "best")
+WINDOW_SECONDS = FLAGS.number(
+    "window_seconds", "Long recordings are read in pieces of this length. More takes more memory.", 60, 1
+)
+
+
+class _Recording(NamedTuple):
+    """Where the audio is, and which file of --output gets its text."""
+
+    path: str
+    target: str
+
+
+def main(argv: list[str]) -> int:
+    """Transcribes what the command line names; returns the exit status."""
+    if not argv[1:]:
+        raise UsageError("no recording is named; add a file, a folder, or - for the standard input.")
+    recordings, empty = _find(argv[1:])
+    alone = len(recordings) == 1 and not any(map(os.path.isdir, argv[1:]))
+    _check_output(recordings, alone)
+
+    load_tensorflow()
+    from tfvoice.experiment import Experiment
+    from tfvoice.transcription import Transcriber
+
+    experiment = Experiment.load(RUN.value, CHECKPOINT.value)
+    transcriber = Transcriber(experiment, DECODER.value, BEAM_WIDTH.value, WINDOW_SECONDS.value)
+    for folder in empty:
+        _complain(f"{folder}: there is no audio file in this folder; name a file whatever its suffix.")
+    failed = len(empty)
+    for recording in recordings:
+        found = _transcribe(transcriber, recording.path)
+        if found is None:
+            failed += 1
+        else:
+            _write(recording, found, alone)
+    if failed and len(recordings) + len(empty) > 1:
+        _complain(f"{failed} of {len(recordings) + len(empty)} failed.")
+    return 1 if failed else 0
+
+
+def _find(arguments: list[str]) -> tuple[list[_Recording], list[str]]:
+    """Lists each recording once, those of a folder sorted by path, and the folders without any."""
+    recordings, empty = {}, []
+    for argument in arguments:
+        if not os.path.isdir(argument):
+            name = "stdin" if argument == "-" else os.path.basename(argument)
+            recordings.setdefault(argument, _Recording(argument, _target(name)))
+            continue
+        found = sorted(_audio_files(argument))
+        if not found:
+            empty.append(argument)
+        for path in found:
+            recordings.setdefault(path, _Recording(path, _target(os.path.relpath(path, argument))))
+    return list(recordings.values()), empty
+
+
+def _audio_files(folder: str) -> Iterator[str]:
+    for place, _, names in os.walk(folder):
+        for name in names:
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES:
+                yield os.path.join(place, name)
+
+
+def _target(name: str) -> str:
+    return os.path.join(OUTPUT.value or "", os.path.splitext(name)[0] + transcript.SUFFIXES[FORMAT.value])
+
+
+def _check_output(recordings: list[_Recording], alone: bool) -> None:
+    """Refuses, before any work is done, what could not be written in the end."""
+    if not OUTPUT.value:
+        if not alone and FORMAT.value in ("srt", "vtt"):
+            raise UsageError(f"--format={FORMAT.value} is for one recording; add --output=DIR for one file each.")
+        return
+    if os.path.exists(OUTPUT.value) and not os.path.isdir(OUTPUT.value):
+        raise UsageError(f"--output={OUTPUT.value}: this is a file; name a folder.")
+    seen: dict[str, str] = {}
+    for path, target in recordings:
+        if target in seen:
+            raise UsageError(f"{seen[target]} and {path} would both become {target}; transcribe them one by one.")
+        seen[target] = path
+        if os.path.exists(target) and not OVERWRITE.value:
+            raise UsageError(f"{target} is there already; add --overwrite to replace it.")
+
+
+def _transcribe(transcriber, path: str) -> transcript.Transcript | None:
+    try:
+        return transcriber.transcribe(sys.stdin.buffer if path == "-" else path, progress=True)
+    except (TfvoiceError, OSError) as error:
+        if FLAGS.debug:
+            traceback.print_exc()
+        _complain(str(error))
+        return None
+
+
+def _write(recording: _Recording, found: transcript.Transcript, alone: bool) -> None:
+    # A name that is not UTF-8 cannot be printed as it is.
+    name = os.fsencode(recording.path).decode("utf-8", "replace")
+    content = transcript.FORMATS[FORMAT.value](name, found)
+    if OUTPUT.value:
+        from tfvoice import checkpoints
+
+        target = Path(recording.target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        checkpoints.write_atomically(target, content.encode())
+    else:
+        label = f"{name}\t" if FORMAT.value == "text" and not alone else ""
+        print(label + content, end="", flush=True)
+
+
+def _complain(sentence: str) -> None:
+    print(f"tfvoice_transcribe: {sentence}", file=sys.stderr)

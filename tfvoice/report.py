@@ -1,0 +1,102 @@
+"""Pictures of a run: what the network heard, and where in time it put each character."""
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from tfvoice import ctc
+from tfvoice.text import Alphabet
+
+_DOTS_PER_INCH = 80
+# A character of 8 points is this wide: side by side, the characters of neighbouring frames just do not touch.
+_INCHES_PER_FRAME = 0.075
+_WIDTH_INCHES = (9.0, 24.0)
+_SAID, _READ, _BLANK = "tab:blue", "tab:red", "0.6"
+
+
+def alignment(
+    features: np.ndarray,
+    log_probabilities: np.ndarray,
+    alphabet: Alphabet,
+    text: str,
+    seconds: float,
+    caption: str,
+) -> np.ndarray:
+    """Draws an utterance: its features, and above them what was said and what was read, each character at its time.
+
+    What was said is placed by `ctc.align`, what was read by the best path. Below are the probabilities that this rests
+    on. Nothing but an array is kept: the figure belongs to no window and to no global state of matplotlib.
+
+    Args:
+      features: `[frames, channels]`, what the network heard.
+      log_probabilities: `[output frames, classes]`, nats.
+      alphabet: of the run.
+      text: what was said. Where no path can give it, it is not drawn.
+      seconds: length of the audio.
+      caption: one line above the picture.
+
+    Returns:
+      uint8 `[height, width, 3]`.
+    """
+    frames = len(log_probabilities)
+    width = float(np.clip(_INCHES_PER_FRAME * frames, *_WIDTH_INCHES))
+    figure = Figure(figsize=(width, 4.6), dpi=_DOTS_PER_INCH, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    figure.suptitle(caption, fontsize=10, x=0.01, ha="left")
+    upper.imshow(
+        features.T, origin="lower", aspect="auto", cmap="magma", extent=(0, seconds, -0.5, features.shape[1] - 0.5)
+    )
+    upper.set_ylabel("feature channel")
+    frame_seconds = seconds / frames
+    _row(upper, 1.10, "said", _SAID, _said(log_probabilities, alphabet, text), frame_seconds)
+    _row(upper, 1.03, "read", _READ, _read(log_probabilities, alphabet), frame_seconds)
+    _probabilities(lower, log_probabilities, frame_seconds)
+    lower.set_xlim(0, seconds)
+    lower.set_xlabel("time (s)")
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _said(log_probabilities: np.ndarray, alphabet: Alphabet, text: str) -> list[tuple[str, float]]:
+    """The characters of the reference, each with the middle of its span in frames."""
+    try:
+        spans = ctc.align(log_probabilities, alphabet.encode(text)).spans
+    except ctc.CtcError:
+        return []
+    return [(character, (start + end) / 2) for character, (start, end) in zip(text, spans, strict=True)]
+
+
+def _read(log_probabilities: np.ndarray, alphabet: Alphabet) -> list[tuple[str, float]]:
+    """The characters of the best path, each with the middle of its run in frames."""
+    best = log_probabilities.argmax(axis=1)
+    edges = np.flatnonzero(np.diff(best, prepend=-1, append=-1))
+    runs = zip(edges[:-1], edges[1:], strict=True)
+    blank = ctc.blank(log_probabilities)
+    return [(alphabet.decode([best[start]]), (start + end) / 2) for start, end in runs if best[start] != blank]
+
+
+def _row(axes, height: float, name: str, colour: str, characters: list[tuple[str, float]], frame_seconds: float):
+    """Writes characters above the axes, at `height` times their own height; words are parted by lines."""
+    place = {"transform": axes.get_xaxis_transform(), "ha": "center", "va": "bottom", "color": colour}
+    axes.text(-0.01, height, name, **(place | {"transform": axes.transAxes, "ha": "right"}), fontsize=9)
+    for character, frame in characters:
+        if character == " ":
+            axes.plot([frame * frame_seconds] * 2, [height, height + 0.06], **_tick(axes, colour))
+        else:
+            axes.text(frame * frame_seconds, height, character, **place, fontsize=8, family="monospace")
+
+
+def _tick(axes, colour: str) -> dict:
+    return {"transform": axes.get_xaxis_transform(), "color": colour, "linewidth": 0.8, "clip_on": False}
+
+
+def _probabilities(axes, log_probabilities: np.ndarray, frame_seconds: float) -> None:
+    probabilities = np.exp(log_probabilities)
+    times = (np.arange(len(probabilities)) + 0.5) * frame_seconds
+    blank = ctc.blank(log_probabilities)
+    axes.plot(times, probabilities[:, blank], color=_BLANK, linewidth=1, label="blank")
+    axes.plot(times, probabilities[:, :blank].max(axis=1), color=_READ, linewidth=1, label="best character")
+    axes.set_ylim(0, 1.02)
+    axes.set_ylabel("probability")
+    axes.legend(loc="center right", fontsize=7, framealpha=0.8)

@@ -1,0 +1,153 @@
+"""What was read in a recording, and how it is written down: text, JSON, and subtitles as SubRip or WebVTT."""
+
+import html
+import json
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+# What readers of subtitles are used to: two lines of 42 characters, for at most 7 seconds and at least one.
+_LINES = 2
+_LINE_CHARACTERS = 42
+_LONGEST_SECONDS = 7.0
+_SHORTEST_SECONDS = 1.0
+# A pause of this length ends a cue, however short it is.
+_PAUSE_SECONDS = 1.0
+
+
+class Word(NamedTuple):
+    """A word, its start and end in seconds, and the lowest confidence among its characters, 0..1."""
+
+    text: str
+    start: float
+    end: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What was read in a recording.
+
+    Attributes:
+      seconds: length of the recording.
+      text: its words with single spaces between them; empty for silence.
+      confidence: mean confidence of the words; None where there is no word.
+      words: the words with their times.
+    """
+
+    seconds: float
+    text: str
+    confidence: float | None
+    words: list[Word]
+
+
+class Cue(NamedTuple):
+    """A subtitle: its start and end in seconds, and its lines."""
+
+    start: float
+    end: float
+    lines: list[str]
+
+
+def to_text(_: str, transcript: Transcript) -> str:
+    """Writes the text as one line."""
+    return f"{transcript.text}\n"
+
+
+def to_json(file: str, transcript: Transcript) -> str:
+    """Writes everything as one line of JSON, so that several make JSON lines; times are rounded to milliseconds."""
+    words = [
+        {
+            "word": word.text,
+            "start": round(word.start, 3),
+            "end": round(word.end, 3),
+            "confidence": round(word.confidence, 4),
+        }
+        for word in transcript.words
+    ]
+    content = {
+        "file": file,
+        "seconds": round(transcript.seconds, 3),
+        "text": transcript.text,
+        "confidence": None if transcript.confidence is None else round(transcript.confidence, 4),
+        "words": words,
+    }
+    return json.dumps(content, ensure_ascii=False) + "\n"
+
+
+def to_srt(_: str, transcript: Transcript) -> str:
+    """Writes SubRip subtitles."""
+    blocks = [
+        f"{number}\n{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}\n" + "\n".join(cue.lines) + "\n"
+        for number, cue in enumerate(cues(transcript.words), 1)
+    ]
+    return "\n".join(blocks)
+
+
+def to_vtt(_: str, transcript: Transcript) -> str:
+    """Writes WebVTT subtitles (W3C, "WebVTT: The Web Video Text Tracks Format")."""
+    blocks = [
+        f"{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n{html.escape(chr(10).join(cue.lines), quote=False)}\n"
+        for cue in cues(transcript.words)
+    ]
+    return "\n".join(["WEBVTT\n", *blocks])
+
+
+FORMATS: dict[str, Callable[[str, Transcript], str]] = {
+    "text": to_text,
+    "json": to_json,
+    "srt": to_srt,
+    "vtt": to_vtt,
+}
+SUFFIXES = {"text": ".txt", "json": ".json", "srt": ".srt", "vtt": ".vtt"}
+
+
+def cues(words: list[Word]) -> list[Cue]:
+    """Divides words among subtitles.
+
+    A cue takes words as long as they fit on its lines and into its time, and ends at a long pause. Where it is full
+    before, it gives back the words after the longest pause in its second half. A word that does not fit gets a cue of
+    its own.
+
+    Args:
+      words: in order of time.
+
+    Returns:
+      Cues that do not overlap, each shown a little longer than it is spoken where the next one leaves room.
+    """
+    groups: list[list[Word]] = []
+    rest = words
+    while rest:
+        count = _fitting(rest)
+        groups.append(rest[:count])
+        rest = rest[count:]
+    found = []
+    for number, group in enumerate(groups):
+        start, end = group[0].start, max(group[-1].end, group[0].start + _SHORTEST_SECONDS)
+        for following in groups[number + 1 : number + 2]:
+            end = max(min(end, following[0].start), group[-1].end)
+        found.append(Cue(start, end, _wrapped(group)))
+    return found
+
+
+def _fitting(words: list[Word]) -> int:
+    """How many of the words the next cue takes, at least one."""
+    count = 1
+    while count < len(words) and words[count].start - words[count - 1].end < _PAUSE_SECONDS:
+        if words[count].end - words[0].start > _LONGEST_SECONDS or len(_wrapped(words[: count + 1])) > _LINES:
+            middle = (count + 1) // 2
+            return max(range(middle, count + 1), key=lambda cut: words[cut].start - words[cut - 1].end)
+        count += 1
+    return count
+
+
+def _wrapped(words: list[Word]) -> list[str]:
+    text = " ".join(word.text for word in words)
+    return textwrap.wrap(text, _LINE_CHARACTERS, break_long_words=False, break_on_hyphens=False)
+
+
+def _clock(seconds: float, mark: str) -> str:
+    """Writes a time as `hh:mm:ss,mmm`, with the given mark before the milliseconds."""
+    whole, milliseconds = divmod(round(seconds * 1000), 1000)
+    return f"{whole // 3600:02}:{whole // 60 % 60:02}:{whole % 60:02}{mark}{milliseconds:03}"
