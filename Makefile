@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-tfio lint bench clean
 
 # Installed again whenever the dependencies change.
 $(VENV)/installed: setup.cfg setup.py
@@ -13,11 +13,24 @@ $(VENV)/installed: setup.cfg setup.py
 	$(BIN)/pip install --quiet --editable ".[dev]"
 	touch $@
 
+# From a corpus to text, with the commands that a user would type. `make clean` forgets it.
 demo: $(VENV)/installed
-	$(BIN)/python tests/demo.py
+	$(BIN)/tfvoice_convert --corpus=vctk --input=tests/data/asterisk --output=demo/records --split_by=text --split=88/4/8
+	$(BIN)/tfvoice_train --model=wavenet_asr --config=wavenet_asr_demo --data=demo/records --run=demo/run
+	$(BIN)/tfvoice_eval --run=demo/run --split=test --worst=0
+	$(BIN)/python tests/demo.py demo
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest
+
+# The second stack: TensorFlow 2.16.2 with tensorflow-io; Python 3.10 to 3.12.
+.venv-tfio/installed: setup.cfg setup.py
+	$(PYTHON) -m venv .venv-tfio
+	.venv-tfio/bin/pip install --quiet --editable ".[tfio,dev]"
+	touch $@
+
+test-tfio: .venv-tfio/installed
+	.venv-tfio/bin/python -m pytest
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check tfvoice tests bin setup.py

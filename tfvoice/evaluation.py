@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -61,49 +61,59 @@ def decoder(name: str, beam_width: int = 100) -> Callable[[Sequence], tf.RaggedT
     return lambda logits: ctc.beam(logits, beam_width).ids
 
 
-def read(
-    network: Callable[[tf.Tensor, tf.Tensor], Sequence],
-    pipeline: Pipeline,
-    alphabet: Alphabet,
-    decode: Callable[[Sequence], tf.RaggedTensor],
-    progress: bool = False,
-) -> Iterator[Reading]:
-    """Reads every utterance of a pipeline.
+class Reader:
+    """Reads the utterances of a split, as often as wanted; traced once, so that memory does not grow.
 
     Args:
       network: features and lengths to logits.
       pipeline: of the split, without augmentation.
       alphabet: of the run.
       decode: from `decoder`.
-      progress: whether to show a bar.
-
-    Yields:
-      A `Reading` per utterance, from short to long.
     """
-    index = pipeline.index
 
-    @tf.function(input_signature=[signature(features.channels(pipeline.feature_config))])
-    def step(batch: Batch):
-        logits = network(batch.features, batch.lengths)
-        return decode(logits), ctc.loss(logits, batch.labels, batch.label_lengths)
+    def __init__(
+        self,
+        network: Callable[[tf.Tensor, tf.Tensor], Sequence],
+        pipeline: Pipeline,
+        alphabet: Alphabet,
+        decode: Callable[[Sequence], tf.RaggedTensor],
+    ):
+        self.index = pipeline.index
+        self.alphabet = alphabet
+        self._batches = pipeline.batches(epochs=1)
+        self._references = [alphabet.normalise(text) for text in self.index.texts]
 
-    bar = tqdm(total=len(index), unit="utterance", desc=index.split, disable=None if progress else True)
-    with bar:
-        for batch in pipeline.batches(epochs=1):
-            labels, losses = step(batch)
-            for row, ids, loss in zip(batch.rows.numpy(), labels.to_list(), losses.numpy(), strict=True):
-                if row < 0:
-                    continue
-                bar.update()
-                yield Reading(
-                    index.ids[row],
-                    index.speakers[row],
-                    round(float(index.samples[row]) / index.sample_rate_hz, 3),
-                    alphabet.normalise(index.texts[row]),
-                    # Greedy CTC can write a blank before the first word or two in a row; a text never has them.
-                    " ".join(alphabet.decode(ids).split()),
-                    round(float(loss), 4),
-                )
+        @tf.function(input_signature=[signature(features.channels(pipeline.feature_config))])
+        def step(batch: Batch):
+            logits = network(batch.features, batch.lengths)
+            return decode(logits), ctc.loss(logits, batch.labels, batch.label_lengths)
+
+        self._step = step
+
+    def read(self, progress: bool = False) -> list[Reading]:
+        """Reads every utterance, from short to long; `progress` shows a bar."""
+        readings = []
+        bar = tqdm(total=len(self.index), unit="utterance", desc=self.index.split, disable=None if progress else True)
+        with bar:
+            for batch in self._batches:
+                labels, losses = self._step(batch)
+                for row, ids, loss in zip(batch.rows.numpy(), labels.to_list(), losses.numpy(), strict=True):
+                    if row >= 0:
+                        readings.append(self._reading(row, ids, loss))
+                        bar.update()
+        return readings
+
+    def _reading(self, row: int, ids: list[int], loss: float) -> Reading:
+        index = self.index
+        return Reading(
+            index.ids[row],
+            index.speakers[row],
+            round(float(index.samples[row]) / index.sample_rate_hz, 3),
+            self._references[row],
+            # Greedy CTC can write a blank before the first word or two in a row; a text never has them.
+            " ".join(self.alphabet.decode(ids).split()),
+            round(float(loss), 4),
+        )
 
 
 def score(readings: list[Reading]) -> Score:
@@ -192,7 +202,8 @@ def evaluate_run(
         raise TfvoiceError(f"{run_dir}: its data, {data_dir}, is not on this machine; name it with --data=DIR.")
     scanned = experiment.scan(data_dir, split)
     start = time.perf_counter()
-    readings = list(read(experiment.network, experiment.pipeline(scanned), experiment.alphabet, decode, progress=True))
+    reader = Reader(experiment.network, experiment.pipeline(scanned), experiment.alphabet, decode)
+    readings = reader.read(progress=True)
     report = {
         "split": split,
         "data": str(data_dir),

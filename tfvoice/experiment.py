@@ -154,13 +154,9 @@ class Experiment:
         info: dict[str, Any] | None = None,
     ) -> "Experiment":
         """Makes the folder of a new run and writes its configuration."""
-        run_dir = Path(run_dir)
-        run_dir.mkdir(parents=True, exist_ok=True)
-        content = {"schema": SCHEMA, "config": config.model_dump(mode="json"), "info": info or {}}
-        if statistics is not None:
-            content["statistics"] = json.loads(statistics.to_json())
-        checkpoints.write_atomically(run_dir / "experiment.json", (json.dumps(content, indent=2) + "\n").encode())
-        return cls(run_dir, config, statistics, info, training=True)
+        experiment = cls(run_dir, config, statistics, info, training=True)
+        experiment.write()
+        return experiment
 
     @classmethod
     def open(cls, run_dir: str | Path, training: bool = False) -> "Experiment":
@@ -186,12 +182,22 @@ class Experiment:
         experiment = cls.open(run_dir)
         path = experiment.checkpoint(checkpoint)
         if not path.is_file():
-            raise TfvoiceError(
-                f"{run_dir}: has no checkpoint {checkpoint} yet; train it with "
-                f"tfvoice_train --model={experiment.config.model.name} --run={run_dir} --data=DIR."
-            )
+            other = "last" if checkpoint == "best" else "best"
+            advice = f"train it with tfvoice_train --model={experiment.config.model.name} --run={run_dir} --data=DIR"
+            if experiment.checkpoint(other).is_file():
+                advice += f", or use --checkpoint={other}"
+            raise TfvoiceError(f"{run_dir}: has no checkpoint {checkpoint} yet; {advice}.")
         checkpoints.restore(path, {"weights": experiment.model.weights})
         return experiment
+
+    def write(self) -> None:
+        """Writes `experiment.json`; makes the folder where there is none."""
+        self.run_dir.mkdir(parents=True, exist_ok=True)
+        content = {"schema": SCHEMA, "config": self.config.model_dump(mode="json"), "info": self.info}
+        if self.statistics is not None:
+            content["statistics"] = json.loads(self.statistics.to_json())
+        text = json.dumps(content, indent=2) + "\n"
+        checkpoints.write_atomically(self.run_dir / "experiment.json", text.encode())
 
     def checkpoint(self, name: str) -> Path:
         """Path of the checkpoint `best` or `last`."""
@@ -257,7 +263,7 @@ def read_description(run_dir: str | Path) -> dict[str, Any]:
             f"{run_dir}: is not the folder of a run (it has no experiment.json); "
             f"make one with tfvoice_train --run={run_dir}."
         ) from None
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise TfvoiceError(f"{path}: is damaged ({error}); train the run again in another folder.") from None
     if not isinstance(content, dict) or content.get("schema") != SCHEMA or "config" not in content:
         raise TfvoiceError(f"{path}: was not written by this version of tfvoice; train the run again.")

@@ -35,13 +35,16 @@ class Learner:
             tf.Variable(weight.numpy(), trainable=False, aggregation=tf.VariableAggregation.MEAN)
             for weight in (model.weights if settings.average else [])
         ]
+        self._kept: list[tf.Tensor] = []
         self._network = tf.function(self._forward, jit_compile=_uses_xla(settings))
         self._gradients = tf.function(self._distributed_gradients, input_signature=[signature(channels)])
         self._update = tf.function(self._distributed_update)
         self._swap = tf.function(self._swap_weights)
+        self._copy = tf.function(lambda: [tf.identity(value) for value in model.non_trainable_variables])
 
     def gradients(self, group: list[Batch]) -> tuple[float, float, list[tf.Tensor]]:
         """Mean loss of the batches (nats per utterance), the norm of its gradient, and the gradient."""
+        self._kept = self._copy()
         total, loss = None, 0.0
         for batch in group:
             batch_loss, gradients = self._gradients(batch)
@@ -54,6 +57,11 @@ class Learner:
         """Moves the weights, and the average after them."""
         self.optimizer.learning_rate = learning_rate
         self._update(gradients, tf.constant(norm), tf.constant(step, tf.float32))
+
+    def undo(self) -> None:
+        """Gives the moving statistics of the model the values that they had before the last `gradients`."""
+        for variable, kept in zip(self.model.non_trainable_variables, self._kept, strict=True):
+            variable.assign(kept)
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
@@ -78,8 +86,9 @@ class Learner:
         scale = _FLOAT16_SCALE if self.settings.precision == "float16" else 1.0
 
         def on_replica(inputs, lengths, labels, label_lengths):
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
             with tf.GradientTape() as tape:
-                logits = self._network(inputs, lengths, seed)
+                logits = self._network(inputs, lengths, seed + tf.stack([0, replica * 2**24]))
                 loss = tf.reduce_sum(ctc.loss(logits, labels, label_lengths)) / count
                 scaled = loss * scale
             gradients = tape.gradient(scaled, [variable.value for variable in self.variables])
@@ -94,8 +103,9 @@ class Learner:
         return loss, gradients
 
     def _split(self, part: tf.Tensor):
-        """Gives each replica its rows of a batch."""
-        shares = tf.split(part, self.strategy.num_replicas_in_sync)
+        """Gives each replica every n-th row of a batch, so that what is left at the end of an epoch is shared evenly."""
+        replicas = self.strategy.num_replicas_in_sync
+        shares = [part[first::replicas] for first in range(replicas)]
         return self.strategy.experimental_distribute_values_from_function(
             lambda context: shares[context.replica_id_in_sync_group]
         )

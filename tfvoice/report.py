@@ -7,10 +7,14 @@ from matplotlib.figure import Figure
 from tfvoice import ctc
 from tfvoice.text import Alphabet
 
-_DOTS_PER_INCH = 80
-# A character of 8 points is this wide: side by side, the characters of neighbouring frames just do not touch.
-_INCHES_PER_FRAME = 0.075
+_DOTS_PER_INCH = 100
+_POINTS = 9
+# As wide as a character, so that the characters of neighbouring frames just do not touch.
+_INCHES_PER_FRAME = 0.08
 _WIDTH_INCHES = (9.0, 24.0)
+_HEIGHT_INCHES = 4.8
+# Fixed, because to lay a figure out by its texts takes as long as to draw it.
+_LEFT, _RIGHT, _BOTTOM, _TOP = 0.6, 0.15, 0.5, 0.85
 _SAID, _READ, _BLANK = "tab:blue", "tab:red", "0.6"
 
 
@@ -40,14 +44,16 @@ def alignment(
     """
     frames = len(log_probabilities)
     width = float(np.clip(_INCHES_PER_FRAME * frames, *_WIDTH_INCHES))
-    figure = Figure(figsize=(width, 4.6), dpi=_DOTS_PER_INCH, layout="constrained")
+    figure = Figure(figsize=(width, _HEIGHT_INCHES), dpi=_DOTS_PER_INCH)
     canvas = FigureCanvasAgg(figure)
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    figure.suptitle(caption, fontsize=10, x=0.01, ha="left")
+    edges = {"left": _LEFT / width, "right": 1 - _RIGHT / width}
+    edges |= {"bottom": _BOTTOM / _HEIGHT_INCHES, "top": 1 - _TOP / _HEIGHT_INCHES}
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1), gridspec_kw=edges | {"hspace": 0.17})
+    figure.text(0.12 / width, 0.985, caption, fontsize=10, va="top")
     upper.imshow(
         features.T, origin="lower", aspect="auto", cmap="magma", extent=(0, seconds, -0.5, features.shape[1] - 0.5)
     )
-    upper.set_ylabel("feature channel")
+    upper.set_ylabel("channel")
     frame_seconds = seconds / frames
     _row(upper, 1.10, "said", _SAID, _said(log_probabilities, alphabet, text), frame_seconds)
     _row(upper, 1.03, "read", _READ, _read(log_probabilities, alphabet), frame_seconds)
@@ -79,12 +85,12 @@ def _read(log_probabilities: np.ndarray, alphabet: Alphabet) -> list[tuple[str, 
 def _row(axes, height: float, name: str, colour: str, characters: list[tuple[str, float]], frame_seconds: float):
     """Writes characters above the axes, at `height` times their own height; words are parted by lines."""
     place = {"transform": axes.get_xaxis_transform(), "ha": "center", "va": "bottom", "color": colour}
-    axes.text(-0.01, height, name, **(place | {"transform": axes.transAxes, "ha": "right"}), fontsize=9)
+    axes.text(-0.01, height, name, **(place | {"transform": axes.transAxes, "ha": "right"}), fontsize=_POINTS)
     for character, frame in characters:
         if character == " ":
             axes.plot([frame * frame_seconds] * 2, [height, height + 0.06], **_tick(axes, colour))
         else:
-            axes.text(frame * frame_seconds, height, character, **place, fontsize=8, family="monospace")
+            axes.text(frame * frame_seconds, height, character, **place, fontsize=_POINTS, family="monospace")
 
 
 def _tick(axes, colour: str) -> dict:
@@ -99,4 +105,4 @@ def _probabilities(axes, log_probabilities: np.ndarray, frame_seconds: float) ->
     axes.plot(times, probabilities[:, :blank].max(axis=1), color=_READ, linewidth=1, label="best character")
     axes.set_ylim(0, 1.02)
     axes.set_ylabel("probability")
-    axes.legend(loc="center right", fontsize=7, framealpha=0.8)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 0.98), ncols=2, fontsize=8, frameon=False)

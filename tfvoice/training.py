@@ -6,15 +6,16 @@ and a run that was killed goes on bit for bit (on one CPU) as if it had not been
 """
 
 import hashlib
+import itertools
 import math
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
@@ -53,10 +54,18 @@ class State:
     epoch: int = 0
     position: int = 0
     minutes: float = 0.0
+    loss_sum: float = 0.0
+    losses: int = 0
     best_cer: float = math.inf
     best_epoch: int = 0
     skipped: int = 0
+    skipped_in_a_row: int = 0
     finished: str = ""
+
+    @property
+    def loss(self) -> float | None:
+        """Mean loss of the steps of this epoch, those before a restart included; None before the first."""
+        return self.loss_sum / self.losses if self.losses else None
 
 
 def train(
@@ -80,14 +89,21 @@ def train(
 
     Raises:
       TfvoiceError: the data cannot be used, the folder holds a run of another configuration, or the loss stays
-        infinite.
+        infinite. An older run is touched only after the data and the configuration have been looked through.
+      KeyboardInterrupt: Ctrl-C or SIGTERM, once the run is saved.
     """
     run_dir = Path(run_dir)
     manifest = shards.read_manifest(data_dir)
     strategy = learner.strategy_for(settings.training)
+    new = overwrite or not _is_run(run_dir)
     with strategy.scope():
-        experiment = _open(run_dir, settings, data_dir, manifest, overwrite)
+        experiment = _make(run_dir, settings, data_dir, manifest) if new else _open(run_dir, settings, data_dir)
         trainer = Trainer(experiment, data_dir, strategy)
+    if new:
+        _clear(run_dir)
+        experiment.write()
+    else:
+        trainer.restore()
     return trainer.run(limits)
 
 
@@ -109,32 +125,43 @@ class Trainer:
         train_index, valid_index = (experiment.scan(data_dir, split) for split in ("train", "valid"))
         self.train_data = experiment.pipeline(train_index, augmented=True)
         self.valid_data = experiment.pipeline(valid_index)
+        self.reader = evaluation.Reader(
+            experiment.network, self.valid_data, experiment.alphabet, evaluation.decoder("greedy")
+        )
         self.total_steps = max(1, self._steps(0) * self.settings.epochs)
         self.state = State()
-        self._bad_in_a_row = 0
-        if experiment.checkpoint("last").is_file():
-            self.state = State(**checkpoints.restore(experiment.checkpoint("last"), self.learner.groups()))
+
+    def restore(self) -> None:
+        """Goes to where the run was last saved, if it ever was."""
+        path = self.experiment.checkpoint("last")
+        if path.is_file():
+            self.state = State(**checkpoints.restore(path, self.learner.groups()))
 
     def run(self, limits: Limits) -> State:
-        """Trains until the last epoch, a limit, or Ctrl-C; saves; returns where the run stands."""
+        """Trains until the last epoch, a limit, or Ctrl-C, which it raises again; saves; returns where the run stands."""
         state = self.state
         if (state.finished and state.epoch >= self.settings.epochs) or state.finished == "early":
             print(f"{self.experiment.run_dir}: has already finished after {state.epoch} epochs.")
             return state
         print(self.train_data.index.describe())
         print(self.valid_data.index.describe())
-        with Monitor(self.experiment, state.step) as monitor, _StopSignal() as stop:
+        with Monitor(self.experiment, state, self.valid_data.index) as monitor, _StopSignal() as stop:
+            # One dataset for the whole run: to make one an epoch costs memory that is never given back.
+            batches = iter(
+                self.train_data.batches(state.epoch, state.position, epochs=self.settings.epochs - state.epoch)
+            )
             while not state.finished and not self._stopped(limits, stop):
-                self._epoch(limits, stop, monitor)
+                self._epoch(batches, limits, stop, monitor)
             self._save()
-        if stop.requested or not state.finished:
-            print(f"Stopped after step {state.step}; the same command goes on from here.")
+        if stop.requested:
+            raise KeyboardInterrupt(f"saved after step {state.step}; the same command goes on from there.")
+        if not state.finished:
+            print(f"Stopped at the limit, after step {state.step}; a higher or no limit goes on from there.")
         return state
 
-    def _epoch(self, limits: Limits, stop: "_StopSignal", monitor: Monitor) -> None:
+    def _epoch(self, batches: Iterator[Batch], limits: Limits, stop: "_StopSignal", monitor: Monitor) -> None:
         """Goes through the rest of the current epoch, and validates at its end."""
         state, steps = self.state, self._steps(self.state.epoch)
-        batches = iter(self.train_data.batches(state.epoch, state.position, epochs=1))
         bar = tqdm(
             total=steps,
             initial=state.position // self.settings.accumulate,
@@ -144,34 +171,32 @@ class Trainer:
             leave=False,
             dynamic_ncols=True,
         )
-        losses, audio, began = [], 0.0, time.monotonic()
+        audio, began = 0.0, time.monotonic()
         saved = clock = began
         with bar:
-            while (group := self._next(batches)) and not self._stopped(limits, stop):
+            while (left := self.train_data.steps(state.epoch) - state.position) and not self._stopped(limits, stop):
+                group = list(itertools.islice(batches, min(left, self.settings.accumulate)))
                 loss, norm = self._step(group)
-                losses.append(loss)
                 audio += sum(int(batch.samples) for batch in group) / self.train_data.index.sample_rate_hz
                 now = time.monotonic()
                 state.minutes, clock = state.minutes + (now - clock) / 60, now
                 rate = audio / (now - began)
                 monitor.step(state.step, loss, norm, self._learning_rate(state.step), rate)
                 bar.update()
-                left = (self.total_steps - state.step) * state.minutes / state.step
-                bar.set_postfix_str(f"loss {np.nanmean(losses[-50:]):.1f}, {rate:.0f} s/s, {left:.0f} min left")
+                minutes_left = (self.total_steps - state.step) * state.minutes / state.step
+                bar.set_postfix_str(f"loss {loss:.1f}, {rate:.0f} s/s, {minutes_left:.0f} min left")
                 if now - saved > limits.checkpoint_minutes * 60:
                     self._save()
                     saved = time.monotonic()
         if state.position >= self.train_data.steps(state.epoch):
-            self._end_of_epoch(monitor, losses, audio / max(time.monotonic() - began, 1e-9))
+            self._end_of_epoch(monitor, audio / max(time.monotonic() - began, 1e-9))
 
-    def _end_of_epoch(self, monitor: Monitor, losses: list[float], rate: float) -> None:
+    def _end_of_epoch(self, monitor: Monitor, rate: float) -> None:
         state = self.state
         state.epoch, state.position = state.epoch + 1, 0
         began = time.monotonic()
         with self.learner.averaged():
-            readings = list(
-                evaluation.read(self.experiment.network, self.valid_data, self.experiment.alphabet, _GREEDY)
-            )
+            readings = self.reader.read()
             score = evaluation.score(readings)
             if score.cer < state.best_cer:
                 state.best_cer, state.best_epoch = score.cer, state.epoch
@@ -180,9 +205,8 @@ class Trainer:
                     {"weights": self.model.weights},
                     {"epoch": state.epoch, **score._asdict()},
                 )
-            monitor.epoch(
-                state, score, readings, float(np.nanmean(losses)) if losses else math.nan, rate, self.valid_data
-            )
+            monitor.epoch(state, score, readings, rate)
+        state.loss_sum, state.losses = 0.0, 0
         patience = self.settings.patience
         if state.epoch >= self.settings.epochs:
             state.finished = "all"
@@ -198,11 +222,12 @@ class Trainer:
         loss, norm, gradients = self.learner.gradients(group)
         if math.isfinite(loss) and math.isfinite(norm):
             self.learner.update(gradients, norm, self._learning_rate(state.step), state.step)
-            self._bad_in_a_row = 0
+            state.loss_sum, state.losses = state.loss_sum + loss, state.losses + 1
+            state.skipped_in_a_row = 0
         else:
-            state.skipped += 1
-            self._bad_in_a_row += 1
-            if self._bad_in_a_row >= _GIVE_UP_AFTER:
+            self.learner.undo()
+            state.skipped, state.skipped_in_a_row = state.skipped + 1, state.skipped_in_a_row + 1
+            if state.skipped_in_a_row >= _GIVE_UP_AFTER:
                 raise TfvoiceError(
                     f"{self.experiment.run_dir}: the loss was not finite in {_GIVE_UP_AFTER} steps in a row, the last "
                     f"at step {state.step}; start a new run with "
@@ -224,9 +249,6 @@ class Trainer:
 
     def _steps(self, epoch: int) -> int:
         return -(-self.train_data.steps(epoch) // self.settings.accumulate)
-
-    def _next(self, batches) -> list[Batch]:
-        return [batch for _, batch in zip(range(self.settings.accumulate), batches, strict=False)]
 
     def _stopped(self, limits: Limits, stop: "_StopSignal") -> bool:
         too_many = limits.max_steps is not None and self.state.step >= limits.max_steps
@@ -259,24 +281,43 @@ class _StopSignal:
         signal.signal(number, self._before[number])
 
 
-_GREEDY = evaluation.decoder("greedy")
+def _is_run(run_dir: Path) -> bool:
+    if (run_dir / "experiment.json").is_file():
+        return True
+    left = next((path for path in _files(run_dir)), None)
+    if left is not None:
+        raise TfvoiceError(
+            f"{run_dir}: holds {left.relative_to(run_dir)} but no experiment.json, so it is not a whole run. "
+            "Use another --run, or --overwrite to start anew in this one."
+        )
+    return False
 
 
-def _open(run_dir: Path, settings: ExperimentConfig, data_dir, manifest, overwrite: bool) -> Experiment:
-    """Opens the run where there is one of the same configuration and data; makes it where there is none."""
-    digest = hashlib.sha256((Path(data_dir) / "manifest.json").read_bytes()).hexdigest()
-    if not (run_dir / "experiment.json").is_file() or overwrite:
-        for name in ("best", "last"):
-            (run_dir / "checkpoints" / f"{name}.npz").unlink(missing_ok=True)
-        (run_dir / "metrics.jsonl").unlink(missing_ok=True)
-        statistics = None
-        if settings.features.normalization == "corpus":
-            statistics = _statistics(settings, data_dir, manifest)
-        info = {"data": str(Path(data_dir).resolve()), "manifest_sha256": digest, "corpus": manifest.corpus}
-        return Experiment.create(run_dir, settings, statistics, info)
+def _files(run_dir: Path) -> Iterator[Path]:
+    """What a run writes beside `experiment.json`."""
+    for pattern in ("checkpoints/*.npz", "metrics.jsonl", "logs/events.out.tfevents.*", "report/eval-*.json"):
+        yield from sorted(run_dir.glob(pattern))
+
+
+def _clear(run_dir: Path) -> None:
+    for path in _files(run_dir):
+        path.unlink()
+
+
+def _make(run_dir: Path, settings: ExperimentConfig, data_dir, manifest) -> Experiment:
+    """A new run, of which nothing is on disk yet."""
+    statistics = None
+    if settings.features.normalization == "corpus":
+        statistics = _statistics(settings, data_dir, manifest)
+    info = {"data": str(Path(data_dir).resolve()), "manifest_sha256": _digest(data_dir), "corpus": manifest.corpus}
+    return Experiment(run_dir, settings, statistics, info, training=True)
+
+
+def _open(run_dir: Path, settings: ExperimentConfig, data_dir) -> Experiment:
+    """The run that is there; raises where it has another configuration or other data."""
     experiment = Experiment.open(run_dir, training=True)
     changed = config.differences(experiment.config, settings)
-    if experiment.info.get("manifest_sha256") != digest:
+    if experiment.info.get("manifest_sha256") != _digest(data_dir):
         changed.append(f"data: {experiment.info.get('data')} -> {Path(data_dir).resolve()} (another manifest.json)")
     if changed:
         raise TfvoiceError(
@@ -284,6 +325,10 @@ def _open(run_dir: Path, settings: ExperimentConfig, data_dir, manifest, overwri
             "Use another --run, or --overwrite to start this one anew."
         )
     return experiment
+
+
+def _digest(data_dir) -> str:
+    return hashlib.sha256((Path(data_dir) / shards.MANIFEST).read_bytes()).hexdigest()
 
 
 def _statistics(settings: ExperimentConfig, data_dir, manifest) -> features.Statistics:

@@ -28,12 +28,14 @@ AUDIO_SUFFIXES = (
     *(".caf", ".w64", ".sph", ".wma", ".amr", ".3gp", ".mka", ".mkv", ".mov", ".webm"),
 )
 
+DECODERS = ("greedy", "beam")
+
 FLAGS = Flags("FILE_OR_DIR...")
 RUN = FLAGS.string("run", "Folder of the run that tfvoice_train made.", shape="DIR", required=True)
 FORMAT = FLAGS.choice("format", list(transcript.FORMATS), "How to write it down.", "text")
 OUTPUT = FLAGS.string("output", "Folder for one file per recording, instead of the standard output.", shape="DIR")
 OVERWRITE = FLAGS.boolean("overwrite", "Replace files that are in --output.")
-DECODER = FLAGS.choice("decoder", ["greedy", "beam"], "beam is slower and a little better.", "greedy")
+DECODER = FLAGS.choice("decoder", DECODERS, "beam is slower and a little better.", "greedy")
 BEAM_WIDTH = FLAGS.integer("beam_width", "Beginnings of the text that the beam keeps.", 25, 1)
 CHECKPOINT = FLAGS.choice("checkpoint", ["best", "last"], "Which weights of the run.", "best")
 WINDOW_SECONDS = FLAGS.number(

@@ -5,6 +5,8 @@ padded length, and its batch normalisation picks up a propagated mask silently. 
 symmetric, and whether padding counts in the statistics is an argument.
 """
 
+import functools
+
 import keras
 import tensorflow as tf
 
@@ -56,12 +58,14 @@ class Convolution1D(keras.layers.Layer):
         kernel = tf.cast(tf.convert_to_tensor(self.kernel), self.product_dtype)
         values = tf.cast(inputs, self.product_dtype)
         reach = self.dilation * (self.kernel_size - 1) // 2
-        if self.stride == 1:
+        if self.dilation > 1 and not _has_dilated_gradient(self.product_dtype):
+            outputs = _dilated(values, kernel, self.dilation)[:, :: self.stride]
+        elif self.stride == 1:
             # TensorFlow's SAME is symmetric at stride 1, and its kernel skips the copy that tf.pad makes.
             outputs = tf.nn.conv1d(values, kernel, 1, "SAME", dilations=self.dilation)
         else:
             values = tf.pad(values, [[0, 0], [reach, reach], [0, 0]])
-            outputs = tf.nn.conv1d(values, kernel, self.stride, "VALID")
+            outputs = tf.nn.conv1d(values, kernel, self.stride, "VALID", dilations=self.dilation)
         outputs = tf.cast(outputs, tf.float32)
         return outputs + self.bias if self.use_bias else outputs
 
@@ -103,12 +107,39 @@ class BatchNormalization(keras.layers.Layer):
         """
         if training:
             mean, variance = _moments(inputs, valid)
-            self.moving_mean.assign(self.moving_mean * self.momentum + mean * (1 - self.momentum))
-            self.moving_variance.assign(self.moving_variance * self.momentum + variance * (1 - self.momentum))
+            # A replica without an utterance, as the last batch of an epoch can leave one, has nothing to record.
+            share = (1 - self.momentum) * (1.0 if valid is None else tf.reduce_max(valid))
+            self.moving_mean.assign(self.moving_mean * (1 - share) + mean * share)
+            self.moving_variance.assign(self.moving_variance * (1 - share) + variance * share)
         else:
             mean, variance = tf.convert_to_tensor(self.moving_mean), tf.convert_to_tensor(self.moving_variance)
         scale = self.gamma * tf.math.rsqrt(variance + self.epsilon)
         return inputs * scale + (self.beta - mean * scale)
+
+
+def _dilated(values: tf.Tensor, kernel: tf.Tensor, dilation: int) -> tf.Tensor:
+    """Dilated convolution by a plain one: frames that are `dilation` apart become a row of their own."""
+    reach = dilation * (kernel.shape[0] - 1) // 2
+    missing = -tf.shape(values)[1] % dilation
+    rows = tf.space_to_batch(values, [dilation], [[reach, reach + missing]])
+    return tf.batch_to_space(tf.nn.conv1d(rows, kernel, 1, "VALID"), [dilation], [[0, missing]])
+
+
+@functools.cache
+def _has_dilated_gradient(dtype: str) -> bool:
+    """Whether this machine can train a dilated convolution.
+
+    cuDNN and oneDNN can, TensorFlow's own CPU kernels cannot: those run where oneDNN is absent (macOS on ARM) or
+    switched off, and for the short types that the processor lacks.
+    """
+    with tf.init_scope(), tf.GradientTape() as tape:
+        values, kernel = tf.ones([1, 8, 1], dtype), tf.ones([3, 1, 1], dtype)
+        tape.watch([values, kernel])
+        try:
+            tape.gradient(tf.nn.conv1d(values, kernel, 1, "SAME", dilations=2), [values, kernel])
+        except tf.errors.OpError:
+            return False
+    return True
 
 
 def _moments(inputs: tf.Tensor, valid: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
