@@ -119,7 +119,9 @@ def test_a_missing_file_is_named(tmp_path):
 )
 def test_a_checkpoint_of_another_model_changes_nothing(path, groups):
     before = [variable.numpy() for variable in groups["weights"]]
-    with pytest.raises(TfvoiceError, match=r"last\.npz: this checkpoint does not fit the model; it belongs to another run"):
+    with pytest.raises(
+        TfvoiceError, match=r"last\.npz: this checkpoint does not fit the model; it belongs to another run"
+    ):
         checkpoints.restore(path, groups)
     for variable, array in zip(groups["weights"], before, strict=True):
         np.testing.assert_array_equal(variable, array)

@@ -123,8 +123,14 @@ def test_an_override_sets_one_key_only(text):
     ("given_values", "sentence"),
     [
         ({"nmae": "b"}, "f.toml: there is no key nmae; did you mean name? Known: inner, maybe, name, rate."),
-        ({"inner": {"sise": 1}}, "f.toml: there is no key inner.sise; did you mean size? Known: kind, limit, size, steps."),
-        ({"maybe": {"sise": 1}}, "f.toml: there is no key maybe.sise; did you mean size? Known: kind, limit, size, steps."),
+        (
+            {"inner": {"sise": 1}},
+            "f.toml: there is no key inner.sise; did you mean size? Known: kind, limit, size, steps.",
+        ),
+        (
+            {"maybe": {"sise": 1}},
+            "f.toml: there is no key maybe.sise; did you mean size? Known: kind, limit, size, steps.",
+        ),
         ({"zzz": 1}, "f.toml: there is no key zzz; Known: inner, maybe, name, rate."),
         ({"inner": {"size": 0}}, "f.toml: inner.size: Input should be greater than or equal to 1 (it is 0)."),
         ({"inner": {"kind": "oval"}}, "f.toml: inner.kind: Input should be 'round' or 'square' (it is 'oval')."),
@@ -160,12 +166,16 @@ def test_toml_files_are_read_and_bad_ones_named(tmp_path):
     path.write_text('name = "ä"\n[inner]\nsize = 4\n', encoding="utf-8")
     assert config.read_toml(path) == {"name": "ä", "inner": {"size": 4}}
     path.write_text("kind = mfcc\n")
-    with pytest.raises(ConfigError, match=r'f\.toml: not a TOML file: .*\. Strings need quotes, as in kind = "mfcc"\.$'):
+    with pytest.raises(
+        ConfigError, match=r'f\.toml: not a TOML file: .*\. Strings need quotes, as in kind = "mfcc"\.$'
+    ):
         config.read_toml(path)
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match=r"f\.toml: not a TOML file"):
         config.read_toml(path)
-    with pytest.raises(ConfigError, match=r"no\.toml: cannot read this configuration file \(No such file or directory\)"):
+    with pytest.raises(
+        ConfigError, match=r"no\.toml: cannot read this configuration file \(No such file or directory\)"
+    ):
         config.read_toml(tmp_path / "no.toml")
     with pytest.raises(ConfigError, match="cannot read"):
         config.read_toml(tmp_path)

@@ -73,9 +73,7 @@ def test_the_lines_of_aligned_stand_in_columns(reference, hypothesis):
 
 def test_aligned_by_example():
     assert metrics.aligned("ask her to bring these", "as her bring these things") == (
-        "REF: ask her to bring these ******\n"
-        "HYP: as  her ** bring these things\n"
-        "OPS: S       D              I"
+        "REF: ask her to bring these ******\nHYP: as  her ** bring these things\nOPS: S       D              I"
     )
     assert metrics.aligned("", "") == "REF:\nHYP:\nOPS:"
     assert metrics.pairs("a", "b c")[-1] == Pair("substitute", "a", "c")

@@ -197,12 +197,13 @@ def evaluate_run(
     """
     decode = decoder(decoder_name, beam_width)
     experiment = Experiment.load(run_dir, checkpoint)
-    data_dir = data_dir or experiment.info.get("data", "")
-    if not Path(data_dir).is_dir():
-        raise TfvoiceError(f"{run_dir}: its data, {data_dir}, is not on this machine; name it with --data=DIR.")
+    if data_dir is None:
+        data_dir = experiment.info.get("data")
+        if not data_dir or not Path(data_dir).is_dir():
+            raise TfvoiceError(f"{run_dir}: its data, {data_dir}, is not on this machine; name it with --data=DIR.")
     scanned = experiment.scan(data_dir, split)
-    start = time.perf_counter()
     reader = Reader(experiment.network, experiment.pipeline(scanned), experiment.alphabet, decode)
+    start = time.perf_counter()
     readings = reader.read(progress=True)
     report = {
         "split": split,

@@ -2,6 +2,7 @@
 
 import json
 import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -180,14 +181,16 @@ class Experiment:
           TfvoiceError: the folder is no run, or has no such checkpoint.
         """
         experiment = cls.open(run_dir)
-        path = experiment.checkpoint(checkpoint)
+        path, other = experiment.checkpoint(checkpoint), "last" if checkpoint == "best" else "best"
+        has_other = experiment.checkpoint(other).is_file()
         if not path.is_file():
-            other = "last" if checkpoint == "best" else "best"
-            advice = f"train it with tfvoice_train --model={experiment.config.model.name} --run={run_dir} --data=DIR"
-            if experiment.checkpoint(other).is_file():
-                advice += f", or use --checkpoint={other}"
+            train = f"tfvoice_train --model={experiment.config.model.name} --run={run_dir} --data=DIR"
+            advice = f"use --checkpoint={other}, or train on with {train}" if has_other else f"train it with {train}"
             raise TfvoiceError(f"{run_dir}: has no checkpoint {checkpoint} yet; {advice}.")
-        checkpoints.restore(path, {"weights": experiment.model.weights})
+        try:
+            checkpoints.restore(path, {"weights": experiment.model.weights})
+        except TfvoiceError as error:
+            raise TfvoiceError(f"{error} There is --checkpoint={other}." if has_other else str(error)) from None
         return experiment
 
     def write(self) -> None:
@@ -268,3 +271,26 @@ def read_description(run_dir: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("schema") != SCHEMA or "config" not in content:
         raise TfvoiceError(f"{path}: was not written by this version of tfvoice; train the run again.")
     return content
+
+
+def is_run(run_dir: str | Path) -> bool:
+    """Whether the folder holds a run; raises `TfvoiceError` where it holds only pieces of one."""
+    if (Path(run_dir) / "experiment.json").is_file():
+        return True
+    for left in _files(run_dir):
+        raise TfvoiceError(
+            f"{run_dir}: holds {left.relative_to(run_dir)} but no experiment.json, so it is not a whole run; "
+            "use another --run, or --overwrite to start anew in this one."
+        )
+    return False
+
+
+def clear(run_dir: str | Path) -> None:
+    """Deletes what a run has written beside `experiment.json`."""
+    for path in _files(run_dir):
+        path.unlink()
+
+
+def _files(run_dir: str | Path) -> Iterator[Path]:
+    for pattern in ("checkpoints/*.npz", "metrics.jsonl", "logs/events.out.tfevents.*", "report/eval-*.json"):
+        yield from sorted(Path(run_dir).glob(pattern))

@@ -103,7 +103,7 @@ class Learner:
         return loss, gradients
 
     def _split(self, part: tf.Tensor):
-        """Gives each replica every n-th row of a batch, so that what is left at the end of an epoch is shared evenly."""
+        """Gives each replica every n-th row of a batch, so that a batch that is not full is shared evenly too."""
         replicas = self.strategy.num_replicas_in_sync
         shares = [part[first::replicas] for first in range(replicas)]
         return self.strategy.experimental_distribute_values_from_function(

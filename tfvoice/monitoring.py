@@ -93,10 +93,8 @@ class Monitor:
 
     def _drop_after(self, state) -> None:
         if self._path.is_file():
-            lines = self._path.read_text(encoding="utf-8").splitlines()
-            whole = [(line, json.loads(line)) for line in lines if line.endswith("}")]
-            # The epoch as well, because a validation and the last step before it have the same step.
-            kept = [line for line, at in whole if at["step"] <= state.step and at["epoch"] <= state.epoch]
+            lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines()
+            kept = [line for line in lines if _is_before(line, state)]
             checkpoints.write_atomically(self._path, "".join(line + "\n" for line in kept).encode())
 
 
@@ -131,6 +129,16 @@ class _Sample:
             len(self.audio) / self.sample_rate_hz,
             f"{self._id}, {self._experiment.config.features.kind}, epoch {epoch}",
         )
+
+
+def _is_before(line: str, state) -> bool:
+    """Whether a line of `metrics.jsonl` is whole and was written before the run came to `state`."""
+    try:
+        at = json.loads(line)
+        # The epoch as well, because a validation and the last step before it have the same step.
+        return at["step"] <= state.step and at["epoch"] <= state.epoch
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

@@ -1,5 +1,7 @@
 """Pictures of a run: what the network heard, and where in time it put each character."""
 
+import itertools
+
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -77,7 +79,7 @@ def _read(log_probabilities: np.ndarray, alphabet: Alphabet) -> list[tuple[str, 
     """The characters of the best path, each with the middle of its run in frames."""
     best = log_probabilities.argmax(axis=1)
     edges = np.flatnonzero(np.diff(best, prepend=-1, append=-1))
-    runs = zip(edges[:-1], edges[1:], strict=True)
+    runs = itertools.pairwise(edges)
     blank = ctc.blank(log_probabilities)
     return [(alphabet.decode([best[start]]), (start + end) / 2) for start, end in runs if best[start] != blank]
 
@@ -85,7 +87,7 @@ def _read(log_probabilities: np.ndarray, alphabet: Alphabet) -> list[tuple[str, 
 def _row(axes, height: float, name: str, colour: str, characters: list[tuple[str, float]], frame_seconds: float):
     """Writes characters above the axes, at `height` times their own height; words are parted by lines."""
     place = {"transform": axes.get_xaxis_transform(), "ha": "center", "va": "bottom", "color": colour}
-    axes.text(-0.01, height, name, **(place | {"transform": axes.transAxes, "ha": "right"}), fontsize=_POINTS)
+    axes.text(-0.015, height, name, **(place | {"transform": axes.transAxes, "ha": "right"}), fontsize=_POINTS)
     for character, frame in characters:
         if character == " ":
             axes.plot([frame * frame_seconds] * 2, [height, height + 0.06], **_tick(axes, colour))

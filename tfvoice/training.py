@@ -20,11 +20,12 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfvoice import checkpoints, config, evaluation, learner
+from tfvoice import experiment as experiment_
 from tfvoice.audio import features
 from tfvoice.data import index, shards
 from tfvoice.data.pipeline import Batch, Pipeline
 from tfvoice.errors import TfvoiceError
-from tfvoice.experiment import Experiment, ExperimentConfig
+from tfvoice.experiment import Experiment, ExperimentConfig, TrainingConfig
 from tfvoice.monitoring import Monitor
 from tfvoice.text import Alphabet
 
@@ -95,12 +96,12 @@ def train(
     run_dir = Path(run_dir)
     manifest = shards.read_manifest(data_dir)
     strategy = learner.strategy_for(settings.training)
-    new = overwrite or not _is_run(run_dir)
+    new = overwrite or not experiment_.is_run(run_dir)
     with strategy.scope():
         experiment = _make(run_dir, settings, data_dir, manifest) if new else _open(run_dir, settings, data_dir)
         trainer = Trainer(experiment, data_dir, strategy)
     if new:
-        _clear(run_dir)
+        experiment_.clear(run_dir)
         experiment.write()
     else:
         trainer.restore()
@@ -134,13 +135,17 @@ class Trainer:
     def restore(self) -> None:
         """Goes to where the run was last saved, if it ever was."""
         path = self.experiment.checkpoint("last")
-        if path.is_file():
+        if not path.is_file():
+            return
+        try:
             self.state = State(**checkpoints.restore(path, self.learner.groups()))
+        except TfvoiceError as error:
+            raise TfvoiceError(f"{error} Where there is no copy of it, --overwrite starts the run anew.") from None
 
     def run(self, limits: Limits) -> State:
-        """Trains until the last epoch, a limit, or Ctrl-C, which it raises again; saves; returns where the run stands."""
+        """Trains until the last epoch, a limit, or Ctrl-C, which it raises again; saves; returns where it stands."""
         state = self.state
-        if (state.finished and state.epoch >= self.settings.epochs) or state.finished == "early":
+        if state.finished:
             print(f"{self.experiment.run_dir}: has already finished after {state.epoch} epochs.")
             return state
         print(self.train_data.index.describe())
@@ -181,7 +186,7 @@ class Trainer:
                 now = time.monotonic()
                 state.minutes, clock = state.minutes + (now - clock) / 60, now
                 rate = audio / (now - began)
-                monitor.step(state.step, loss, norm, self._learning_rate(state.step), rate)
+                monitor.step(state.step, loss, norm, learning_rate(state.step, self.total_steps, self.settings), rate)
                 bar.update()
                 minutes_left = (self.total_steps - state.step) * state.minutes / state.step
                 bar.set_postfix_str(f"loss {loss:.1f}, {rate:.0f} s/s, {minutes_left:.0f} min left")
@@ -221,7 +226,7 @@ class Trainer:
         state = self.state
         loss, norm, gradients = self.learner.gradients(group)
         if math.isfinite(loss) and math.isfinite(norm):
-            self.learner.update(gradients, norm, self._learning_rate(state.step), state.step)
+            self.learner.update(gradients, norm, learning_rate(state.step, self.total_steps, self.settings), state.step)
             state.loss_sum, state.losses = state.loss_sum + loss, state.losses + 1
             state.skipped_in_a_row = 0
         else:
@@ -237,16 +242,6 @@ class Trainer:
         state.step += 1
         return loss, norm
 
-    def _learning_rate(self, step: int) -> float:
-        """Linear warm-up, then half a cosine (Loshchilov and Hutter, arXiv 1608.03983, without restarts)."""
-        peak, warmup = self.settings.learning_rate, self.settings.warmup * self.total_steps
-        if step < warmup:
-            return peak * (step + 1) / warmup
-        if self.settings.decay == "constant":
-            return peak
-        done = min(1.0, (step - warmup) / max(1.0, self.total_steps - warmup))
-        return peak * max(1e-3, 0.5 * (1 + math.cos(math.pi * done)))
-
     def _steps(self, epoch: int) -> int:
         return -(-self.train_data.steps(epoch) // self.settings.accumulate)
 
@@ -257,6 +252,23 @@ class Trainer:
 
     def _save(self) -> None:
         checkpoints.save(self.experiment.checkpoint("last"), self.learner.groups(), vars(self.state))
+
+
+def learning_rate(step: int, total_steps: int, settings: TrainingConfig) -> float:
+    """Linear warm-up, then half a cosine (Loshchilov and Hutter, arXiv 1608.03983, without restarts) or a constant.
+
+    Args:
+      step: steps made so far.
+      total_steps: of the whole run.
+      settings: `learning_rate` is the highest value, `warmup` the share of all steps in which it is reached.
+    """
+    peak, warmup = settings.learning_rate, settings.warmup * total_steps
+    if step < warmup:
+        return peak * min(1.0, (step + 1) / warmup)
+    if settings.decay == "constant":
+        return peak
+    done = min(1.0, (step - warmup) / max(1.0, total_steps - warmup))
+    return peak * max(1e-3, 0.5 * (1 + math.cos(math.pi * done)))
 
 
 class _StopSignal:
@@ -279,29 +291,6 @@ class _StopSignal:
     def _request(self, number, _):
         self.requested = True
         signal.signal(number, self._before[number])
-
-
-def _is_run(run_dir: Path) -> bool:
-    if (run_dir / "experiment.json").is_file():
-        return True
-    left = next((path for path in _files(run_dir)), None)
-    if left is not None:
-        raise TfvoiceError(
-            f"{run_dir}: holds {left.relative_to(run_dir)} but no experiment.json, so it is not a whole run. "
-            "Use another --run, or --overwrite to start anew in this one."
-        )
-    return False
-
-
-def _files(run_dir: Path) -> Iterator[Path]:
-    """What a run writes beside `experiment.json`."""
-    for pattern in ("checkpoints/*.npz", "metrics.jsonl", "logs/events.out.tfevents.*", "report/eval-*.json"):
-        yield from sorted(run_dir.glob(pattern))
-
-
-def _clear(run_dir: Path) -> None:
-    for path in _files(run_dir):
-        path.unlink()
 
 
 def _make(run_dir: Path, settings: ExperimentConfig, data_dir, manifest) -> Experiment:

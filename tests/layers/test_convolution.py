@@ -36,7 +36,7 @@ def test_a_convolution_is_a_sum_over_taps(taps, stride, dilation, time):
     inputs = values([2, time, 5])
     layer.build(inputs.shape)
     layer.bias.assign([1.0, 2.0, 3.0, 4.0])
-    expected = convolved(inputs, layer.kernel.numpy(), stride, dilation) + [1, 2, 3, 4]
+    expected = convolved(inputs, layer.kernel.numpy(), stride, dilation) + np.arange(1, 5)
     np.testing.assert_allclose(layer(inputs), expected, atol=1e-5)
 
 
@@ -160,7 +160,9 @@ def test_padding_has_no_part_in_masked_moments():
     longer.build((None, None, 5))
     for mine, its in zip(longer.weights, layer_with_values()[0].weights, strict=True):
         mine.assign(its)
-    padded = longer(np.pad(inputs, [(0, 2), (0, 7), (0, 0)]), lengths.mask(tf.constant([*LENGTHS, 0, 0]), 16), training=True)
+    padded = longer(
+        np.pad(inputs, [(0, 2), (0, 7), (0, 0)]), lengths.mask(tf.constant([*LENGTHS, 0, 0]), 16), training=True
+    )
     np.testing.assert_allclose(padded[:3, :9] * valid, one * valid, atol=1e-5)
     for mine, its in zip(longer.weights, first.weights, strict=True):
         np.testing.assert_allclose(mine, its, atol=1e-6)

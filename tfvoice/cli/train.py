@@ -39,5 +39,6 @@ def main(_: list[str]) -> None:
         overrides.append(f"training.epochs={EPOCHS.value}")
     settings = experiment.resolve(MODEL.value, CONFIG.value, overrides)
     limits = training.Limits(MAX_STEPS.value, MAX_MINUTES.value, CHECKPOINT_MINUTES.value)
-    training.train(RUN.value, DATA.value, settings, limits, OVERWRITE.value)
-    print(f"Next: tfvoice_eval --run={RUN.value} --split=test")
+    state = training.train(RUN.value, DATA.value, settings, limits, OVERWRITE.value)
+    checkpoint = "" if state.best_epoch else " --checkpoint=last"
+    print(f"Next: tfvoice_eval --run={RUN.value}{checkpoint} --split=test")

@@ -18,7 +18,7 @@ from tfvoice import ctc
 from tfvoice.audio import features
 from tfvoice.config import Config, nearest
 from tfvoice.data import records
-from tfvoice.data.shards import Manifest
+from tfvoice.data.shards import Manifest, Shard
 from tfvoice.errors import TfvoiceError
 from tfvoice.text import Alphabet
 
@@ -53,6 +53,7 @@ class Index:
       labels: classes of each normalised text.
       dropped: how many utterances were left out, by reason.
       examples: the first few ids that were left out, by reason.
+      symbols: what the texts hold and the labels do not, because the alphabet lacks it.
     """
 
     directory: Path
@@ -69,6 +70,7 @@ class Index:
     labels: list[np.ndarray]
     dropped: Counter = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
+    symbols: Counter = field(default_factory=Counter)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -92,6 +94,9 @@ class Index:
         if self.dropped:
             reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self.dropped.items()))
             text += f"; left out: {reasons}"
+        if self.symbols:
+            symbols = ", ".join(f"{count} {symbol!r}" for symbol, count in self.symbols.most_common(10))
+            text += f"; symbols dropped from their texts: {symbols}"
         return text
 
 
@@ -127,22 +132,25 @@ def scan(
             f"{feature_config.sample_rate_hz}; set features.sample_rate_hz={manifest.sample_rate_hz}, or convert "
             f"again with --sample_rate_hz={feature_config.sample_rate_hz}."
         )
-    paths = [str(directory / shard.name) for shard in manifest.splits[split].shards]
-    columns = _columns(directory, paths)
+    shards = manifest.splits[split].shards
+    paths = [str(directory / shard.name) for shard in shards]
+    columns = _columns(directory, shards)
     texts = [text.decode() for text in columns["text"]]
-    labels = [np.array(alphabet.encode(alphabet.normalise(text)), np.int32) for text in texts]
+    labels = [np.array(alphabet.encode(text), np.int32) for text in texts]
     frames = output_lengths(features.frame_count(feature_config, columns["samples"]))
     reasons = [
         _reason(config, alphabet, texts[row], labels[row], columns["samples"][row] / manifest.sample_rate_hz, count)
         for row, count in enumerate(frames)
     ]
     index = _kept(directory, split, manifest.sample_rate_hz, paths, columns, texts, labels, reasons)
+    for text in index.texts:
+        index.symbols.update(alphabet.unknown(text))
     if not len(index):
         raise TfvoiceError(f"{directory}: nothing to use in {index.describe()}. Look at data.* and features.*.")
     return index
 
 
-def _columns(directory: Path, paths: list[str]) -> dict[str, np.ndarray]:
+def _columns(directory: Path, shards: list[Shard]) -> dict[str, np.ndarray]:
     string, int64 = tf.io.FixedLenFeature([], tf.string), tf.io.FixedLenFeature([], tf.int64)
     schema = {"id": string, "speaker": string, "text": string, "samples": int64}
 
@@ -151,15 +159,22 @@ def _columns(directory: Path, paths: list[str]) -> dict[str, np.ndarray]:
 
     columns: dict[str, list] = {key: [] for key in (*schema, "size", "shard", "offset")}
     with records.explained(directory):
-        for number, path in enumerate(paths):
-            offset = 0
-            for batch in tf.data.TFRecordDataset(path).batch(256).map(parse).as_numpy_iterator():
+        for number, shard in enumerate(shards):
+            offset = found = 0
+            for batch in tf.data.TFRecordDataset(str(directory / shard.name)).batch(256).map(parse).as_numpy_iterator():
                 for key, values in batch.items():
                     columns[key].extend(values)
+                found += len(batch["size"])
                 for size in batch["size"]:
                     columns["shard"].append(number)
                     columns["offset"].append(offset + _BEFORE)
                     offset += int(size) + _BEFORE + _AFTER
+            # A shard that ends between two records is whole to TFRecord.
+            if found != shard.utterances:
+                raise TfvoiceError(
+                    f"{directory}: {shard.name} holds {found} records instead of {shard.utterances}. Look at the "
+                    f"others too with tfvoice_convert --validate --output={directory}"
+                )
     return {
         key: np.array(values, object if key in ("id", "speaker", "text") else np.int64)
         for key, values in columns.items()

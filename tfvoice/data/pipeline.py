@@ -156,7 +156,7 @@ class Pipeline:
             return self._plans[epoch]
 
     def steps(self, epoch: int = 0) -> int:
-        """Batches of an epoch; differs a little between epochs where the tempo is varied."""
+        """Batches of an epoch; the same for every epoch, since only one of them is not full."""
         return len(self.plan(epoch).batches)
 
     def batches(self, epoch: int = 0, position: int = 0, epochs: int | None = None) -> tf.data.Dataset:

@@ -132,11 +132,13 @@ def _has_dilated_gradient(dtype: str) -> bool:
     cuDNN and oneDNN can, TensorFlow's own CPU kernels cannot: those run where oneDNN is absent (macOS on ARM) or
     switched off, and for the short types that the processor lacks.
     """
-    with tf.init_scope(), tf.GradientTape() as tape:
-        values, kernel = tf.ones([1, 8, 1], dtype), tf.ones([3, 1, 1], dtype)
-        tape.watch([values, kernel])
+    with tf.init_scope():
+        values, kernel = tf.ones([1, 1, 8, 4], dtype), tf.ones([1, 3, 4, 4], dtype)
+        geometry = {"strides": [1, 1, 1, 1], "padding": "SAME", "dilations": [1, 1, 2, 1]}
         try:
-            tape.gradient(tf.nn.conv1d(values, kernel, 1, "SAME", dilations=2), [values, kernel])
+            outputs = tf.raw_ops.Conv2D(input=values, filter=kernel, **geometry)
+            tf.raw_ops.Conv2DBackpropInput(input_sizes=values.shape, filter=kernel, out_backprop=outputs, **geometry)
+            tf.raw_ops.Conv2DBackpropFilter(input=values, filter_sizes=kernel.shape, out_backprop=outputs, **geometry)
         except tf.errors.OpError:
             return False
     return True
