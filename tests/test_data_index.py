@@ -115,7 +115,7 @@ def test_frames_are_those_that_the_network_gives(tmp_path):
     manifest = written(tmp_path, [("fits", "abcdefghijk", 0.3), ("does not", "abcdefghijkl", 0.3), ("aa", "aab", 0.3)])
     assert scanned(manifest, tmp_path, stride=3).ids == ["fits", "aa"]
     assert scanned(manifest, tmp_path, stride=10).ids == ["aa"]
-    with pytest.raises(TfvoiceError, match="nothing to use in train: 0 utterances, 0.00 hours; left out: 3 with more"):
+    with pytest.raises(TfvoiceError, match=r"nothing to use in train: 0 utterances.*left out: 3 with more"):
         scanned(manifest, tmp_path, stride=11)
 
 
@@ -184,7 +184,7 @@ def test_a_damaged_corpus_is_refused(corpus, how):
 
 
 def test_a_shard_that_lost_whole_records_is_refused(corpus):
-    manifest, directory, utterances = corpus
+    manifest, directory, _ = corpus
     scan = scanned(manifest, directory)
     path = directory / "train-00001-of-00002.tfrecord"
     path.write_bytes(path.read_bytes()[: int(scan.offset[-1]) - 12])

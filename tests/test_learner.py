@@ -21,7 +21,7 @@ from tfvoice.models.wavenet_asr import WavenetAsrConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 CHANNELS, CLASSES = 6, 5
-SMALL = WavenetAsrConfig(width=4, kernel_size=3, dilations=(1, 2), stacks=1, stride=1, front_kernel_size=3)
+SMALL = WavenetAsrConfig(width=4, kernel_size=3, dilations=(2,), stacks=1, stride=1, front_kernel_size=3)
 
 
 class Toy(keras.Model):
@@ -179,12 +179,12 @@ def test_all_lengths_share_one_trace():
     assert counts == {"_gradients": 1, "_update": 1}
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_xla_gives_the_same_loss_and_gradient(dropout):
+def test_xla_gives_the_same_loss_and_gradient():
+    """But for dropout: XLA draws other random numbers from the same seed."""
     results = []
     for xla in ("off", "on"):
         keras.utils.set_random_seed(0)
-        model = models.build(SMALL.model_copy(update={"dropout": dropout}), CLASSES)
+        model = models.build(SMALL, CLASSES)
         results.append(made(model, xla=xla).gradients([batch(seed=3)]))
     (loss, norm, gradients), (xla_loss, xla_norm, xla_gradients) = results
     assert (xla_loss, xla_norm) == (pytest.approx(loss, rel=1e-4), pytest.approx(norm, rel=1e-4))
@@ -218,13 +218,13 @@ TWO_DEVICES = """
     tf.config.set_logical_device_configuration(
         tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
     import test_learner as laws
-    from tfvoice import errors, learner, models
+    from tfvoice import errors, experiment, learner, training
     from tfvoice.experiment import TrainingConfig
 
-    def run(strategy, optimizer, given, toy):
+    def run(strategy, optimizer, given):
         laws.keras.utils.set_random_seed(0)
         with strategy.scope():
-            model = laws.Toy() if toy else models.build(laws.SMALL.model_copy(update={"dropout": 0.1}), laws.CLASSES)
+            model = laws.Toy()
             model(tf.zeros([1, 8, laws.CHANNELS]), tf.constant([8]))
             student = learner.Learner(
                 model, laws.CHANNELS, TrainingConfig(optimizer=optimizer, clip_norm=1.0), strategy)
@@ -243,28 +243,31 @@ TWO_DEVICES = """
     except errors.TfvoiceError as error:
         sentence = str(error)
     given = laws.batch(rows=4, empty=2)
-    pairs = [[run(strategy, name, given, True) for strategy in (tf.distribute.get_strategy(), two)]
+    pairs = [[run(strategy, name, given) for strategy in (tf.distribute.get_strategy(), two)]
              for name in ("adamw", "maxprop")]
-    losses, average, _ = run(two, "adamw", given, False)
-    print(json.dumps({"devices": two.num_replicas_in_sync, "pairs": pairs, "sentence": sentence,
-                      "finite": bool(np.isfinite(losses).all() and all(np.isfinite(one).all() for one in average))}))
+    tiny = ["width=4", "kernel_size=3", "dilations=[1]", "stacks=1"]
+    settings = experiment.resolve("wavenet_asr", None, [
+        "training.batch_size=4", "training.epochs=1", "features.bins=16",
+        "training.xla=on", "data.buckets=1", *(f"model.{change}" for change in tiny)])
+    state = training.train(sys.argv[2], sys.argv[1], settings)
+    used = experiment.Experiment.load(sys.argv[2])
+    print(json.dumps({"devices": two.num_replicas_in_sync, "pairs": pairs, "sentence": sentence, "step": state.step,
+                      "finite": all(bool(np.isfinite(weight).all()) for weight in used.model.weights)}))
 """
 
 
-def test_two_devices_do_what_one_does_where_no_batch_statistics_matter():
+def test_two_devices_do_what_one_does_where_no_batch_statistics_matter(converted, tmp_path):
     """Batch normalisation looks at each device's own rows, so that models which have it train a little differently."""
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(TWO_DEVICES)],
+        [sys.executable, "-c", textwrap.dedent(TWO_DEVICES), str(converted), str(tmp_path / "run")],
         cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found["devices"] == 2 and found["finite"]
+    assert found["devices"] == 2 and found["step"] >= 3 and found["finite"]
     for one, two in found["pairs"]:
         for part, other in zip(one, two, strict=True):
             for expected, value in zip(part, other, strict=True):
                 np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-6)
-    assert found["sentence"] == (
-        "training.batch_size=5 cannot be shared among 2 devices; set training.batch_size=6."
-    )
+    assert found["sentence"] == ("training.batch_size=5 cannot be shared among 2 devices; set training.batch_size=6.")

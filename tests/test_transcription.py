@@ -17,11 +17,13 @@ from tfvoice.experiment import Experiment
 from tfvoice.transcription import Transcriber
 
 RATE = 8000
+# What is longer than `max_seconds` goes through in windows.
 SMALL = (
     "model.width=8",
     "model.dilations=[1,2,4]",
     "model.stacks=1",
     "features.bins=10",
+    "data.max_seconds=0.4",
     f"features.sample_rate_hz={RATE}",
 )
 KINDS = {
@@ -33,7 +35,7 @@ KINDS = {
     "stride 3": ["model.stride=3"],
     "stride 1, unmasked": ["model.stride=1", "model.mask_padding=false"],
     "spectrogram": ["features.kind=log_spectrogram", "features.window_ms=20"],
-    "mfcc": ["features.kind=mfcc", "features.mfcc_coefficients=10"],
+    "mfcc": ["features.kind=mfcc", "features.mfcc_coefficients=10", "features.normalization=none"],
 }
 
 
@@ -85,20 +87,34 @@ def whole(run, samples):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_windows_give_the_frames_of_one_pass(run, kind):
-    samples = speech(7.013)
-    expected = whole(run(kind), samples)
-    for window_seconds in (0.5, 1.3, 3.0, 100.0):
-        found = Transcriber(run(kind), window_seconds=window_seconds).log_probabilities(wav(samples))
+def test_the_windows_do_not_matter(run, kind):
+    source = wav(speech(31.013))
+    expected = Transcriber(run(kind), window_seconds=100).log_probabilities(source)
+    for window_seconds in (0.7, 3.0, 11.0):
+        found = Transcriber(run(kind), window_seconds=window_seconds).log_probabilities(source)
         assert found.shape == expected.shape
         np.testing.assert_allclose(found, expected, atol=2e-4)
 
 
-@pytest.mark.parametrize("length", [1, 79, 80, 4000, 8000, 8079, 8080, 16000, 16159, 16160, 16161, 23999, 24001])
-def test_windows_give_as_many_frames_whatever_the_length(run, length):
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind in ("none", "corpus", "mfcc")])
+def test_windows_give_the_frames_of_one_pass_where_nothing_is_normalised_by_utterance(run, kind):
+    samples = speech(7.013)
+    expected = whole(run(kind), samples)
+    found = Transcriber(run(kind), window_seconds=1.0).log_probabilities(wav(samples))
+    np.testing.assert_allclose(found, expected, atol=2e-4)
+
+
+@pytest.mark.parametrize("kind", ["utterance", "utterance_scalar"])
+def test_what_training_could_have_seen_is_read_in_one_piece(run, kind):
+    samples = speech(0.4)
+    found = Transcriber(run(kind), window_seconds=0.1).log_probabilities(wav(samples))
+    np.testing.assert_allclose(found, whole(run(kind), samples), atol=2e-4)
+
+
+@pytest.mark.parametrize("length", [1, 79, 80, 3199, 3200, 3201, 8000, 8079, 8080, 16000, 16159, 16160, 16161, 23999])
+def test_windows_give_as_many_frames_as_one_pass(run, length):
     samples = speech(4)[:length]
-    found = Transcriber(run(), window_seconds=0.2).log_probabilities(wav(samples))
-    np.testing.assert_allclose(found, whole(run(), samples), atol=2e-4)
+    assert len(Transcriber(run(), window_seconds=0.4).log_probabilities(wav(samples))) == len(whole(run(), samples))
 
 
 @pytest.mark.parametrize("decoder", ["greedy", "beam"])

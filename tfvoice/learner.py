@@ -1,6 +1,7 @@
 """One update of the weights, on one device or on several, and the moving average of what it gives."""
 
 import contextlib
+import functools
 import math
 from collections.abc import Iterator
 
@@ -137,16 +138,23 @@ def strategy_for(settings: TrainingConfig) -> tf.distribute.Strategy:
     Raises:
       TfvoiceError: the batch cannot be shared evenly.
     """
-    devices = len(tf.config.list_logical_devices("GPU")) or len(tf.config.list_logical_devices("CPU"))
-    if devices == 1:
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    count = len(devices)
+    if count == 1:
         return tf.distribute.get_strategy()
-    if settings.batch_size % devices:
+    if settings.batch_size % count:
         raise TfvoiceError(
-            f"training.batch_size={settings.batch_size} cannot be shared among {devices} devices; "
-            f"set training.batch_size={-(-settings.batch_size // devices) * devices}."
+            f"training.batch_size={settings.batch_size} cannot be shared among {count} devices; "
+            f"set training.batch_size={-(-settings.batch_size // count) * count}."
         )
-    names = [device.name for device in tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")]
-    return tf.distribute.MirroredStrategy(names)
+    return _mirrored(tuple(device.name for device in devices))
+
+
+# One for the whole process: a second one numbers its collective operations like the first, and TensorFlow then takes
+# the sums of two models for each other's.
+@functools.cache
+def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
+    return tf.distribute.MirroredStrategy(list(devices))
 
 
 def _uses_xla(settings: TrainingConfig) -> bool:

@@ -158,7 +158,7 @@ class Trainer:
             while not state.finished and not self._stopped(limits, stop):
                 self._epoch(batches, limits, stop, monitor)
             self._save()
-        if stop.requested:
+        if stop.requested and not state.finished:
             raise KeyboardInterrupt(f"saved after step {state.step}; the same command goes on from there.")
         if not state.finished:
             print(f"Stopped at the limit, after step {state.step}; a higher or no limit goes on from there.")

@@ -6,16 +6,19 @@ pass over the whole recording. They are joined before anything is decoded: a sea
 the text does not depend on the length of the windows. What stays in memory is one window, and the log probabilities
 of all frames: 6 kB for each second of audio at 50 frames a second and 29 classes.
 
-Features that are normalised by utterance get the mean and deviation of the whole recording, from a first pass. One
-thing is not the same as in one pass: MFCC limits levels to `top_db` below the loudest of the window.
+What is not longer than the clips that the run was trained on goes through in one piece, and is read as `evaluation`
+reads it. In a longer recording, features that are normalised by utterance are normalised as `audio.surroundings`
+says, which takes a pass over the audio beforehand. MFCC limits levels to `top_db` below the loudest of the window:
+there alone a window is not quite one pass.
 """
 
 import contextlib
+import math
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +26,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfvoice import ctc, evaluation
-from tfvoice.audio import features, io
+from tfvoice.audio import features, io, surroundings
 from tfvoice.errors import TfvoiceError
 from tfvoice.experiment import Experiment, ExperimentConfig
 from tfvoice.lengths import Sequence
@@ -42,7 +45,8 @@ class Transcriber:
       experiment: a run, from `Experiment.load`.
       decoder: `greedy` or `beam`.
       beam_width: prefixes that the beam keeps.
-      window_seconds: new audio in each window. It decides memory and speed, not the text.
+      window_seconds: new audio in each window; at least the longest clip of the training. It decides memory and speed,
+        not the text.
 
     Raises:
       TfvoiceError: there is no such decoder, or a number is out of range.
@@ -59,8 +63,11 @@ class Transcriber:
         self._features = experiment.config.features
         self._seconds = experiment.seconds_per_frame()
         self._frame = self._features.hop_samples * experiment.config.model.stride
-        self._kept = max(1, round(window_seconds * self._features.sample_rate_hz / self._frame))
-        self._context = -(-reach_samples(experiment.config) // self._frame)
+        self._adapts = self._features.normalization in ("utterance", "utterance_scalar")
+        rate_hz, longest = self._features.sample_rate_hz, experiment.config.data.max_seconds
+        self._longest = int(longest * rate_hz)
+        self._kept = math.ceil(max(window_seconds, longest) * rate_hz / self._frame)
+        self._context = math.ceil(reach_samples(experiment.config) / self._frame)
         shape = [1, None, features.channels(self._features)]
         signature = (tf.TensorSpec(shape, tf.float32), tf.TensorSpec([1], tf.int32))
         self._network = tf.function(experiment.network, input_signature=signature)
@@ -93,50 +100,55 @@ class Transcriber:
             return self._log_probabilities(audio, progress=False)
 
     def _log_probabilities(self, audio: "_Audio", progress: bool) -> np.ndarray:
-        with contextlib.closing(self._windows(audio)) as windows:
+        with contextlib.closing(self._windows(audio, self._context)) as windows:
             first = next(windows)
-        if first.keep is None:
-            return _log_softmax(first.kept(self._experiment.logits(*first.batch()).values[0]))
-        logits = self._logits_of_long(audio)
+        if first.keep is None and (not self._adapts or len(first.samples) <= self._longest):
+            return self._plain(first)
+        passes = self._adapted(audio) if self._adapts else map(self._plain, self._windows(audio, self._context))
         disable = not (progress and sys.stderr.isatty())
         total = None if disable else round(io.seconds(audio.source))
         parts = []
         with tqdm(total=total, unit="s", leave=False, disable=disable) as bar:
-            for window in self._windows(audio):
-                parts.append(_log_softmax(window.kept(logits(*window.batch()))))
-                bar.update(round(len(parts[-1]) * self._seconds))
+            for values in passes:
+                parts.append(values)
+                bar.update(round(len(values) * self._seconds))
         return np.concatenate(parts)
 
-    def _logits_of_long(self, audio: "_Audio") -> Callable:
-        """What turns a window into logits, with the statistics of the whole recording where those are needed."""
-        if self._features.normalization in ("none", "corpus"):
-            return lambda samples, lengths: self._experiment.logits(samples, lengths).values[0]
-        raw = self._features.model_copy(update={"normalization": "none"})
-        scalar = self._features.normalization == "utterance_scalar"
+    def _plain(self, window: "_Window") -> np.ndarray:
+        """Log probabilities of a window as it is."""
+        return _log_softmax(window.kept(self._experiment.logits(*_batch(window.samples)).values[0]))
 
-        def matrices() -> Iterator[np.ndarray]:
-            for window in self._windows(audio):
-                values = features.compute(raw, *window.batch()).values[0].numpy()
-                values = window.kept(values, self._experiment.config.model.stride)
-                yield values.reshape(-1, 1) if scalar else values
+    def _adapted(self, audio: "_Audio") -> Iterator[np.ndarray]:
+        """Log probabilities of each window, normalised by the surroundings of each frame."""
+        config, stride = self._features, self._experiment.config.model.stride
+        context = self._context + math.ceil(surroundings.reach_samples(config) / self._frame)
+        survey = surroundings.Survey(config)
+        raw = config.model_copy(update={"normalization": "none"})
+        for window in self._windows(audio, context):
+            values = features.compute(raw, *_batch(window.samples)).values[0]
+            levels = surroundings.levels(config, window.samples)
+            survey.add(window.kept(values, stride), window.kept(levels, stride))
+        known = config.model_copy(update={"normalization": "corpus"})
+        statistics, threshold_db = survey.statistics(), survey.threshold_db()
+        for window in self._windows(audio, context):
+            values = features.compute(known, *_batch(window.samples), statistics).values[0].numpy()
+            sound = surroundings.levels(config, window.samples) >= threshold_db
+            values = surroundings.normalize(config, values, sound)
+            start = max(0, window.skip - self._context)
+            end = None if window.keep is None else (window.skip + window.keep + self._context) * stride
+            logits = self._network(*_batch(values[start * stride : end])).values[0]
+            yield _log_softmax(logits[window.skip - start :][: window.keep])
 
-        statistics = features.statistics(matrices())
-        if scalar:
-            channels = features.channels(raw)
-            statistics = features.Statistics(*(np.repeat(value, channels) for value in statistics))
-        known = self._features.model_copy(update={"normalization": "corpus"})
-        return lambda *batch: self._network(*features.compute(known, *batch, statistics)).values[0]
-
-    def _windows(self, audio: "_Audio") -> Iterator["_Window"]:
+    def _windows(self, audio: "_Audio", context: int) -> Iterator["_Window"]:
         """Cuts a recording into windows on whole frames, each with context on both sides, as far as there is any."""
         held, skip = np.zeros(0, np.float32), 0
         for block in audio.blocks():
             held = np.concatenate([held, block])
-            while len(held) >= (size := skip + self._kept + self._context) * self._frame:
+            while len(held) >= (size := skip + self._kept + context) * self._frame:
                 yield _Window(held[: size * self._frame], skip, self._kept)
-                gone = max(0, skip + self._kept - self._context)
+                gone = max(0, skip + self._kept - context)
                 held, skip = held[gone * self._frame :], skip + self._kept - gone
-        yield _Window(held, skip)
+        yield _Window(held, skip, None)
 
     def _words(self, values: np.ndarray, seconds: float) -> list[Word]:
         """Decodes log probabilities `[frames, classes]` of a recording of so many seconds."""
@@ -147,14 +159,14 @@ class Transcriber:
         ]
 
     def _greedy(self, values: np.ndarray):
-        found = ctc.greedy(_row(values))
+        found = ctc.greedy(Sequence(*_batch(values)))
         ids, starts, ends, confidences = (ragged[0].numpy().tolist() for ragged in found)
         return ids, list(zip(starts, ends, strict=True)), confidences
 
     def _beam(self, values: np.ndarray):
         ids, spans, confidences = [], [], []
         for start, end in _pieces(values, round(_SEARCH_SECONDS / self._seconds)):
-            labels = self._search(_row(values[start:end]))[0].numpy().tolist()
+            labels = self._search(Sequence(*_batch(values[start:end])))[0].numpy().tolist()
             alignment = ctc.align(values[start:end], labels)
             ids += labels
             spans += [(start + first, start + last) for first, last in alignment.spans]
@@ -175,15 +187,11 @@ class _Window(NamedTuple):
 
     samples: np.ndarray
     skip: int
-    keep: int | None = None
-
-    def batch(self) -> tuple[np.ndarray, np.ndarray]:
-        """The samples as a batch of one row, and its length."""
-        return self.samples[np.newaxis], np.array([len(self.samples)], np.int32)
+    keep: int | None
 
     def kept(self, values, stride: int = 1):
         """What is kept of `[frames, ...]`, where `stride` of these make one frame of logits."""
-        return values[self.skip * stride : None if self.keep is None else (self.skip + self.keep) * stride]
+        return values[self.skip * stride :][: None if self.keep is None else self.keep * stride]
 
 
 class _Audio:
@@ -251,8 +259,9 @@ def _pieces(values: np.ndarray, longest: int) -> Iterator[tuple[int, int]]:
     yield start, len(values)
 
 
-def _row(values: np.ndarray) -> Sequence:
-    return Sequence(tf.constant(values[np.newaxis]), tf.constant([len(values)], tf.int32))
+def _batch(values: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:
+    """A batch of one row and its length."""
+    return tf.constant(values[np.newaxis]), tf.constant([len(values)], tf.int32)
 
 
 def _log_softmax(logits: tf.Tensor) -> np.ndarray:

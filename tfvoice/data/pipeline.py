@@ -95,6 +95,10 @@ def signature(channels: int) -> Batch:
     )
 
 
+# An epoch and a position in it.
+_PLACE = (tf.TensorSpec([], tf.int64), tf.TensorSpec([], tf.int64))
+
+
 @dataclass(frozen=True)
 class Plan:
     """The batches of one epoch: rows of the index, and frames to pad to; and how each utterance is bent."""
@@ -145,6 +149,8 @@ class Pipeline:
         self._needed = np.array([ctc.minimum_frames(labels) for labels in index.labels])
         self._plans: dict[int, Plan] = {}
         self._lock = threading.Lock()
+        # Traced once: each graph that an epoch makes anew costs memory that TensorFlow gives back late or never.
+        self._compiled = tf.function(self._batch, input_signature=_PLACE)
 
     def plan(self, epoch: int) -> Plan:
         """Decides the batches of an epoch; the same for the same (seed, epoch)."""
@@ -178,9 +184,8 @@ class Pipeline:
                     yield current, number
                 current, start = current + 1, 0
 
-        signature = (tf.TensorSpec([], tf.int64), tf.TensorSpec([], tf.int64))
-        dataset = tf.data.Dataset.from_generator(positions, output_signature=signature)
-        dataset = dataset.map(self._batch, num_parallel_calls=self.config.workers, deterministic=True)
+        dataset = tf.data.Dataset.from_generator(positions, output_signature=_PLACE)
+        dataset = dataset.map(self._compiled, num_parallel_calls=self.config.workers, deterministic=True)
         options = tf.data.Options()
         options.autotune.enabled = False
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF

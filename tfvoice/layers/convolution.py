@@ -88,10 +88,12 @@ class BatchNormalization(keras.layers.Layer):
         channels = (input_shape[-1],)
         self.gamma = self.add_weight(shape=channels, initializer="ones", name="gamma")
         self.beta = self.add_weight(shape=channels, initializer="zeros", name="beta")
-        # Replicas see different utterances; what is kept is the mean of their statistics.
-        moving = {"shape": channels, "trainable": False, "aggregation": "mean"}
-        self.moving_mean = self.add_weight(initializer="zeros", name="moving_mean", **moving)
-        self.moving_variance = self.add_weight(initializer="ones", name="moving_variance", **moving)
+        # Replicas see different utterances: each keeps its own statistics, and what is read is their mean. To add them
+        # up at each step, replicas would have to meet within the compiled network, which TensorFlow cannot do.
+        moving = {"shape": channels, "dtype": "float32", "trainable": False}
+        moving |= {"aggregation": "mean", "synchronization": "on_read"}
+        self.moving_mean = keras.Variable("zeros", name="moving_mean", **moving)
+        self.moving_variance = keras.Variable("ones", name="moving_variance", **moving)
 
     def call(self, inputs, valid=None, training=False):
         """Normalises `[batch, time, channels]`.

@@ -1,0 +1,190 @@
+"""The shape of the library, as its design states it: floors, small files, a test file each, help without TensorFlow."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from tfvoice import experiment, models
+from tfvoice.audio import features
+from tfvoice.text import Alphabet
+
+ROOT = Path(__file__).parent.parent
+FILES = sorted((ROOT / "tfvoice").rglob("*.py"))
+CONFIGS = sorted((ROOT / "configs").glob("*.toml"))
+COMMANDS = [
+    f"cli.{path.stem}" for path in FILES if path.parent.name == "cli" and path.stem not in ("__init__", "flags")
+]
+
+# A module imports from lower floors, and on its own floor from what stands before it. A package's `__init__` stands
+# after its modules. Commands share one place: none imports another.
+FLOORS = [
+    "errors config",
+    "lengths audio.decoding audio.io audio.features audio.surroundings audio.augment audio.quantize text ctc metrics",
+    "data.records data.corpus data.vctk data.ljspeech data.manifest data.shards data.journal data.convert data.index "
+    "data.pipeline data",
+    "layers.convolution models.wavenet_asr models optimizers checkpoints",
+    "experiment learner evaluation report monitoring training transcript transcription",
+    "cli.flags",
+]
+PLACES = {
+    f"tfvoice.{name}": (floor, place) for floor, names in enumerate(FLOORS) for place, name in enumerate(names.split())
+}
+PLACES |= {f"tfvoice.{name}": (len(FLOORS), 0) for name in COMMANDS}
+PLACES["tfvoice"] = (len(FLOORS) + 1, 0)
+
+# What has no behaviour has no test file of its own.
+UNTESTED = {"tfvoice.errors"}
+# Tests of several modules at once.
+JOINT = {"tests/test_architecture.py", "tests/test_walk.py"}
+# Longer than a command should be: many flags, and a plan, a summary or several outputs to print.
+LONG_COMMANDS = {"cli.convert", "cli.transcribe"}
+
+
+def module(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+SOURCES = {module(path): path for path in FILES}
+TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in SOURCES.items()}
+# Packages whose `__init__` is empty only hold their modules together.
+MODULES = [name for name, tree in TREES.items() if tree.body]
+each_module = pytest.mark.parametrize("name", MODULES)
+
+
+def imported(name):
+    """The modules of tfvoice that a module imports anywhere in it."""
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "tfvoice")
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{name}: relative import"
+            if node.module.split(".")[0] == "tfvoice":
+                for alias in node.names:
+                    deeper = f"{node.module}.{alias.name}"
+                    yield deeper if deeper in SOURCES else node.module
+
+
+@each_module
+def test_a_module_imports_only_from_below(name):
+    assert name in PLACES, f"{name} is new: give it its place in FLOORS"
+    for other in imported(name):
+        assert PLACES[other] < PLACES[name], f"{name} imports {other}, which does not stand below it"
+        assert not name.startswith(f"{other}."), f"{name} imports its own package's __init__"
+
+
+@each_module
+def test_a_module_is_small_and_explains_itself(name):
+    text = SOURCES[name].read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 350
+    assert "keras.src" not in text
+    assert ast.get_docstring(TREES[name])
+    assert name.rsplit(".", 1)[-1] not in ("utils", "util", "helpers", "common", "misc")
+
+
+@each_module
+def test_functions_are_short_and_public_names_have_docstrings(name):
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno - node.lineno < 55, node.name
+    classes = [node for node in TREES[name].body if isinstance(node, ast.ClassDef) and not node.name.startswith("_")]
+    for owner in (TREES[name], *classes):
+        for node in owner.body:
+            # `build` is Keras's to explain.
+            if (
+                isinstance(node, ast.FunctionDef | ast.ClassDef)
+                and not node.name.startswith("_")
+                and node.name != "build"
+            ):
+                assert ast.get_docstring(node), node.name
+
+
+def test_file(name):
+    parts = name.split(".")[1:]
+    if parts[0] == "data":
+        # tests/data holds audio.
+        return f"tests/test_data_{parts[1]}.py"
+    return "/".join(["tests", *parts[:-1], f"test_{parts[-1]}.py"])
+
+
+test_file.__test__ = False
+
+
+@each_module
+def test_a_module_has_a_test_file(name):
+    if SOURCES[name].name != "__init__.py" and name not in UNTESTED:
+        assert (ROOT / test_file(name)).is_file()
+
+
+def test_a_test_file_has_its_module():
+    known = {test_file(name) for name, path in SOURCES.items() if path.name != "__init__.py"} | JOINT
+    found = {path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("test_*.py")}
+    assert found <= known
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_is_short_and_has_a_script(command):
+    tree = TREES[f"tfvoice.{command}"]
+    code = {node.lineno for node in ast.walk(tree) if isinstance(node, ast.stmt | ast.expr)}
+    text = {
+        node.lineno for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    assert command in LONG_COMMANDS or len(code - text) <= 60
+    script = f"tfvoice_{command.removeprefix('cli.')}"
+    assert f"  {script} --" in ast.get_docstring(tree), "its help shows a command to paste"
+    assert len((ROOT / "bin" / script).read_text().splitlines()) <= 6
+    assert f"bin/{script}\n" in (ROOT / "setup.cfg").read_text()
+
+
+def test_help_does_not_wait_for_tensorflow():
+    names = ["tfvoice", *(f"tfvoice.{command}" for command in COMMANDS)]
+    code = f"import sys, {', '.join(names)}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    heavy = {"tensorflow", "keras", "librosa", "matplotlib", "jiwer", "scipy", "pandas"}
+    assert not heavy & set(loaded.split())
+
+
+def test_importing_the_library_sets_nothing_up():
+    names = [name for name in MODULES if not name.startswith("tfvoice.cli")]
+    code = f"""
+import logging, os, random, signal
+import tensorflow as tf, keras
+def state():
+    return dict(os.environ), logging.root.level, signal.getsignal(signal.SIGINT), random.getstate()
+before = state()
+import {", ".join(names)}
+assert state() == before
+tf.config.threading.set_inter_op_parallelism_threads(1)  # refused once devices are set up
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def model_of(path):
+    return next(name for name in models.MODELS if path.stem.startswith(name))
+
+
+def test_the_original_is_among_the_configurations():
+    assert "wavenet_asr_faithful" in {path.stem for path in CONFIGS}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_configuration_that_comes_with_the_library_builds(path):
+    name = model_of(path)
+    config = experiment.resolve(name, path.stem)
+    assert config == experiment.resolve(name, str(path))
+    model = models.build(config.model, Alphabet(config.alphabet).size + 1, config.training.precision)
+    channels = features.channels(config.features)
+    logits, _ = model(tf.zeros([1, 8, channels]), tf.constant([8]), training=False)
+    assert logits.shape[-1] == Alphabet(config.alphabet).size + 1
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_configuration_says_what_it_is_for_and_how_it_is_used(path):
+    header = [line for line in path.read_text(encoding="utf-8").split("\n\n")[0].splitlines() if line.startswith("#")]
+    assert len(header) >= 2
+    assert any(f"tfvoice_train --model={model_of(path)} --config={path.stem} " in line for line in header)
