@@ -139,7 +139,8 @@ def test_the_average_follows_its_recursion_and_forgets_faster_while_young():
         _, norm, gradients = student.gradients([batch(seed=step)])
         student.update(gradients, norm, 0.1, step)
         decay = min(0.8, (1 + step) / (10 + step))
-        expected = [decay * one + (1 - decay) * new for one, new in zip(expected, values(student.model.weights))]
+        weights = values(student.model.weights)
+        expected = [decay * old + (1 - decay) * new for old, new in zip(expected, weights, strict=True)]
     for average, wanted in zip(student.average, expected, strict=True):
         np.testing.assert_allclose(average, wanted, rtol=1e-5, atol=1e-7)
 
@@ -155,12 +156,12 @@ def test_the_averaged_weights_are_lent_and_given_back_exactly():
         raise ZeroDivisionError
     assert same(values(student.model.weights), raw) and same(values(student.average), average)
     assert student.groups()["weights"] is student.average
-    assert [group for group in made(average=0).groups()] == ["weights", "optimizer"]
+    assert list(made(average=0).groups()) == ["weights", "optimizer"]
 
 
 def test_undo_takes_back_what_a_batch_did_to_the_moving_statistics():
     student = made(Toy(normed=True))
-    _, _, gradients = student.gradients([batch()])
+    student.gradients([batch()])
     before = values(student.model.weights) + values(student.optimizer.variables)
     poisoned = batch(seed=1)._replace(features=tf.fill([4, 12, CHANNELS], np.nan))
     loss, norm, _ = student.gradients([batch(seed=2), poisoned])

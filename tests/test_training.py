@@ -53,7 +53,6 @@ average = 0.9
 # What needs time to be traced, and matters to few laws.
 PLAIN = ("augmentation.tempo=0", "augmentation.vocal_tract=0", "augmentation.noise=0", "model.dropout=0")
 EXACT = ("step", "epoch", "train_loss", "valid_loss", "wer", "cer", "skipped_steps")
-EVERY_STEP = Limits(checkpoint_minutes=0)
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +121,7 @@ class Command:
 
     def signal_after(self, step, number):
         """Sends a signal at a random moment after the run has saved `step`; returns status and output."""
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while self.process.poll() is None and time.monotonic() < deadline:
             if (self.run / "checkpoints" / "last.npz").is_file() and state_of(self.run)["step"] >= step:
                 break
@@ -132,7 +131,7 @@ class Command:
         return self.end()
 
     def end(self):
-        out, err = self.process.communicate(timeout=120)
+        out, err = self.process.communicate(timeout=300)
         return self.process.returncode, out, err
 
 
@@ -212,7 +211,7 @@ def test_overwriting_starts_anew_but_not_before_the_data_have_been_looked_at(fin
 
 
 def test_data_that_cannot_be_used_leave_no_run_behind(converted, settings, tmp_path):
-    with pytest.raises(TfvoiceError, match="features.sample_rate_hz=16000"):
+    with pytest.raises(TfvoiceError, match=r"features\.sample_rate_hz=16000"):
         training.train(tmp_path / "run", converted, settings("features.sample_rate_hz=8000"))
     assert not (tmp_path / "run").exists()
 
@@ -262,14 +261,13 @@ def test_steps_without_a_finite_loss_change_nothing_and_ten_in_a_row_end_the_run
     assert state_of(run)["step"] == 8
 
 
-def test_patience_ends_a_run_and_its_time_is_a_limit_too(converted, settings, tmp_path, monkeypatch, capsys):
+def test_patience_ends_a_run(converted, settings, tmp_path, monkeypatch, capsys):
     rates = iter([0.9, 0.8, 0.85, 0.8])
     monkeypatch.setattr(evaluation, "score", lambda readings: evaluation.Score(1.0, next(rates), 5.0))
     run, chosen = (
         tmp_path / "run",
         settings("training.patience=2", "training.epochs=9", "training.batch_size=8", *PLAIN),
     )
-    assert training.train(run, converted, chosen, Limits(max_minutes=0)).step == 0
     state = training.train(run, converted, chosen, Limits(max_minutes=60))
     assert (state.epoch, state.best_epoch, state.best_cer, state.finished) == (4, 2, 0.8, "early")
     assert "Stopped early: no better CER in 2 epochs." in capsys.readouterr().out
@@ -278,7 +276,7 @@ def test_patience_ends_a_run_and_its_time_is_a_limit_too(converted, settings, tm
 
 def test_statistics_of_the_corpus_are_those_of_its_training_split_and_stay_with_the_run(converted, settings, tmp_path):
     chosen = settings("features.normalization=corpus", *PLAIN)
-    training.train(tmp_path / "run", converted, chosen, Limits(max_steps=0))
+    assert training.train(tmp_path / "run", converted, chosen, Limits(max_minutes=0)).step == 0
     used = Experiment.load(tmp_path / "run", "last")
     scanned = used.scan(converted, "train")
     heard = []

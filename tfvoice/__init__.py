@@ -1,1 +1,38 @@
-"""tfvoice: classic neural voice models in TensorFlow."""
+"""tfvoice: classic neural voice models in TensorFlow.
+
+  import tfvoice
+
+  experiment = tfvoice.Experiment.load("runs/vctk")
+  print(tfvoice.Transcriber(experiment).transcribe("talk.mp3").text)
+
+The names below are loaded when they are first used; to import the package costs nothing.
+"""
+
+import importlib
+
+_HOMES = {
+    "Alphabet": "tfvoice.text",
+    "CORPORA": "tfvoice.data",
+    "Experiment": "tfvoice.experiment",
+    "Limits": "tfvoice.training",
+    "MODELS": "tfvoice.models",
+    "TfvoiceError": "tfvoice.errors",
+    "Transcriber": "tfvoice.transcription",
+    "evaluate_run": "tfvoice.evaluation",
+    "read_manifest": "tfvoice.data.shards",
+    "resolve": "tfvoice.experiment",
+    "train": "tfvoice.training",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str):
+    """Loads a public name from its module."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tfvoice' has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
