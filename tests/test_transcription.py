@@ -11,9 +11,10 @@ import soundfile
 import tensorflow as tf
 
 from tfvoice import ctc, experiment, transcription
-from tfvoice.audio import features, io
+from tfvoice.audio import features, io, surroundings
 from tfvoice.errors import TfvoiceError
 from tfvoice.experiment import Experiment
+from tfvoice.lengths import Sequence
 from tfvoice.transcription import Transcriber
 
 RATE = 8000
@@ -148,20 +149,23 @@ def test_the_default_model_sees_279_frames_to_either_side():
     assert transcription.reach_samples(config) == (279 * 2 + 2) * 160 + 512
 
 
-def test_a_window_is_all_that_is_in_memory(run, monkeypatch):
+@pytest.mark.parametrize("kind", ["utterance", "none"])
+def test_no_more_than_a_window_is_looked_at_at_once(run, monkeypatch, kind):
     widths = []
-    network = run().network
+    compute = features.compute
 
-    def counted(values, lengths):
-        widths.append(values.shape[1])
-        return network(values, lengths)
+    def counted(config, samples, *rest):
+        widths.append(samples.shape[1])
+        return compute(config, samples, *rest)
 
-    monkeypatch.setattr(tf, "function", lambda function, **_: function)
-    monkeypatch.setattr(run(), "network", counted)
-    transcriber = Transcriber(run(), window_seconds=1.0)
+    monkeypatch.setattr(features, "compute", counted)
+    monkeypatch.setattr(run(kind), "logits", lambda samples, lengths: run(kind)._compute(samples, lengths))
+    transcriber = Transcriber(run(kind), window_seconds=1.0)
     assert len(transcriber.log_probabilities(wav(speech(60)))) == 60 * 50 + 1
-    context = -(-transcription.reach_samples(run().config) // 80)
-    assert len(widths) >= 59 and max(widths) <= 100 + 2 * context + 4
+    config = run(kind).config
+    context = transcription.reach_samples(config)
+    context += surroundings.reach_samples(config.features) if kind == "utterance" else 0
+    assert len(widths) > 40 and max(widths) <= RATE + 2 * context + 4 * 160
 
 
 @pytest.mark.parametrize("decoder", ["greedy", "beam"])
@@ -174,10 +178,10 @@ def test_words_lie_in_order_within_the_recording(run, decoder):
 
 
 def test_the_text_is_that_of_the_decoder_without_needless_spaces(run):
-    samples = speech(6)
-    ids = ctc.greedy(experiment.Sequence(whole(run(), samples)[np.newaxis], np.array([301], np.int32))).ids[0]
+    values = Transcriber(run()).log_probabilities(wav(speech(6)))
+    ids = ctc.greedy(Sequence(values[np.newaxis], np.array([len(values)], np.int32))).ids[0]
     expected = " ".join(run().alphabet.decode(ids.numpy()).split())
-    assert Transcriber(run()).transcribe(wav(samples)).text == expected
+    assert Transcriber(run()).transcribe(wav(speech(6))).text == expected
 
 
 def test_pieces_for_the_beam_are_short_and_cut_at_certain_blanks():

@@ -211,6 +211,7 @@ def evaluate_run(
         "checkpoint": checkpoint,
         "decoder": decoder_name if decoder_name == "greedy" else f"beam of {beam_width}",
         "left_out": dict(scanned.dropped),
+        "dropped_symbols": dict(scanned.symbols),
         **summarise(readings, time.perf_counter() - start),
     }
     path = experiment.run_dir / "report" / f"eval-{split}.json"

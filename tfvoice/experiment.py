@@ -61,7 +61,7 @@ class TrainingConfig(Config):
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     xla: Literal["auto", "on", "off"] = "auto"
     patience: int = pydantic.Field(0, ge=0)
-    seed: int = pydantic.Field(0, ge=0)
+    seed: int = pydantic.Field(0, ge=0, lt=2**31 - 2**20)
 
 
 class ExperimentConfig(Config):
@@ -93,6 +93,8 @@ def resolve(model: str, config: str | None = None, overrides: list[str] | tuple[
         path = find(config)
         source = str(path)
         values = config_.merge(values, config_.read_toml(path))
+        if not isinstance(values["model"], dict):
+            raise config_.ConfigError(f'{path}: model must be a section, as in [model] and name = "{model}" below it.')
         if values["model"]["name"] != model:
             raise config_.ConfigError(f"{path}: is for --model={values['model']['name']}, not {model}.")
     if overrides:

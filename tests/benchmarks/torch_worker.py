@@ -1,14 +1,11 @@
-"""The network of `tfvoice/models/wavenet_asr.py` as one would write it in PyTorch, timed on demand.
+"""The network of `tfvoice/models/wavenet_asr.py` as one would write it in PyTorch: two convolutions in each block.
 
-A process of its own, for TensorFlow and PyTorch would fight over the cores. The first line of standard input is a
-JSON object (see `main`), and each line after it is one measurement: `step` trains on a made batch, `forward` runs the
-network as in inference. The answer is one JSON line.
+A process of its own, because TensorFlow and PyTorch would fight over the cores. Padding is not masked.
 """
 
-import json
-import sys
-import time
+from typing import Any
 
+import measure
 import torch
 from torch import nn
 from torch.nn import functional
@@ -17,7 +14,7 @@ from torch.nn import functional
 class Block(nn.Module):
     """Gated dilated convolutions, mixed by a 1-wide one; every convolution is followed by batch normalisation."""
 
-    def __init__(self, width: int, kernel_size: int, dilation: int, norm: dict):
+    def __init__(self, width: int, kernel_size: int, dilation: int, norm: dict[str, float]):
         super().__init__()
         dilated = {"dilation": dilation, "padding": dilation * (kernel_size - 1) // 2, "bias": False}
         self.filter = nn.Conv1d(width, width, kernel_size, **dilated)
@@ -35,9 +32,9 @@ class Block(nn.Module):
 
 
 class Network(nn.Module):
-    """`[batch, channels, frames]` to logits `[batch, classes, ceil(frames / stride)]`; padding is not masked."""
+    """`[batch, channels, frames]` to logits `[batch, classes, ceil(frames / stride)]`."""
 
-    def __init__(self, model: dict, channels: int, classes: int):
+    def __init__(self, model: dict[str, Any], channels: int, classes: int):
         super().__init__()
         width, taps = model["width"], model["front_kernel_size"]
         norm = {"eps": model["batch_norm_epsilon"], "momentum": 1 - model["batch_norm_momentum"]}
@@ -58,51 +55,35 @@ class Network(nn.Module):
         return self.output(torch.tanh(self.hidden_norm(self.hidden(skip))))
 
 
-class Work:
-    """A network, a batch and an optimizer."""
-
-    def __init__(self, spec: dict):
-        torch.manual_seed(0)
-        batch, frames, labels = spec["batch"], spec["frames"], spec["labels"]
-        stride = spec["model"]["stride"]
-        self.network = Network(spec["model"], spec["channels"], spec["classes"])
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=1e-3)
-        self.loss = nn.CTCLoss(blank=spec["classes"] - 1, reduction="sum")
-        self.features = torch.randn(batch, spec["channels"], frames)
-        self.lengths = torch.full([batch], -(-frames // stride))
-        self.labels = torch.randint(spec["classes"] - 1, [batch, labels])
-        self.label_lengths = torch.full([batch], labels)
-
-    def step(self):
-        """Forward, loss, backward, update."""
-        self.network.train()
-        self.optimizer.zero_grad()
-        logits = self.network(self.features).permute(2, 0, 1)
-        loss = self.loss(functional.log_softmax(logits, -1), self.labels, self.lengths, self.label_lengths)
-        (loss / len(self.features)).backward()
-        self.optimizer.step()
-        return loss.item()
-
-    def forward(self):
-        """The network alone, as in inference."""
-        self.network.eval()
-        with torch.inference_mode():
-            return self.network(self.features).sum().item()
-
-
-def main():
-    """Reads {model, channels, classes, batch, frames, labels, threads}, then one measurement a line."""
-    spec = json.loads(sys.stdin.readline())
+def prepare(spec: dict[str, Any]):
+    """Takes {model, channels, classes, batch, frames, labels, threads}, made by the other side from its own batch."""
     torch.set_num_threads(spec["threads"])
-    work = Work(spec)
-    parameters = sum(parameter.numel() for parameter in work.network.parameters())
-    print(json.dumps({"version": torch.__version__, "parameters": parameters}), flush=True)
-    for line in sys.stdin:
-        began, cpu = time.perf_counter(), time.process_time()
-        getattr(work, line.strip())()
-        answer = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu}
-        print(json.dumps(answer), flush=True)
+    torch.manual_seed(0)
+    batch, blank = spec["batch"], spec["classes"] - 1
+    network = Network(spec["model"], spec["channels"], spec["classes"])
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    criterion = nn.CTCLoss(blank=blank, reduction="sum")
+    features = torch.randn(batch, spec["channels"], spec["frames"])
+    lengths = torch.full([batch], -(-spec["frames"] // spec["model"]["stride"]))
+    labels, label_lengths = torch.randint(blank, [batch, spec["labels"]]), torch.full([batch], spec["labels"])
+
+    def step():
+        network.train()
+        optimizer.zero_grad()
+        logits = functional.log_softmax(network(features).permute(2, 0, 1), -1)
+        loss = criterion(logits, labels, lengths, label_lengths) / batch
+        loss.backward()
+        optimizer.step()
+        return {"loss": loss.item()}
+
+    def forward():
+        network.eval()
+        with torch.inference_mode():
+            network(features)
+
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return {"step": step, "forward": forward}, {"version": torch.__version__, "parameters": parameters}
 
 
 if __name__ == "__main__":
-    main()
+    measure.serve(prepare)

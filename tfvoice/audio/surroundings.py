@@ -51,7 +51,7 @@ def levels(config: FeatureConfig, samples: np.ndarray) -> np.ndarray:
     sums = np.pad(np.cumsum(squares.reshape(count, hop).sum(axis=1)), (1, 0))
     frames = np.arange(count)
     power = sums[np.minimum(frames + reach, count)] - sums[np.maximum(frames - reach, 0)]
-    return np.floor(10 * np.log10(np.maximum(power / (2 * reach * hop), 1e-12)))
+    return np.rint(10 * np.log10(np.maximum(power / (2 * reach * hop), 1e-12)))
 
 
 class Survey:

@@ -1,0 +1,87 @@
+"""How fast batches of real speech come out of the shards, beside how fast training takes them in."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import measure
+from measure import Options, Row, Worker
+
+_CONFIGS = {"faithful": "wavenet_asr_faithful", "default": None}
+# Of an epoch, spread over it; a whole one of training would only take longer.
+_STEPS = 4
+
+
+def rows(options: Options) -> list[Row]:
+    """Both in audio seconds per second, on the corpus in tests/data, with the augmentation of the configuration."""
+    records = options.folder / "asterisk_records"
+    corpus = measure.ROOT / "tests" / "data" / "asterisk"
+    flags = ["--corpus=vctk", f"--input={corpus}", f"--output={records}", "--split_by=utterance"]
+    measure.timed([*measure.command("tfvoice_convert"), *flags])
+    return [_row(name, config, records, options) for name, config in _CONFIGS.items()]
+
+
+def _row(name: str, config: str | None, records: Path, options: Options) -> Row:
+    spec = {"config": config, "records": str(records), "run": str(options.folder / f"run_{name}"), "steps": _STEPS}
+    rates: dict[str, list[float]] = {"epoch": [], "steps": []}
+
+    def side(action: str):
+        def once() -> float:
+            answer = worker.do(action)
+            rates[action].append(answer["audio_seconds"] / answer["seconds"])
+            return answer["seconds"]
+
+        return once
+
+    runs = max(2, options.runs // 3)
+    with Worker([sys.executable, __file__], spec) as worker:
+        times = measure.in_turn({action: side(action) for action in rates}, runs)
+    delivered, taken = (measure.median(rates[action][-runs:]) for action in ("epoch", "steps"))
+    ratio = delivered / taken
+    note = f"{worker.about['utterances']} clips in {worker.about['batches']} batches; training on {_STEPS} of them"
+    return Row(
+        f"input pipeline alone, {name} configuration",
+        f"{delivered:.0f} audio s/s",
+        f"training takes {taken:.0f} audio s/s",
+        ratio,
+        ">= 20",
+        ratio >= 20,
+        (note,),
+        times,
+    )
+
+
+def _prepare(spec: dict[str, Any]):
+    """In the worker: a new epoch at each call of the one action, the same few batches of the first for the other."""
+    import itertools
+
+    import tensorflow as tf
+
+    from tfvoice import experiment, learner
+    from tfvoice.audio import features
+
+    config = experiment.resolve("wavenet_asr", spec["config"])
+    run = experiment.Experiment.create(spec["run"], config)
+    channels = features.channels(config.features)
+    trained = learner.Learner(run.model, channels, config.training, tf.distribute.get_strategy())
+    scanned = run.scan(spec["records"], "train")
+    data, rate_hz = run.pipeline(scanned, augmented=True), scanned.sample_rate_hz
+    epochs = itertools.count()
+    every = -(-data.steps(0) // spec["steps"])
+    kept = [batch for number, batch in enumerate(data.batches(next(epochs), epochs=1)) if number % every == 0]
+
+    def epoch():
+        samples = sum(int(batch.samples) for batch in data.batches(next(epochs), epochs=1))
+        return {"audio_seconds": samples / rate_hz}
+
+    def steps():
+        for batch in kept:
+            _, norm, gradients = trained.gradients([batch])
+            trained.update(gradients, norm, config.training.learning_rate, 0)
+        return {"audio_seconds": sum(int(batch.samples) for batch in kept) / rate_hz}
+
+    return {"epoch": epoch, "steps": steps}, {"utterances": len(scanned), "batches": data.steps(0)}
+
+
+if __name__ == "__main__":
+    measure.serve(_prepare)

@@ -1,0 +1,147 @@
+"""A whole training step of WaveNet ASR (forward, CTC, backward, update) beside the same network in PyTorch."""
+
+import contextlib
+import sys
+from typing import Any
+
+import measure
+from measure import Options, Row, Worker
+
+SECONDS, BATCH, LABELS = 4.0, 16, 48
+_SIDES = {
+    "faithful": ("wavenet_asr_faithful", []),
+    "faithful, bfloat16 products": ("wavenet_asr_faithful", ["training.precision=bfloat16"]),
+    "default, masked": (None, []),
+    "default, masked, bfloat16 products": (None, ["training.precision=bfloat16"]),
+}
+
+
+def rows(options: Options) -> list[Row]:
+    """The faithful network against PyTorch, which has a target; the rest informs."""
+    with contextlib.ExitStack() as stack:
+        workers = {name: stack.enter_context(start(*side)) for name, side in _SIDES.items()}
+        sides = {name: worker.timer("step") for name, worker in workers.items()}
+        rates: list[float] = []
+        sides["product"] = lambda: rates.append(workers["faithful"].do("product")["flops"]) or 0.0
+        about, missing = workers["faithful"].about, ""
+        try:
+            peer = stack.enter_context(peer_of(options, about))
+        except measure.Failure as failure:
+            missing = str(failure)
+        else:
+            sides["PyTorch"] = peer.timer("step")
+        times = measure.in_turn(sides, options.runs, warm_up=2)
+    rate = measure.median(rates)
+    where = f"{BATCH} x {SECONDS:g} s"
+    first = _floor(about, times["faithful"], rate)
+    what, ours = f"training step, faithful, {where}", measure.milliseconds(times["faithful"])
+    if missing:
+        found = [Row(what, ours, missing, target=">= 1.3", notes=(first,), seconds=times)]
+    else:
+        ratio = measure.median(times["PyTorch"]) / measure.median(times["faithful"])
+        instead = f"PyTorch {peer.about['version']}: {measure.milliseconds(times['PyTorch'])}"
+        same = f"{about['parameters']:,} and {peer.about['parameters']:,} trainable parameters"
+        found = [Row(what, ours, instead, ratio, ">= 1.3", ratio >= 1.3, (same, first), times)]
+    for name in list(_SIDES)[1:]:
+        notes = () if "bfloat16" in name else (_floor(workers[name].about, times[name], rate),)
+        found.append(Row(f"training step, {name}, {where}", measure.milliseconds(times[name]), notes=notes))
+    return found
+
+
+def start(config: str | None, overrides: list[str]) -> Worker:
+    """A process that trains this configuration on a made batch."""
+    spec = {"config": config, "overrides": overrides, "seconds": SECONDS, "batch": BATCH, "labels": LABELS}
+    return Worker([sys.executable, __file__], spec)
+
+
+def peer_of(options: Options, about: dict[str, Any]) -> Worker:
+    """The same network and batch in PyTorch; raises `Failure` with advice where PyTorch is missing."""
+    try:
+        measure.timed([options.torch_python, "-c", "import torch"])
+    except (measure.Failure, OSError):
+        raise measure.Failure(
+            "no PyTorch here: pip install torch==2.13.0, or --torch_python=PATH of an interpreter that has it"
+        ) from None
+    worker = str(measure.ROOT / "tests" / "benchmarks" / "torch_worker.py")
+    return Worker([options.torch_python, worker], about["spec"] | {"threads": measure.cores()})
+
+
+def flops(model, frames: int) -> tuple[float, float]:
+    """Multiplications and additions of a pass forwards, and of a training step, per utterance of so many frames.
+
+    Backwards costs the same twice, once for the kernels and once for the inputs; the features need no gradient.
+    """
+    products = [variable.shape.num_elements() for variable in model.trainable_variables if len(variable.shape) == 3]
+    out = int(model.output_lengths(frames))
+    forward = 2.0 * out * sum(products)
+    return forward, 3 * forward - 2.0 * out * products[0]
+
+
+def _floor(about: dict[str, Any], seconds: list[float], rate: float) -> str:
+    least = about["flops"] / rate
+    return (
+        f"floor {1000 * least:.0f} ms: {about['flops'] / 1e9:.1f} GFLOP in convolutions, at the {rate / 1e9:.0f} "
+        f"GFLOP/s of a float32 product of 2048 x 2048; {least / measure.median(seconds):.0%} of that is reached"
+    )
+
+
+def _prepare(spec: dict[str, Any]):
+    """In the worker: a learner and a batch of full-length utterances."""
+    import time
+
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    from tfvoice import experiment, learner, models
+    from tfvoice.audio import features
+    from tfvoice.data.pipeline import Batch
+    from tfvoice.text import Alphabet
+
+    config = experiment.resolve("wavenet_asr", spec["config"], spec["overrides"])
+    keras.utils.set_random_seed(0)
+    channels, classes = features.channels(config.features), Alphabet(config.alphabet).size + 1
+    model = models.build(config.model, classes, config.training.precision)
+    model(tf.zeros([1, 8, channels]), tf.constant([8], tf.int32), training=False)
+    trained = learner.Learner(model, channels, config.training, tf.distribute.get_strategy())
+    rows, samples = spec["batch"], int(spec["seconds"] * config.features.sample_rate_hz)
+    frames = int(features.frame_count(config.features, samples))
+    random = np.random.default_rng(0)
+    batch = Batch(
+        features=tf.constant(random.standard_normal([rows, frames, channels]), tf.float32),
+        lengths=tf.fill([rows], frames),
+        labels=tf.constant(random.integers(classes - 1, size=[rows, spec["labels"]]), tf.int32),
+        label_lengths=tf.fill([rows], spec["labels"]),
+        rows=tf.range(rows, dtype=tf.int64),
+        epoch=tf.constant(0, tf.int64),
+        position=tf.constant(0, tf.int64),
+        samples=tf.constant(rows * samples, tf.int64),
+    )
+
+    def step():
+        loss, norm, gradients = trained.gradients([batch])
+        trained.update(gradients, norm, config.training.learning_rate, 0)
+        return {"loss": loss}
+
+    side = 2048
+    matrix = tf.random.normal([side, side])
+    multiply = tf.function(lambda: tf.matmul(matrix, matrix))
+
+    def product():
+        multiply()
+        began = time.perf_counter()
+        for _ in range(3):
+            multiply()
+        return {"flops": 3 * 2 * side**3 / (time.perf_counter() - began)}
+
+    peer = {"channels": channels, "classes": classes, "batch": rows, "frames": frames, "labels": spec["labels"]}
+    about = {
+        "spec": peer | {"model": config.model.model_dump(mode="json")},
+        "parameters": sum(variable.shape.num_elements() for variable in model.trainable_variables),
+        "flops": rows * flops(model, frames)[1],
+    }
+    return {"step": step, "product": product}, about
+
+
+if __name__ == "__main__":
+    measure.serve(_prepare)
