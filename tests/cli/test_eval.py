@@ -1,0 +1,115 @@
+"""Laws of tfvoice_eval."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tfvoice import checkpoints, evaluation, experiment
+from tfvoice.cli import eval as eval_
+from tfvoice.cli import flags
+
+ROOT = Path(flags.__file__).parents[2]
+SMALL = ("model.width=4", "model.kernel_size=3", "model.dilations=[1]", "model.stacks=1", "features.bins=20")
+
+
+@pytest.fixture
+def command(capsys):
+    """Runs the command in this process; returns exit status, standard output and standard error."""
+
+    def command(*arguments):
+        with pytest.raises(SystemExit) as end:
+            flags.run(eval_.main, ["tfvoice_eval", *map(str, arguments)])
+        captured = capsys.readouterr()
+        return end.value.code or 0, captured.out, captured.err
+
+    return command
+
+
+@pytest.fixture(scope="module")
+def run(converted, tmp_path_factory):
+    """The folder of a run of fresh weights. Its report is overwritten."""
+    made = experiment.Experiment.create(
+        tmp_path_factory.mktemp("runs") / "run",
+        experiment.resolve("wavenet_asr", overrides=SMALL),
+        info={"data": str(converted)},
+    )
+    for name in ("best", "last"):
+        checkpoints.save(made.checkpoint(name), {"weights": made.model.weights}, {})
+    return made.run_dir
+
+
+def test_the_help_is_a_command_to_paste_and_needs_no_tensorflow():
+    loaded = "import sys; from tfvoice.cli import eval; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", loaded], cwd=ROOT).returncode == 0
+    assert "tfvoice_eval --run=runs/vctk --split=test\n" in eval_.__doc__
+
+
+@pytest.mark.parametrize("more", [(), ("--decoder=beam", "--beam_width=4", "--split=valid", "--checkpoint=last")])
+def test_what_is_printed_is_what_is_written(command, run, more):
+    status, out, err = command(f"--run={run}", "--worst=2", *more)
+    split = "valid" if more else "test"
+    path = run / "report" / f"eval-{split}.json"
+    assert status == 0, err
+    report = json.loads(path.read_text())
+    assert (report["split"], report["checkpoint"]) == (split, "last" if more else "best")
+    assert report["decoder"] == ("beam of 4" if more else "greedy")
+    assert out == f"{evaluation.as_text(report, 2)}\n\nWritten to {path}\n"
+    assert out.count("REF: ") == 2 and f"WER        {report['wer']['rate']:6.2%}" in out
+
+
+def test_flags_reach_the_library(command, monkeypatch):
+    found = []
+    monkeypatch.setattr(evaluation, "evaluate_run", lambda *arguments: found.append(arguments) or ({}, "path"))
+    monkeypatch.setattr(evaluation, "as_text", lambda *arguments: "text")
+    more = ("--data=d", "--split=s", "--checkpoint=last", "--decoder=beam", "--beam_width=7")
+    assert command("--run=r", *more) == (0, "text\n\nWritten to path\n", "")
+    command("--run=r")
+    assert found == [("r", "d", "s", "last", "beam", 7), ("r", None, "test", "best", "greedy", 100)]
+
+
+def broken(run, how, tmp_path):
+    """A copy of a run with something wrong."""
+    copied = shutil.copytree(run, tmp_path / "run")
+    shutil.rmtree(copied / "report", ignore_errors=True)
+    if how == "foreign":
+        (copied / "experiment.json").unlink()
+    elif how == "damaged":
+        (copied / "experiment.json").write_text('{"schema": 1, ')
+    elif how == "untrained":
+        shutil.rmtree(copied / "checkpoints")
+    elif how == "half":
+        path = copied / "checkpoints" / "best.npz"
+        path.write_bytes(path.read_bytes()[:1000])
+    elif how == "moved":
+        text = (copied / "experiment.json").read_text()
+        (copied / "experiment.json").write_text(text.replace('"data": "/', '"data": "/gone/'))
+    return copied
+
+
+@pytest.mark.parametrize(
+    ("how", "more", "sentence"),
+    [
+        ("foreign", [], "{run}: is not the folder of a run (it has no experiment.json); make one with tfvoice_train"),
+        ("damaged", [], "{run}/experiment.json: is damaged ("),
+        ("untrained", [], "{run}: has no checkpoint best yet; train it with tfvoice_train"),
+        ("half", [], "{run}/checkpoints/best.npz: this checkpoint is damaged ("),
+        ("moved", [], "{run}: its data, /gone/"),
+        ("", ["--data={run}/none"], "{run}/none: no converted corpus is here; make one with tfvoice_convert"),
+        ("", ["--split=dev"], "{data}: there is no split dev; Known: test, train, valid."),
+        ("", ["--decoder=fast"], "--decoder=fast does not fit; one of greedy, beam is wanted."),
+        ("", ["--beam_width=0"], "--beam_width=0 does not fit; a whole number of at least 1 is wanted."),
+        ("", ["--checkpoint=first"], "--checkpoint=first does not fit; one of best, last is wanted."),
+        ("", ["--run="], "--run is empty; add --run=DIR."),
+    ],
+)
+def test_mistakes_are_told_in_a_sentence(command, run, converted, tmp_path, how, more, sentence):
+    copied = broken(run, how, tmp_path)
+    places = {"run": copied, "data": converted}
+    status, out, err = command(f"--run={copied}", *(text.format(**places) for text in more))
+    assert (status, out) == (1, "")
+    assert err.startswith(f"tfvoice_eval: error: {sentence.format(**places)}") and err.count("\n") == 1
+    assert not (copied / "report").exists()
