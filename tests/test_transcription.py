@@ -194,11 +194,20 @@ def test_pieces_for_the_beam_are_short_and_cut_at_certain_blanks():
     assert list(transcription._pieces(values[:100], 100)) == [(0, 100)]
 
 
-@pytest.mark.parametrize("samples", [np.zeros(40000), np.full(40000, 0.1), np.tile([0, 2**-15], 20000)])
+DITHER = 2.0**-15 * np.random.default_rng(0).standard_normal(40000)
+
+
+@pytest.mark.parametrize("samples", [np.zeros(40000), np.full(40000, 0.1), DITHER], ids=["zeros", "offset", "dither"])
 @pytest.mark.parametrize("window_seconds", [1.0, 60.0])
 def test_silence_is_an_empty_text(run, samples, window_seconds):
     found = Transcriber(run(), window_seconds=window_seconds).transcribe(wav(samples.astype(np.float32)))
     assert (found.seconds, found.text, found.confidence, found.words) == (5.0, "", None, [])
+
+
+def test_a_single_word_is_enough_not_to_be_silence(run):
+    samples = DITHER.astype(np.float32)
+    samples[39700:] = speech(1)[:300]
+    assert Transcriber(run()).transcribe(wav(samples)).text
 
 
 def test_format_rate_and_channels_do_not_matter(run, tmp_path):

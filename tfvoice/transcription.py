@@ -32,8 +32,9 @@ from tfvoice.experiment import Experiment, ExperimentConfig
 from tfvoice.lengths import Sequence
 from tfvoice.transcript import Transcript, Word
 
-# Samples that differ by no more than two steps of 16 bits hold dither at most; normalisation would blow it up.
-_SILENCE = 2.0**-14
+# Deviation of the samples in the loudest tenth of a second, up to which a recording holds no speech but dither, which
+# normalisation would blow up: three steps of 16 bits, 80 dB below a loud sine.
+_SILENCE = 1e-4
 # TensorFlow's beam search frees no prefix before its end, and an alignment holds a matrix of frames x labels.
 _SEARCH_SECONDS = 30.0
 
@@ -89,7 +90,7 @@ class Transcriber:
         with _repeatable(source) as again:
             audio = _Audio(again, self._features.sample_rate_hz, self._kept * self._frame)
             values = self._log_probabilities(audio, progress)
-        words = self._words(values, audio.seconds) if audio.range > _SILENCE else []
+        words = self._words(values, audio.seconds) if audio.loudest > _SILENCE else []
         confidence = float(np.mean([word.confidence for word in words])) if words else None
         return Transcript(audio.seconds, " ".join(word.text for word in words), confidence, words)
 
@@ -195,30 +196,29 @@ class _Window(NamedTuple):
 
 
 class _Audio:
-    """A source of audio; each pass over its blocks counts its samples and notes how far apart they lie."""
+    """A source of audio; each pass over its blocks measures how long and how loud it is.
+
+    Attributes:
+      source: where it comes from.
+      seconds: its length.
+      loudest: deviation of the samples in its loudest tenth of a second.
+    """
 
     def __init__(self, source: io.Source, sample_rate_hz: int, block_samples: int):
         self.source = source
         self._rate_hz = sample_rate_hz
         self._block_seconds = block_samples / sample_rate_hz
-        self._restart()
-
-    def _restart(self):
-        self._samples, self._low, self._high = 0, np.inf, -np.inf
-
-    @property
-    def seconds(self) -> float:
-        return self._samples / self._rate_hz
-
-    @property
-    def range(self) -> float:
-        return self._high - self._low
+        self.seconds = self.loudest = 0.0
 
     def blocks(self) -> Iterator[np.ndarray]:
-        self._restart()
+        samples, self.loudest = 0, 0.0
+        short = max(1, self._rate_hz // 10)
         for block in io.read_blocks(self.source, self._rate_hz, self._block_seconds):
-            self._samples += len(block)
-            self._low, self._high = min(self._low, block.min()), max(self._high, block.max())
+            samples += len(block)
+            self.seconds = samples / self._rate_hz
+            whole = len(block) // short * short
+            for part in (block[:whole].reshape(-1, short), block[np.newaxis, whole:]):
+                self.loudest = max(self.loudest, part.std(axis=1).max() if part.size else 0.0)
             yield block
 
 
