@@ -87,7 +87,7 @@ def test_the_picture_is_wide_enough_for_its_characters_and_no_wider_than_a_scree
 def test_figures_are_not_kept():
     draw(emitted("hi", [5, 15]), "hi")
     gc.collect()
-    assert not [thing for thing in gc.get_objects() if isinstance(thing, matplotlib.figure.Figure)]
+    assert not [thing for thing in gc.get_objects() if type(thing) is matplotlib.figure.Figure]
 
 
 def test_the_blank_is_no_character(written):
