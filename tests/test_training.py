@@ -51,7 +51,13 @@ accumulate = 2
 average = 0.9
 """
 # What needs time to be traced, and matters to few laws.
-PLAIN = ("augmentation.tempo=0", "augmentation.vocal_tract=0", "augmentation.noise=0", "model.dropout=0")
+PLAIN = (
+    "augmentation.tempo=0",
+    "augmentation.vocal_tract=0",
+    "augmentation.noise=0",
+    "model.dropout=0",
+    "training.xla=off",
+)
 EXACT = ("step", "epoch", "train_loss", "valid_loss", "wer", "cer", "skipped_steps")
 
 

@@ -1,5 +1,8 @@
 """What a run tells while it trains: a line an epoch, `metrics.jsonl`, and TensorBoard."""
 
+import contextlib
+import ctypes
+import gc
 import json
 import math
 import resource
@@ -41,6 +44,7 @@ class Monitor:
 
     def __exit__(self, *_):
         self._writer.close()
+        gc.unfreeze()
 
     def step(self, step: int, loss: float, norm: float, learning_rate: float, rate: float) -> None:
         """Records one training step, every so often."""
@@ -61,6 +65,7 @@ class Monitor:
           readings: what was read, `evaluation.Reading` each.
           rate: seconds of audio trained on in a second.
         """
+        _give_back_memory()
         line = {
             "step": state.step,
             "epoch": state.epoch,
@@ -129,6 +134,20 @@ class _Sample:
             len(self.audio) / self.sample_rate_hz,
             f"{self._id}, {self._experiment.config.features.kind}, epoch {epoch}",
         )
+
+
+def _give_back_memory() -> None:
+    """Gives the system back what this epoch no longer needs; without it, a small run grew by 4 MiB an epoch and more.
+
+    Figures refer to themselves, and Python looks through all objects the more rarely the more there are: beside those
+    of TensorFlow, ten figures of 6 MiB would pile up. Freezing spares those that are there already. And glibc keeps
+    what the threads of tf.data have freed, each thread its own.
+    """
+    gc.collect()
+    if not gc.get_freeze_count():
+        gc.freeze()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _is_before(line: str, state) -> bool:

@@ -107,16 +107,16 @@ class BatchNormalization(keras.layers.Layer):
         Returns:
           The same shape. Positions outside `valid` are normalised too, and mean nothing.
         """
-        if training:
-            mean, variance = _moments(inputs, valid)
-            # A replica without an utterance, as the last batch of an epoch can leave one, has nothing to record.
-            share = (1 - self.momentum) * (1.0 if valid is None else tf.reduce_max(valid))
-            self.moving_mean.assign(self.moving_mean * (1 - share) + mean * share)
-            self.moving_variance.assign(self.moving_variance * (1 - share) + variance * share)
-        else:
-            mean, variance = tf.convert_to_tensor(self.moving_mean), tf.convert_to_tensor(self.moving_variance)
-        scale = self.gamma * tf.math.rsqrt(variance + self.epsilon)
-        return inputs * scale + (self.beta - mean * scale)
+        gamma, beta = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
+        if not training:
+            scale = gamma * tf.math.rsqrt(self.moving_variance + self.epsilon)
+            return inputs * scale + (beta - self.moving_mean * scale)
+        outputs, mean, variance = _normalized(inputs, valid, gamma, beta, self.epsilon)
+        # A replica without an utterance, as the last batch of an epoch can leave one, has nothing to record.
+        share = (1 - self.momentum) * (1.0 if valid is None else tf.reduce_max(valid))
+        self.moving_mean.assign(self.moving_mean * (1 - share) + mean * share)
+        self.moving_variance.assign(self.moving_variance * (1 - share) + variance * share)
+        return outputs
 
 
 def _dilated(values: tf.Tensor, kernel: tf.Tensor, dilation: int) -> tf.Tensor:
@@ -146,11 +146,41 @@ def _has_dilated_gradient(dtype: str) -> bool:
     return True
 
 
-def _moments(inputs: tf.Tensor, valid: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
-    """Mean and biased variance per channel over the valid positions."""
-    if valid is None:
-        return tf.nn.moments(inputs, axes=[0, 1])
-    count = tf.maximum(tf.reduce_sum(valid), 1.0)
-    mean = tf.reduce_sum(inputs * valid, axis=[0, 1]) / count
-    variance = tf.reduce_sum(tf.square((inputs - mean) * valid), axis=[0, 1]) / count
-    return mean, variance
+def _normalized(inputs, valid, gamma, beta, epsilon: float) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Normalises by the moments of the valid positions; returns these too, which let no gradient through.
+
+    The gradient is written out, because the one that TensorFlow derives goes over the values twice as often: a
+    bfloat16 step of WaveNet ASR on 2 cores takes 5 % longer with it.
+    """
+    everything = tf.cast(tf.size(inputs) // inputs.shape[-1], tf.float32)
+    count = tf.maximum(everything if valid is None else tf.reduce_sum(valid), 1.0)
+
+    def masked(values):
+        return values if valid is None else values * valid
+
+    @tf.custom_gradient
+    def normalized(inputs, gamma, beta):
+        mean = tf.reduce_sum(masked(inputs), axis=[0, 1]) / count
+        variance = tf.reduce_sum(masked(tf.math.squared_difference(inputs, mean)), axis=[0, 1]) / count
+        inverse = tf.math.rsqrt(variance + epsilon)
+        scale = gamma * inverse
+
+        def gradient(upstream, *_):
+            # What flows through fixed moments, and the sums over upstream (times the normalised inputs), in one pass.
+            fixed = tf.raw_ops.FusedBatchNormGradV3(
+                y_backprop=upstream[:, tf.newaxis],
+                x=inputs[:, tf.newaxis],
+                scale=gamma,
+                reserve_space_1=mean,
+                reserve_space_2=variance,
+                reserve_space_3=variance,
+                epsilon=epsilon,
+                is_training=False,
+            )
+            slope = scale * inverse * fixed.scale_backprop / count
+            through_moments = masked(inputs * slope + (scale * fixed.offset_backprop / count - slope * mean))
+            return fixed.x_backprop[:, 0] - through_moments, fixed.scale_backprop, fixed.offset_backprop
+
+        return (inputs * scale + (beta - mean * scale), mean, variance), gradient
+
+    return normalized(inputs, gamma, beta)
