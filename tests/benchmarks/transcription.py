@@ -21,21 +21,22 @@ def rows(options: Options) -> list[Row]:
         spec = {"run": str(options.folder / "run_transcription"), "clip": str(clip), "frames_of": SECONDS * RATE_HZ}
         worker = stack.enter_context(Worker([sys.executable, __file__], spec))
         sides = {"tfvoice": worker.timer("transcribe"), "network": worker.timer("network")}
-        instead = ""
+        missing = instead = ""
         try:
             peer = stack.enter_context(training_step.peer_of(options, worker.about))
             sides["PyTorch"] = peer.timer("forward")
         except measure.Failure as failure:
-            instead = str(failure)
+            missing = str(failure)
         times = measure.in_turn(sides, options.runs, warm_up=2)
     factor = measure.median(times["tfvoice"]) / SECONDS
     ratio = None
-    if not instead:
+    if not missing:
         ratio = measure.median(times["PyTorch"]) / measure.median(times["tfvoice"])
         instead = f"network alone, PyTorch {peer.about['version']}: {measure.milliseconds(times['PyTorch'])}"
     notes = (
         f"real-time factor {factor:.4f}; of that the network {measure.milliseconds(times['network'])} "
         f"({worker.about['flops'] / 1e9:.1f} GFLOP)",
+        *([missing] if missing else []),
     )
     ours = measure.milliseconds(times["tfvoice"])
     what = f"transcription of a clip of {SECONDS} s, warm, default"
