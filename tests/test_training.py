@@ -58,6 +58,8 @@ PLAIN = (
     "model.dropout=0",
     "training.xla=off",
 )
+# Its own: to make a model seeds that of the module.
+RANDOM = random.Random()
 EXACT = ("step", "epoch", "train_loss", "valid_loss", "wer", "cer", "skipped_steps")
 
 
@@ -132,7 +134,7 @@ class Command:
             if (self.run / "checkpoints" / "last.npz").is_file() and state_of(self.run)["step"] >= step:
                 break
             time.sleep(0.005)
-        time.sleep(random.uniform(0, 0.1))
+        time.sleep(RANDOM.uniform(0, 0.1))
         self.process.send_signal(number)
         return self.end()
 
@@ -143,7 +145,7 @@ class Command:
 
 def test_a_run_that_is_interrupted_and_killed_ends_as_if_nothing_had_happened(finished, converted, tiny, tmp_path):
     run = tmp_path / "run"
-    moments = [random.randint(1, 4), random.randint(6, 9), random.randint(11, 16)]
+    moments = [RANDOM.randint(1, 4), RANDOM.randint(6, 9), RANDOM.randint(11, 16)]
     print(f"moments: {moments}")
     status, _, err = Command(tiny, converted, run).signal_after(moments[0], signal.SIGINT)
     saved = state_of(run)["step"]
