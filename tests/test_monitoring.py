@@ -72,6 +72,10 @@ def test_tensorboard_holds_rates_transcripts_the_alignment_and_the_audio_of_each
             opened.step(step, 5.0, 1.0, 1e-3, 30.0)
         validated(opened, 1)
         validated(opened, 2)
+    found = EventAccumulator(str(made[0].run_dir / "logs"))
+    found.Reload()
+    plugins = {name: found.SummaryMetadata(f"valid/{name}").plugin_data.plugin_name for name in ("alignment", "audio")}
+    assert plugins == {"alignment": "images", "audio": "audio"}, "TensorBoard shows them on their tabs"
     tags = logged(made)
     train = {f"train/{name}" for name in ("loss", "gradient_norm", "learning_rate", "audio_seconds_per_second")}
     valid = {f"valid/{name}" for name in ("loss", "wer", "cer", "memory_mib", "transcripts", "alignment", "audio")}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from tensorboard.plugins.audio import metadata as audio_plugin
 
 from tfvoice import checkpoints, report
 from tfvoice.audio import features
@@ -93,7 +94,7 @@ class Monitor:
             sample = "\n\n".join(f"- {one.reference}\n- **{one.hypothesis}**" for one in readings[::-1][:_TRANSCRIPTS])
             tf.summary.text("valid/transcripts", sample)
             tf.summary.image("valid/alignment", self._sample.picture(state.epoch)[np.newaxis])
-            tf.summary.audio("valid/audio", self._sample.audio[np.newaxis, :, np.newaxis], self._sample.sample_rate_hz)
+            self._sample.write_audio("valid/audio")
         self._writer.flush()
 
     def _drop_after(self, state) -> None:
@@ -122,6 +123,13 @@ class _Sample:
         config = experiment.config.features
         values = features.compute(config, self.audio[np.newaxis], tf.constant([len(self.audio)]), experiment.statistics)
         self._features = values.values[0].numpy()
+
+    def write_audio(self, tag: str) -> None:
+        """Writes what `tf.summary.audio` would, which makes oneDNN log an error when it transposes strings."""
+        wave = tf.audio.encode_wav(self.audio[:, np.newaxis], self.sample_rate_hz).numpy()
+        encoding = audio_plugin.Encoding.Value("WAV")
+        metadata = audio_plugin.create_summary_metadata(display_name=None, description=None, encoding=encoding)
+        tf.summary.write(tag, tf.constant([[wave, b""]]), metadata=metadata)
 
     def picture(self, epoch: int) -> np.ndarray:
         """Draws the utterance as the model reads it now."""

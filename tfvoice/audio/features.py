@@ -23,6 +23,8 @@ _LEAST_POWER = 1e-10
 # A channel that varies less than this is divided by this: a dead band or silence must not be blown up into noise.
 # In each kind's own unit (nats, decibels, log(1 + magnitude)), far below what speech does.
 _LEAST_DEVIATION = {"log_mel": 0.1, "mfcc": 1.0, "log_spectrogram": 1e-4}
+# Mel bands that one matrix product makes.
+_NEIGHBOURS = 32
 
 
 class FeatureConfig(Config):
@@ -191,9 +193,9 @@ def compute(
     if config.kind == "log_spectrogram":
         values = tf.math.log1p(tf.sqrt(power))
     elif config.kind == "log_mel":
-        values = tf.math.log(tf.tensordot(power, _mel_filters(config), 1) + config.log_offset)
+        values = tf.math.log(_mel(power, config) + config.log_offset)
     else:
-        values = _cepstrum(tf.tensordot(power, _mel_filters(config), 1), within, config)
+        values = _cepstrum(_mel(power, config), within, config)
     values = _normalize(values, within, frame_lengths, config, statistics) * within
     return Sequence(tf.ensure_shape(values, [None, None, channels(config)]), frame_lengths)
 
@@ -224,16 +226,22 @@ def _reflect(padded: tf.Tensor, lengths: tf.Tensor, left: int, right: int) -> tf
 
     A row shorter than the pad is mirrored again and again, as `numpy.pad` does; one sample repeats, none stays zero.
     """
+    rows, width = tf.unstack(tf.shape(padded))
     lengths = lengths[:, tf.newaxis]
-    outside = tf.concat(
-        [tf.tile(tf.range(-left, 0)[tf.newaxis], [tf.shape(lengths)[0], 1]), lengths + tf.range(right)], axis=1
-    )
+    outside = tf.concat([tf.tile(tf.range(-left, 0)[tf.newaxis], [rows, 1]), lengths + tf.range(right)], axis=1)
     folded = tf.math.floormod(outside, tf.maximum(2 * (lengths - 1), 1))
     source = tf.minimum(folded, tf.abs(2 * (lengths - 1) - folded))
-    values = tf.gather(padded, source + left, axis=1, batch_dims=1)
-    values = tf.where(lengths > 0, values, 0.0)
-    rows = tf.broadcast_to(tf.range(tf.shape(lengths)[0])[:, tf.newaxis], tf.shape(outside))
-    return tf.tensor_scatter_nd_update(padded, tf.stack([rows, outside + left], axis=-1), values)
+    # By flat places, and added to the zeros of the pad: twice as fast as a gather per row and a scatter.
+    start = width * tf.range(rows)[:, tf.newaxis] + left
+    values = tf.where(lengths > 0, tf.gather(tf.reshape(padded, [-1]), source + start), 0.0)
+    mirrored = tf.raw_ops.SparseToDense(
+        sparse_indices=tf.reshape(outside + start, [-1]),
+        output_shape=[rows * width],
+        sparse_values=tf.reshape(values, [-1]),
+        default_value=0.0,
+        validate_indices=False,
+    )
+    return padded + tf.reshape(mirrored, [rows, width])
 
 
 def _power(frames: tf.Tensor, config: FeatureConfig) -> tf.Tensor:
@@ -244,6 +252,20 @@ def _power(frames: tf.Tensor, config: FeatureConfig) -> tf.Tensor:
     window[: config.window_samples] = _window(config)
     spectrum = tf.signal.rfft(frames * window, [config.transform_samples])
     return tf.square(tf.math.real(spectrum)) + tf.square(tf.math.imag(spectrum))
+
+
+def _mel(power: tf.Tensor, config: FeatureConfig) -> tf.Tensor:
+    """Mel spectrogram `[batch, frames, bins]`.
+
+    Neighbouring bands hear one part of the spectrum: so many at a time, the product takes two thirds of the time.
+    """
+    filters, bands = _mel_filters(config), []
+    for first in range(0, config.bins, _NEIGHBOURS):
+        some = filters[:, first : first + _NEIGHBOURS]
+        heard = np.flatnonzero(some.any(axis=1))
+        part = slice(heard[0], heard[-1] + 1)
+        bands.append(tf.tensordot(power[:, :, part], some[part], 1))
+    return tf.concat(bands, axis=2)
 
 
 def _cepstrum(mel: tf.Tensor, within: tf.Tensor, config: FeatureConfig) -> tf.Tensor:
