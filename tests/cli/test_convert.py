@@ -1,3 +1,4 @@
+import functools
 import json
 import os
 import signal
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tfvoice.cli import convert, flags
+from tfvoice.cli import convert
 from tfvoice.data import shards
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,20 +33,18 @@ def tree(tmp_path_factory):
     return root
 
 
-def run(capsys, *arguments):
+@pytest.fixture
+def run(in_process):
     """Runs the command in this process; returns exit status, standard output and standard error."""
-    with pytest.raises(SystemExit) as end:
-        flags.run(convert.main, ["tfvoice_convert", *map(str, arguments)])
-    captured = capsys.readouterr()
-    return end.value.code or 0, captured.out, captured.err
+    return functools.partial(in_process, convert.main, "tfvoice_convert")
 
 
 def vctk(tree, out, *more):
     return ["--corpus=vctk", f"--input={tree}", f"--output={out}", "--workers=1", *more]
 
 
-def test_convert_prints_a_summary_and_what_to_type_next(tree, tmp_path, capsys):
-    status, out, err = run(capsys, *vctk(tree, tmp_path / "out", "--split_by=text", "--split=60/20/20"))
+def test_convert_prints_a_summary_and_what_to_type_next(tree, tmp_path, run):
+    status, out, err = run(*vctk(tree, tmp_path / "out", "--split_by=text", "--split=60/20/20"))
     assert status == 0 and err == ""
     lines = out.splitlines()
     assert lines[0].startswith(f"{tmp_path / 'out'}: 40 utterances, 0.3 minutes, 0.6")
@@ -54,33 +53,33 @@ def test_convert_prints_a_summary_and_what_to_type_next(tree, tmp_path, capsys):
     made = shards.read_manifest(tmp_path / "out")
     assert sum(split.utterances for split in made.splits.values()) == 40
     assert all(split.utterances % 4 == 0 for split in made.splits.values()), "a sentence keeps to one split"
-    status, out, _ = run(capsys, *vctk(tree, tmp_path / "out", "--split_by=text", "--split=60/20/20"))
+    status, out, _ = run(*vctk(tree, tmp_path / "out", "--split_by=text", "--split=60/20/20"))
     assert status == 0 and out.startswith("nothing to do: the same conversion was finished before.\n")
 
 
-def test_skips_and_empty_splits_are_told(tree, tmp_path, capsys):
-    status, out, _ = run(capsys, *vctk(tree, tmp_path, "--split=0/100/0", "--min_seconds=0"))
+def test_skips_and_empty_splits_are_told(tree, tmp_path, run):
+    status, out, _ = run(*vctk(tree, tmp_path, "--split=0/100/0", "--min_seconds=0"))
     assert status == 0 and "warning" not in out
     more = ("--split=99.9/0/0.1", "--min_seconds=0.6", "--max_skipped=100%")
-    status, _, err = run(capsys, *vctk(tree, tmp_path, *more, "--overwrite"))
+    status, _, err = run(*vctk(tree, tmp_path, *more, "--overwrite"))
     assert status == 1 and "no utterance is left (40 too_short)" in err
-    status, out, _ = run(capsys, *vctk(tree, tmp_path, "--split=99.9/0/0.1", "--overwrite"))
+    status, out, _ = run(*vctk(tree, tmp_path, "--split=99.9/0/0.1", "--overwrite"))
     assert "warning: nothing fell into test with --split_by=speaker; try --split_by=text\n" in out
 
 
-def test_dry_run_writes_nothing(tree, tmp_path, capsys):
+def test_dry_run_writes_nothing(tree, tmp_path, run):
     (tree / "wav48" / "p315").mkdir(exist_ok=True)
     (tree / "wav48" / "p315" / "p315_001.wav").write_bytes(b"")
-    status, out, _ = run(capsys, *vctk(tree, tmp_path / "out", "--dry_run"))
+    status, out, _ = run(*vctk(tree, tmp_path / "out", "--dry_run"))
     assert status == 0 and not (tmp_path / "out").exists()
     assert "40 utterances would become" in out and "  p225_000 (" in out
     wanted = "would be left out, as expected: 1 speaker_without_transcripts, such as p315_001 (no txt/p315)\n"
     assert wanted in out
 
 
-def test_validate(tree, tmp_path, capsys):
-    run(capsys, *vctk(tree, tmp_path, "--split=100/0/0"))
-    assert run(capsys, "--validate", f"--output={tmp_path}") == (
+def test_validate(tree, tmp_path, run):
+    run(*vctk(tree, tmp_path, "--split=100/0/0"))
+    assert run("--validate", f"--output={tmp_path}") == (
         0,
         f"{tmp_path}: 1 shards, all as they were written\n",
         "",
@@ -89,7 +88,7 @@ def test_validate(tree, tmp_path, capsys):
     content = bytearray(shard.read_bytes())
     content[1000] ^= 1
     shard.write_bytes(content)
-    status, _, err = run(capsys, "--validate", f"--output={tmp_path}")
+    status, _, err = run("--validate", f"--output={tmp_path}")
     assert status == 1
     assert err == (
         f"tfvoice_convert: error: {shard}: damaged at record 1. "
@@ -97,11 +96,11 @@ def test_validate(tree, tmp_path, capsys):
     )
 
 
-def test_manifests(tree, tmp_path, capsys):
+def test_manifests(tree, tmp_path, run):
     for split in ("train", "test"):
         ids = sorted((tree / "wav48").glob("p225/*.wav" if split == "train" else "p226/*.wav"))
         (tmp_path / f"{split}.tsv").write_text("audio\ttext\n" + "".join(f"{id}\tHello\n" for id in ids))
-    status, out, _ = run(capsys, "--corpus=manifest", f"--input={tmp_path}", f"--output={tmp_path / 'out'}")
+    status, out, _ = run("--corpus=manifest", f"--input={tmp_path}", f"--output={tmp_path / 'out'}")
     assert status == 0 and "warning" not in out
     made = shards.read_manifest(tmp_path / "out")
     assert {name: split.utterances for name, split in made.splits.items()} == {"train": 10, "test": 10}
@@ -123,15 +122,15 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("arguments, sentence", MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_gets_one_sentence_and_exit_status_1(arguments, sentence, capsys):
-    status, out, err = run(capsys, *arguments)
+def test_a_mistake_gets_one_sentence_and_exit_status_1(arguments, sentence, run):
+    status, out, err = run(*arguments)
     assert status == 1 and out == "" and err.startswith("tfvoice_convert: error: ") and sentence in err
     assert err.count("\n") == 1
     assert not Path("x").exists()
 
 
-def test_help_names_the_corpora(capsys):
-    status, out, _ = run(capsys, "--help")
+def test_help_names_the_corpora(run):
+    status, out, _ = run("--help")
     assert status == 0 and "read the same sentences" in out
     assert "  tfvoice_convert --corpus=vctk --input=VCTK-Corpus --output=vctk_records\n" in out
     for name in ("vctk", "ljspeech", "manifest"):

@@ -1,5 +1,6 @@
 """Laws of tfvoice_eval."""
 
+import functools
 import json
 import shutil
 import subprocess
@@ -17,16 +18,9 @@ SMALL = ("model.width=4", "model.kernel_size=3", "model.dilations=[1]", "model.s
 
 
 @pytest.fixture
-def command(capsys):
+def command(in_process):
     """Runs the command in this process; returns exit status, standard output and standard error."""
-
-    def command(*arguments):
-        with pytest.raises(SystemExit) as end:
-            flags.run(eval_.main, ["tfvoice_eval", *map(str, arguments)])
-        captured = capsys.readouterr()
-        return end.value.code or 0, captured.out, captured.err
-
-    return command
+    return functools.partial(in_process, eval_.main, "tfvoice_eval")
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """Laws of the command line that every command shares."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -75,16 +76,9 @@ def command(monkeypatch):
 
 
 @pytest.fixture
-def run(command, capsys):
+def run(command, in_process):
     """Runs the command and returns its exit status, output and errors."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as end:
-            flags.run(command.main, ["bin/tfvoice_count", *arguments])
-        captured = capsys.readouterr()
-        return end.value.code, captured.out, captured.err
-
-    return run
+    return functools.partial(in_process, command.main, "bin/tfvoice_count")
 
 
 @pytest.fixture

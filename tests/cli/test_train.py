@@ -1,5 +1,6 @@
 """Laws of tfvoice_train."""
 
+import functools
 import re
 import subprocess
 import sys
@@ -15,16 +16,9 @@ ROOT = Path(flags.__file__).parents[2]
 
 
 @pytest.fixture
-def command(capsys):
+def command(in_process):
     """Runs the command in this process; returns exit status, standard output and standard error."""
-
-    def command(*arguments):
-        with pytest.raises(SystemExit) as end:
-            flags.run(train.main, ["tfvoice_train", *map(str, arguments)])
-        captured = capsys.readouterr()
-        return end.value.code or 0, captured.out, captured.err
-
-    return command
+    return functools.partial(in_process, train.main, "tfvoice_train")
 
 
 @pytest.fixture

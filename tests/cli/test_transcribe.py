@@ -1,5 +1,6 @@
 """Laws of tfvoice_transcribe."""
 
+import functools
 import io
 import json
 import subprocess
@@ -26,17 +27,8 @@ SETTINGS = (
 )
 
 
-def talkative(model):
-    """Gives a model random weights that write several words."""
-    for number, weight in enumerate(model.trainable_variables):
-        if len(weight.shape) == 3:
-            scale = 2 / np.sqrt(weight.shape[0] * weight.shape[1])
-            weight.assign(scale * np.random.default_rng(number).normal(size=weight.shape))
-    model.trainable_variables[-1].assign(np.where(np.isin(np.arange(29), [0, 28]), 2.0, 0.0))
-
-
 @pytest.fixture(scope="module")
-def run_dir(tmp_path_factory):
+def run_dir(tmp_path_factory, talkative):
     """The folder of a run with random weights."""
     made = experiment.Experiment.create(
         tmp_path_factory.mktemp("runs") / "small", experiment.resolve("wavenet_asr", overrides=list(SETTINGS))
@@ -53,17 +45,10 @@ def read(run_dir):
 
 
 @pytest.fixture
-def command(run_dir, capsys, monkeypatch, tmp_path):
+def command(run_dir, in_process, monkeypatch, tmp_path):
     """Runs the command in a folder of its own and returns its exit status, output and errors."""
     monkeypatch.chdir(tmp_path)
-
-    def command(*arguments):
-        with pytest.raises(SystemExit) as end:
-            flags.run(transcribe.main, ["bin/tfvoice_transcribe", f"--run={run_dir}", *map(str, arguments)])
-        captured = capsys.readouterr()
-        return end.value.code, captured.out, captured.err
-
-    return command
+    return functools.partial(in_process, transcribe.main, "bin/tfvoice_transcribe", f"--run={run_dir}")
 
 
 def write(path, seconds=2.0, seed=0, rate=RATE, channels=1):
