@@ -23,14 +23,11 @@ RATE_KEYS = {"rate", "interval_95", "substitutions", "deletions", "insertions", 
 
 
 @pytest.fixture(scope="module")
-def run(converted, tmp_path_factory):
+def run(converted, tmp_path_factory, talkative):
     """A run of random weights that write something. Read only, but for its report."""
     settings = experiment.resolve("wavenet_asr", overrides=SMALL)
     made = Experiment.create(tmp_path_factory.mktemp("runs") / "run", settings, info={"data": str(converted)})
-    for number, weight in enumerate(made.model.trainable_variables):
-        if len(weight.shape) == 3:
-            scale = 2 / np.sqrt(np.prod(weight.shape[:2]))
-            weight.assign(scale * np.random.default_rng(number).normal(size=weight.shape))
+    talkative(made.model)
     for name in ("best", "last"):
         checkpoints.save(made.checkpoint(name), {"weights": made.model.weights}, {})
     return made.run_dir

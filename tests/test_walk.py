@@ -1,0 +1,81 @@
+"""The walk of docs/walk.md: from a wav to its text, by hand, through the pipeline, and by the four commands."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfvoice import ctc, evaluation, experiment, metrics
+from tfvoice.audio import features, io
+from tfvoice.data import records
+from tfvoice.experiment import Experiment
+from tfvoice.transcription import Transcriber
+
+BIN = Path(__file__).parent.parent / "bin"
+SMALL = ("model.width=8", "model.kernel_size=3", "model.dilations=[1,2]", "model.stacks=1", "features.bins=20")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, talkative):
+    """A run of random weights that write something."""
+    settings = experiment.resolve("wavenet_asr", overrides=SMALL)
+    made = Experiment.create(tmp_path_factory.mktemp("runs") / "run", settings)
+    talkative(made.model)
+    return made
+
+
+def test_one_clip_reads_the_same_by_hand_in_the_pipeline_and_as_a_recording(run, clips, converted):
+    scanned = run.scan(converted, "train")
+    number = int(np.argmax(scanned.samples))
+    name, text = scanned.ids[number], scanned.texts[number]
+    path = clips / "wav48" / "p900" / f"{Path(name).name}.opus"
+
+    # By hand: a file becomes a record, the record features and labels, those logits, a loss and a text.
+    samples = io.read(str(path), 16000)
+    record = records.encode(name, "p900", text, samples, 16000)
+    assert record == scanned.read([number])[0]
+    audio = records.decode(record)["audio"][tf.newaxis]
+    np.testing.assert_allclose(audio[0], samples, atol=1 / 32768)
+    heard = features.compute(run.config.features, audio, tf.constant([audio.shape[1]]))
+    labels = run.alphabet.encode(run.alphabet.normalise(text))
+    logits = run.model(heard.values, heard.lengths)
+    loss = float(ctc.loss(logits, tf.constant([labels]), tf.constant([len(labels)]))[0])
+    by_hand = " ".join(run.alphabet.decode(ctc.greedy(logits).ids.to_list()[0]).split())
+    assert len(by_hand.split()) > 1
+
+    # In tf.data, in a padded batch with others.
+    reader = evaluation.Reader(run.network, run.pipeline(scanned), run.alphabet, evaluation.decoder("greedy"))
+    (reading,) = (one for one in reader.read() if one.id == name)
+    assert reading.hypothesis == by_hand
+    assert reading.loss == pytest.approx(loss, rel=1e-4)
+    assert reading.reference == run.alphabet.normalise(text)
+    assert metrics.rate([metrics.character_errors(reading.reference, by_hand)]) > 0
+
+    # As the user's own recording, which never was a record: its samples are not rounded to 16 bits.
+    as_recording = Transcriber(run).log_probabilities(str(path))
+    np.testing.assert_allclose(as_recording, tf.nn.log_softmax(logits.values)[0], atol=0.05)
+
+
+def test_four_commands_lead_from_a_corpus_to_a_transcript(clips, tmp_path):
+    def command(name, *arguments):
+        done = subprocess.run(
+            [sys.executable, BIN / f"tfvoice_{name}", *arguments],
+            capture_output=True, text=True, cwd=tmp_path, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    command("convert", "--corpus=vctk", f"--input={clips}", "--output=records", "--split=60/20/20", "--split_by=text")
+    settings = [f"--set={one}" for one in (*SMALL, "training.epochs=2", "training.batch_size=4")]
+    told = command("train", "--model=wavenet_asr", "--data=records", "--run=run", *settings)
+    assert len(re.findall(r"^epoch +\d", told, re.MULTILINE)) == 2
+    told = command("eval", "--run=run", "--split=test")
+    report = json.loads((tmp_path / "run" / "report" / "eval-test.json").read_text())
+    assert f"{report['wer']['rate']:.2%}" in told and f"{report['cer']['rate']:.2%}" in told
+    told = command("transcribe", "--run=run", "--format=json", str(next((clips / "wav48" / "p900").iterdir())))
+    assert json.loads(told)["seconds"] > 0
