@@ -24,7 +24,8 @@ COMMANDS = [
 FLOORS = [
     "errors config",
     "lengths audio.decoding audio.io audio.features audio.surroundings audio.augment audio.quantize text ctc metrics",
-    "data.records data.corpus data.vctk data.ljspeech data.manifest data.shards data.journal data.convert data.index "
+    "data.records data.corpus data.vctk data.ljspeech data.librispeech data.an4 data.common_voice data.tedlium "
+    "data.voxforge data.manifest data.shards data.journal data.convert data.index "
     "data.pipeline data",
     "layers.convolution models.wavenet_asr models optimizers checkpoints",
     "experiment learner evaluation report monitoring training transcript transcription",

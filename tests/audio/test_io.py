@@ -170,3 +170,12 @@ def test_pcm16_rounds_and_clips():
     np.testing.assert_array_equal(io.to_pcm16(samples), [0, 1, -1, 32767, -32768, 32767, -32768])
     with pytest.raises(ValueError, match="int16"):
         io.to_pcm16(np.zeros(1, np.int16))
+
+
+@pytest.mark.parametrize("order", ["<i2", ">i2"])
+def test_bare_samples_get_a_header_whichever_their_byte_order(order):
+    samples = (9000 * np.sin(np.arange(800) / 5)).astype(np.int16)
+    wav = io.with_header(samples.astype(order).tobytes() + b"\0", 8000)
+    np.testing.assert_array_equal(io.to_pcm16(io.read(wav, 8000)), samples)
+    with pytest.raises(io.AudioError, match="a header but no samples"):
+        io.read(io.with_header(b"", 8000), 8000)

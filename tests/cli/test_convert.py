@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from tfvoice.cli import convert
-from tfvoice.data import shards
+from tfvoice.data import CORPORA, shards
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "bin" / "tfvoice_convert"
@@ -110,7 +110,10 @@ MISTAKES = {
     "no corpus": (["--output=x"], "--corpus is missing; for example --corpus=vctk --input=VCTK-Corpus."),
     "no input": (["--corpus=vctk", "--output=x"], "--input is missing; for example"),
     "no output": (["--corpus=vctk", "--input=y"], "--output is missing; add --output=DIR."),
-    "corpus": (["--corpus=timit", "--input=y", "--output=x"], "one of vctk, ljspeech, manifest is wanted"),
+    "corpus": (
+        ["--corpus=timit", "--input=y", "--output=x"],
+        "one of vctk, ljspeech, librispeech, an4, common_voice, tedlium, voxforge, manifest is wanted",
+    ),
     "percent": (["--corpus=vctk", "--input=y", "--output=x", "--max_skipped=1"], "for example --max_skipped=1%."),
     "percents": (["--corpus=vctk", "--input=y", "--output=x", "--max_skipped=x%"], "--max_skipped=x%: write a perc"),
     "split": (["--corpus=vctk", "--input=y", "--output=x", "--split=90/9"], "for example --split=90/5/5."),
@@ -133,7 +136,7 @@ def test_help_names_the_corpora(run):
     status, out, _ = run("--help")
     assert status == 0 and "read the same sentences" in out
     assert "  tfvoice_convert --corpus=vctk --input=VCTK-Corpus --output=vctk_records\n" in out
-    for name in ("vctk", "ljspeech", "manifest"):
+    for name in CORPORA:
         assert f"\n  {name} " in out
 
 

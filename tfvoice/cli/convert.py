@@ -23,7 +23,7 @@ from tfvoice import config
 from tfvoice.cli.flags import Flags, UsageError
 from tfvoice.data import CORPORA, convert, corpus, shards
 
-__doc__ = __doc__.format(corpora="\n".join(f"  {name:<9} {entry.summary}" for name, entry in CORPORA.items()))
+__doc__ = __doc__.format(corpora="\n".join(f"  {name:<12} {entry.summary}" for name, entry in CORPORA.items()))
 
 
 def _cores() -> int:

@@ -33,7 +33,7 @@ validate = shards.validate
 _CHUNK = 8
 _HEADER_CHUNK = 512
 # Formats whose header tells the length; for others only decoding would.
-_TELLING_SUFFIXES = (".wav", ".flac", ".ogg", ".opus")
+_TELLING_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".sph")
 _TYPICAL_BYTES_PER_SECOND = 8000
 
 
@@ -140,6 +140,8 @@ def convert_one(utterance: Utterance, settings: ConversionConfig) -> Converted |
 
 
 def _source(utterance: Utterance) -> str | bytes:
+    if utterance.bare_hz and os.path.isfile(utterance.audio):
+        return audio_io.with_header(Path(utterance.audio).read_bytes(), utterance.bare_hz)
     if utterance.start_seconds is None or not os.path.isfile(utterance.audio):
         return utterance.audio
     try:
@@ -168,6 +170,8 @@ def _expected_seconds(utterance: Utterance) -> float:
     if utterance.seconds is not None:
         return utterance.seconds
     try:
+        if utterance.bare_hz:
+            return os.path.getsize(utterance.audio) / (2 * utterance.bare_hz)
         if utterance.audio.lower().endswith(_TELLING_SUFFIXES):
             return max(0.0, audio_io.seconds(utterance.audio) - (utterance.start_seconds or 0.0))
         return os.path.getsize(utterance.audio) / _TYPICAL_BYTES_PER_SECOND

@@ -29,6 +29,7 @@ class Utterance:
       split: `train`, `valid`, `test` or a name of the corpus's own; "" until one is assigned.
       start_seconds: where the utterance begins in a file that holds several; None where it is the whole file.
       seconds: its length as far as the corpus states it.
+      bare_hz: sample rate of a file that is nothing but 16-bit samples; None where a header tells.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Utterance:
     split: str = ""
     start_seconds: float | None = None
     seconds: float | None = None
+    bare_hz: int | None = None
 
 
 @dataclass(frozen=True)
