@@ -27,7 +27,7 @@ FLOORS = [
     "data.records data.corpus data.vctk data.ljspeech data.librispeech data.an4 data.common_voice data.tedlium "
     "data.voxforge data.manifest data.shards data.journal data.convert data.index "
     "data.pipeline data",
-    "layers.convolution layers.recurrent models.wavenet_asr models optimizers checkpoints",
+    "layers.convolution layers.recurrent models.wavenet_asr models.deepspeech2 models optimizers checkpoints",
     "experiment learner evaluation report monitoring training transcript transcription",
     "cli.flags",
 ]

@@ -70,6 +70,55 @@ class Convolution1D(keras.layers.Layer):
         return outputs + self.bias if self.use_bias else outputs
 
 
+class Convolution2D(keras.layers.Layer):
+    """Convolution over time and frequency with explicit symmetric zero padding, and a bias per channel.
+
+    Args:
+      filters: output channels.
+      kernel_size: odd numbers of taps over time and frequency.
+      strides: steps in time and frequency.
+      padded: False: no padding, so that `kernel_size - 1` frames and bands are lost before the stride.
+      initializer: makes a Keras initializer, of kernel and bias, from the number of inputs of an output. None: Glorot
+        uniform, and zeros.
+      product_dtype: type of the multiplications; sums and output are float32.
+      name: name of the layer.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: tuple[int, int],
+        strides: tuple[int, int] = (1, 1),
+        padded: bool = True,
+        initializer=None,
+        product_dtype: str = "float32",
+        name: str | None = None,
+    ):
+        super().__init__(name=name, dtype="float32")
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.strides = strides
+        self.padded = padded
+        self.initializer = initializer
+        self.product_dtype = product_dtype
+
+    def build(self, input_shape):
+        shape = (*self.kernel_size, input_shape[-1], self.filters)
+        kernel, bias = "glorot_uniform", "zeros"
+        if self.initializer is not None:
+            kernel = bias = self.initializer(shape[0] * shape[1] * shape[2])
+        self.kernel = self.add_weight(shape=shape, initializer=kernel, name="kernel")
+        self.bias = self.add_weight(shape=(self.filters,), initializer=bias, name="bias")
+
+    def call(self, inputs):
+        """Convolves `[batch, time, frequency, channels]`; with padding, time becomes `ceil(time / stride)`."""
+        kernel = tf.cast(tf.convert_to_tensor(self.kernel), self.product_dtype)
+        values = tf.cast(inputs, self.product_dtype)
+        time, frequency = ((size // 2,) * 2 if self.padded else (0, 0) for size in self.kernel_size)
+        outputs = tf.nn.conv2d(values, kernel, self.strides, [(0, 0), time, frequency, (0, 0)])
+        return tf.cast(outputs, tf.float32) + self.bias
+
+
 class BatchNormalization(keras.layers.Layer):
     """Batch normalisation over batch and time (Ioffe and Szegedy, arXiv 1502.03167), padding left out if told.
 
