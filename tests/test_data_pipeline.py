@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pydantic
 import pytest
 import tensorflow as tf
 
@@ -14,7 +15,9 @@ from tfvoice.data.pipeline import AugmentationConfig, DataConfig, Pipeline
 from tfvoice.text import Alphabet, AlphabetConfig
 
 FEATURES = features.FeatureConfig(bins=12)
-EVERYTHING = AugmentationConfig(tempo=0.3, vocal_tract=0.2, noise=0.1, frequency_width=4, time_width=20)
+EVERYTHING = AugmentationConfig(
+    tempo=0.3, vocal_tract=0.2, noise=0.1, frequency_width=4, time_width=20, gain_db=(-6, 8), snr_db=(10, 40)
+)
 NOTHING = AugmentationConfig(frequency_masks=0, time_masks=0)
 BATCH = 4
 
@@ -271,6 +274,31 @@ def test_augmentation_changes_features_and_by_tempo_their_lengths_and_nothing_el
                 assert length == bent_frames(source, plan)[row]
                 np.testing.assert_array_equal(labels[:label_length], scanned.labels[row])
                 assert np.isfinite(values).all() and values[:length].any()
+
+
+def test_gain_moves_the_level_of_each_utterance_and_noise_fills_its_silence(scanned):
+    config = features.FeatureConfig(bins=12, normalization="none", log_offset=1e-12)
+    plain = {row: alone(scanned, row, config) for row in range(len(scanned))}
+
+    def found(**settings):
+        chosen = AugmentationConfig(frequency_masks=0, time_masks=0, **settings)
+        for batch in taken(made(scanned, chosen, config=config), epochs=1):
+            for row, values, length in zip(batch.rows, batch.features, batch.lengths, strict=True):
+                if row >= 0:
+                    yield values[:length] - plain[row]
+
+    louder_db = [10 / np.log(10) * shift for shift in found(gain_db=(-6, 8))]
+    assert all(np.ptp(shift) < 0.1 for shift in louder_db), "one gain for each utterance"
+    gains_db = [shift.mean() for shift in louder_db]
+    assert -6 <= min(gains_db) < 0 < max(gains_db) <= 8
+    for shift in found(snr_db=(20, 20)):
+        assert shift.max() > 1 and np.quantile(np.abs(shift), 0.2) < 0.5, "what is soft is filled, what is loud stays"
+
+
+@pytest.mark.parametrize("key", ["gain_db", "snr_db"])
+def test_a_range_begins_with_its_least(key):
+    with pytest.raises(pydantic.ValidationError, match=r"the least comes first, as in \[-6, 8\]"):
+        AugmentationConfig(**{key: (8, -6)})
 
 
 def test_the_signature_is_what_the_dataset_gives_and_traces_once(scanned):

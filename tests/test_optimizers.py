@@ -112,3 +112,16 @@ def test_all_state_exists_before_the_first_step(name):
         mine.assign(its)
     for one, two in zip(moved(optimizer, weights), moved(other, other_weights), strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+def test_sgd_is_nesterovs():
+    weights = variables()
+    found = moved(optimizers.build("sgd", weights, 0.0), weights)
+    expected = []
+    for number, weight in enumerate(np.float64(variable.numpy()) for variable in variables()):
+        velocity = np.zeros_like(weight)
+        for step in gradients():
+            velocity = 0.9 * velocity - RATE * step[number]
+            weight = weight + 0.9 * velocity - RATE * step[number]
+        expected.append(weight)
+    assert_close(found, expected)

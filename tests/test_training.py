@@ -296,7 +296,7 @@ def test_statistics_of_the_corpus_are_those_of_its_training_split_and_stay_with_
     np.testing.assert_allclose(heard.std(axis=0, ddof=1), 1, atol=1e-3)
 
 
-def test_the_learning_rate_rises_in_a_line_and_falls_as_a_cosine_or_not_at_all():
+def test_the_learning_rate_rises_in_a_line_and_falls_as_a_cosine_in_steps_or_not_at_all():
     chosen = TrainingConfig(learning_rate=0.5, warmup=0.1)
     rates = [training.learning_rate(step, 200, chosen) for step in range(201)]
     assert rates[:20] == pytest.approx([0.5 * (step + 1) / 20 for step in range(20)])
@@ -305,5 +305,8 @@ def test_the_learning_rate_rises_in_a_line_and_falls_as_a_cosine_or_not_at_all()
     assert rates[200] == 0.0005
     constant = chosen.model_copy(update={"decay": "constant", "warmup": 0.0})
     assert {training.learning_rate(step, 200, constant) for step in range(300)} == {0.5}
+    stepwise = constant.model_copy(update={"decay": "exponential", "epoch_factor": 0.9, "epochs": 4})
+    rates = [training.learning_rate(step, 40, stepwise) for step in range(40)]
+    assert rates == pytest.approx([0.5 * 0.9 ** (step // 10) for step in range(40)])
     for total in (1, 3, 25, 27):
         assert max(training.learning_rate(step, total, chosen) for step in range(total)) <= 0.5

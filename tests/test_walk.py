@@ -18,6 +18,7 @@ from tfvoice.transcription import Transcriber
 
 BIN = Path(__file__).parent.parent / "bin"
 SMALL = ("model.width=8", "model.kernel_size=3", "model.dilations=[1,2]", "model.stacks=1", "features.bins=20")
+SETTINGS = {"wavenet_asr": SMALL, "deepspeech2": ("model.units=8", "model.layers=2", "model.convolution_channels=4")}
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,8 @@ def test_one_clip_reads_the_same_by_hand_in_the_pipeline_and_as_a_recording(run,
     np.testing.assert_allclose(as_recording, tf.nn.log_softmax(logits.values)[0], atol=0.05)
 
 
-def test_four_commands_lead_from_a_corpus_to_a_transcript(clips, tmp_path):
+@pytest.mark.parametrize("model", SETTINGS)
+def test_four_commands_lead_from_a_corpus_to_a_transcript(clips, tmp_path, model):
     def command(name, *arguments):
         done = subprocess.run(
             [sys.executable, BIN / f"tfvoice_{name}", *arguments],
@@ -71,8 +73,8 @@ def test_four_commands_lead_from_a_corpus_to_a_transcript(clips, tmp_path):
         return done.stdout
 
     command("convert", "--corpus=vctk", f"--input={clips}", "--output=records", "--split=60/20/20", "--split_by=text")
-    settings = [f"--set={one}" for one in (*SMALL, "training.epochs=2", "training.batch_size=4")]
-    told = command("train", "--model=wavenet_asr", "--data=records", "--run=run", *settings)
+    settings = [f"--set={one}" for one in (*SETTINGS[model], "training.epochs=2", "training.batch_size=4")]
+    told = command("train", f"--model={model}", "--data=records", "--run=run", *settings)
     assert len(re.findall(r"^epoch +\d", told, re.MULTILINE)) == 2
     told = command("eval", "--run=run", "--split=test")
     report = json.loads((tmp_path / "run" / "report" / "eval-test.json").read_text())

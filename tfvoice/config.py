@@ -135,10 +135,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _sentence(schema: type[Config], error: dict[str, Any], source: str) -> str:
-    location = [str(part) for part in error["loc"]]
+    section, location = _place(schema, [str(part) for part in error["loc"]])
     key = ".".join(location)
     if error["type"] == "extra_forbidden":
-        section = _section(schema, location[:-1])
         return f"{source}: there is no key {key}; {nearest(location[-1], section.model_fields)}."
     message = error["msg"].removeprefix("Value error, ")
     value = error.get("input")
@@ -146,14 +145,23 @@ def _sentence(schema: type[Config], error: dict[str, Any], source: str) -> str:
     return f"{source}: {key or schema.__name__}: {message}{shown}."
 
 
-def _section(schema: type[Config], location: list[str]) -> type[Config]:
-    for part in location:
+def _place(schema: type[Config], location: list[str]) -> tuple[type[Config], list[str]]:
+    """Follows the location of an error; returns the section that it leads to, and the keys as a user writes them.
+
+    Where a section can be of several classes, pydantic puts the name that chose one of them between the keys.
+    """
+    keys, parts = [], iter(location)
+    for part in parts:
+        keys.append(part)
         field = schema.model_fields.get(part)
         if field is None:
-            return schema
+            break
         candidates = [field.annotation, *get_args(field.annotation)]
         nested = [kind for kind in candidates if isinstance(kind, type) and issubclass(kind, Config)]
+        if field.discriminator:
+            chosen = next(parts, None)
+            nested = [kind for kind in nested if kind.model_fields[field.discriminator].default == chosen]
         if not nested:
-            return schema
+            break
         schema = nested[0]
-    return schema
+    return schema, keys + list(parts)

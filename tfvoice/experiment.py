@@ -33,10 +33,11 @@ class TrainingConfig(Config):
       epochs: passes over the training split; the learning rate ends its way at the last.
       batch_size: utterances in a step, over all devices.
       accumulate: batches whose gradients are added up for one step.
-      optimizer: `adamw`, or `maxprop`, that of the original WaveNet recogniser.
+      optimizer: `adamw`, `sgd` with a Nesterov momentum of 0.9, or `maxprop`, that of the original WaveNet recogniser.
       learning_rate: highest value.
       warmup: share of all steps in which the learning rate rises from 0.
-      decay: what follows: `cosine` down to a thousandth, or `constant`.
+      decay: what follows: `cosine` down to a thousandth, `exponential`, a step down after each epoch, or `constant`.
+      epoch_factor: of the learning rate after each epoch, where `decay` is `exponential`.
       weight_decay: of AdamW, on kernels only.
       clip_norm: gradients of a larger global norm are scaled down to it; 0: never. The loss is a mean over
         utterances, so that the norm does not depend on the batch size.
@@ -51,10 +52,11 @@ class TrainingConfig(Config):
     epochs: int = pydantic.Field(50, ge=1)
     batch_size: int = pydantic.Field(16, ge=1)
     accumulate: int = pydantic.Field(1, ge=1)
-    optimizer: Literal["adamw", "maxprop"] = "adamw"
+    optimizer: Literal["adamw", "sgd", "maxprop"] = "adamw"
     learning_rate: float = pydantic.Field(1e-3, gt=0)
     warmup: float = pydantic.Field(0.05, ge=0, le=1)
-    decay: Literal["cosine", "constant"] = "cosine"
+    decay: Literal["cosine", "exponential", "constant"] = "cosine"
+    epoch_factor: float = pydantic.Field(0.99, gt=0, le=1)
     weight_decay: float = pydantic.Field(0.01, ge=0)
     clip_norm: float = pydantic.Field(50.0, ge=0)
     average: float = pydantic.Field(0.998, ge=0, lt=1)
@@ -67,7 +69,7 @@ class TrainingConfig(Config):
 class ExperimentConfig(Config):
     """Everything that decides what a run gives."""
 
-    model: WavenetAsrConfig = WavenetAsrConfig()
+    model: models.ModelConfig = WavenetAsrConfig()
     features: FeatureConfig = FeatureConfig()
     alphabet: AlphabetConfig = AlphabetConfig()
     data: DataConfig = DataConfig()
@@ -76,7 +78,7 @@ class ExperimentConfig(Config):
 
 
 def resolve(model: str, config: str | None = None, overrides: list[str] | tuple[str, ...] = ()) -> ExperimentConfig:
-    """Puts a configuration together: defaults, then the TOML file, then `section.key=value` overrides.
+    """Puts a configuration together: defaults of the model, then the TOML file, then `section.key=value` overrides.
 
     Args:
       model: name in `models.MODELS`.
@@ -86,8 +88,7 @@ def resolve(model: str, config: str | None = None, overrides: list[str] | tuple[
     Raises:
       ConfigError: a name, key or value that cannot be used.
     """
-    models.entry(model)
-    values: dict[str, Any] = {"model": {"name": model}}
+    values = config_.merge(models.entry(model).defaults, {"model": {"name": model}})
     source = "configuration"
     if config:
         path = find(config)
@@ -100,6 +101,8 @@ def resolve(model: str, config: str | None = None, overrides: list[str] | tuple[
     if overrides:
         source = "--set" if not config else f"{source} with --set"
         values = config_.merge(values, *(config_.parse_override(text) for text in overrides))
+    if isinstance(values["model"], dict) and values["model"]["name"] != model:
+        raise config_.ConfigError(f"{source}: model.name={values['model']['name']} contradicts --model={model}.")
     return config_.build(ExperimentConfig, values, source)
 
 

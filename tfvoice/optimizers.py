@@ -1,4 +1,4 @@
-"""Optimizers: Keras's AdamW, and the one that the original WaveNet recogniser trained with."""
+"""Optimizers: Keras's AdamW and SGD, and the one that the original WaveNet recogniser trained with."""
 
 import keras
 from keras import ops
@@ -39,12 +39,14 @@ def build(name: str, variables: list, weight_decay: float) -> keras.optimizers.O
     """Makes the optimizer of that name for these variables, its slots included.
 
     Args:
-      name: `adamw` (Loshchilov and Hutter, arXiv 1711.05101) or `maxprop`.
+      name: `adamw` (Loshchilov and Hutter, arXiv 1711.05101), `sgd` with a Nesterov momentum of 0.9, or `maxprop`.
       variables: trainable variables. Weight decay leaves biases and normalisation alone.
       weight_decay: of AdamW.
     """
     if name == "maxprop":
         optimizer = MaxProp()
+    elif name == "sgd":
+        optimizer = keras.optimizers.SGD(momentum=0.9, nesterov=True)
     else:
         optimizer = keras.optimizers.AdamW(weight_decay=weight_decay)
         optimizer.exclude_from_weight_decay(var_list=[variable for variable in variables if len(variable.shape) < 2])

@@ -255,7 +255,9 @@ class Trainer:
 
 
 def learning_rate(step: int, total_steps: int, settings: TrainingConfig) -> float:
-    """Linear warm-up, then half a cosine (Loshchilov and Hutter, arXiv 1608.03983, without restarts) or a constant.
+    """Linear warm-up, then what `settings.decay` says.
+
+    The cosine is that of Loshchilov and Hutter (arXiv 1608.03983), without restarts.
 
     Args:
       step: steps made so far.
@@ -267,6 +269,8 @@ def learning_rate(step: int, total_steps: int, settings: TrainingConfig) -> floa
         return peak * min(1.0, (step + 1) / warmup)
     if settings.decay == "constant":
         return peak
+    if settings.decay == "exponential":
+        return peak * settings.epoch_factor ** (step * settings.epochs // total_steps)
     done = min(1.0, (step - warmup) / max(1.0, total_steps - warmup))
     return peak * max(1e-3, 0.5 * (1 + math.cos(math.pi * done)))
 

@@ -177,10 +177,7 @@ class Transcriber:
 
 def reach_samples(config: ExperimentConfig) -> int:
     """How far to either side a frame of logits can see, in samples."""
-    model = config.model
-    frames = model.stacks * sum(model.dilations) * (model.kernel_size - 1) // 2 * model.stride
-    frames += model.front_kernel_size // 2
-    return frames * config.features.hop_samples + config.features.transform_samples
+    return config.model.context_frames * config.features.hop_samples + config.features.transform_samples
 
 
 class _Window(NamedTuple):

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfvoice import lengths
 from tfvoice.layers import convolution
-from tfvoice.layers.convolution import BatchNormalization, Convolution1D
+from tfvoice.layers.convolution import BatchNormalization, Convolution1D, Convolution2D
 
 LENGTHS = np.array([9, 4, 0], np.int32)
 
@@ -110,6 +110,27 @@ def test_short_products_are_close_and_everything_else_is_float32(product_dtype, 
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(short(inputs))
     assert tape.gradient(loss, short.kernel.value).dtype == tf.float32
+
+
+@pytest.mark.parametrize("padded", [True, False])
+@pytest.mark.parametrize(("taps", "strides", "time"), [((3, 5), (2, 2), 8), ((3, 5), (1, 2), 7), ((1, 3), (1, 1), 3)])
+def test_a_convolution_over_time_and_frequency_is_a_sum_over_taps(taps, strides, time, padded):
+    inputs = values((2, time, 9, 3))
+    layer = Convolution2D(4, taps, strides, padded)
+    found = layer(inputs).numpy()
+    layer.bias.assign(values((4,), 2))
+    kernel, reach = layer.kernel.numpy().astype(np.float64), [size // 2 if padded else 0 for size in taps]
+    outside = np.pad(inputs.astype(np.float64), [(0, 0), (reach[0],) * 2, (reach[1],) * 2, (0, 0)])
+    steps = [range(0, outside.shape[axis + 1] - taps[axis] + 1, strides[axis]) for axis in range(2)]
+    expected = np.stack(
+        [
+            [np.einsum("btfc,tfcd->bd", outside[:, t : t + taps[0], f : f + taps[1]], kernel) for f in steps[1]]
+            for t in steps[0]
+        ]
+    ).transpose(2, 0, 1, 3)
+    assert found.shape == expected.shape and (not padded or found.shape[1] == -(-time // strides[0]))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(layer(inputs), expected + layer.bias.numpy(), atol=1e-5)
 
 
 def normalised(inputs, gamma, beta, mean, variance, epsilon):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfvoice import experiment
 from tfvoice.models.deepspeech2 import Deepspeech2, Deepspeech2Config
 
 CHANNELS, CLASSES = 161, 29
@@ -37,15 +38,20 @@ def spectrogram(lengths, seed=1):
 
 
 def count(**settings):
-    model = Deepspeech2(Deepspeech2Config(**settings), CLASSES)
+    # Orthogonal kernels, the default, take seconds at this size.
+    model = Deepspeech2(Deepspeech2Config(**{"initializer": "pytorch"} | settings), CLASSES)
     model(tf.zeros([1, 32, CHANNELS]), tf.constant([32]))
     return sum(int(np.prod(weight.shape)) for weight in model.trainable_variables), model
 
 
 def test_the_original_has_its_parameters():
-    trainable, model = count(units=1024, layers=5)
+    trainable, model = count(**experiment.resolve("deepspeech2", "deepspeech2_faithful").model.model_dump())
     assert trainable == 86_577_440
     assert model.recurrents[0].directions[0].inner.cell.kernel.shape[0] == 1312, "161 -> 81 -> 41 bands of 32"
+
+
+def test_the_default_has_the_parameters_that_its_documentation_states():
+    assert count()[0] == 16_141_088
 
 
 def test_the_unidirectional_original_has_its_parameters():
@@ -53,7 +59,7 @@ def test_the_unidirectional_original_has_its_parameters():
 
 
 def test_the_form_of_2017_has_its_parameters():
-    trainable, model = count(units=400, layers=4, padded_convolutions=False, recurrent_bias=False)
+    trainable, model = count(**experiment.resolve("deepspeech2", "deepspeech2_2017").model.model_dump())
     assert trainable == 11_376_368
     assert model.recurrents[0].directions[0].inner.cell.kernel.shape[0] == 672, "161 -> 61 -> 21 bands of 32"
 
@@ -73,7 +79,8 @@ def test_without_padding_the_edges_are_lost(frames, wanted):
     model = built(padded_convolutions=False)
     assert model.output_lengths(frames) == wanted
     assert model.output_lengths(np.array([frames]))[0] == wanted
-    assert model.output_lengths(tf.constant([frames])).numpy().tolist() == [wanted]
+    logits, lengths = model(*spectrogram([frames]))
+    assert lengths.numpy().tolist() == [wanted] and logits.shape[1] == max(wanted, 1)
 
 
 @each_form

@@ -13,7 +13,7 @@ number of the configuration with a TOML file, or one by one:
 from tfvoice.cli.flags import Flags, load_tensorflow
 
 FLAGS = Flags()
-MODEL = FLAGS.string("model", "Name of the model; wavenet_asr.", "wavenet_asr", "NAME")
+MODEL = FLAGS.string("model", "Name of the model: wavenet_asr or deepspeech2.", "wavenet_asr", "NAME")
 DATA = FLAGS.string(
     "data", "Folder that tfvoice_convert wrote; it needs the splits train and valid.", shape="DIR", required=True
 )

@@ -36,7 +36,7 @@ class DataConfig(FilterConfig):
 
 
 class AugmentationConfig(Config):
-    """What training does to features; validation never does.
+    """What training does to audio and features; validation never does.
 
     Attributes:
       frequency_masks, frequency_width: SpecAugment's masks over channels (Park et al., arXiv 1904.08779).
@@ -45,6 +45,8 @@ class AugmentationConfig(Config):
       tempo: speed is drawn from 1 - tempo to 1 + tempo; pitch is kept.
       vocal_tract: the mel axis is stretched by 1 - vocal_tract to 1 + vocal_tract, like another speaker's voice.
       noise: deviation of the normal noise added to normalised features.
+      gain_db: least and greatest change of loudness. Features that are normalised by utterance hardly notice.
+      snr_db: least and greatest ratio of speech to white noise that is added to the audio; None: none is.
     """
 
     frequency_masks: int = pydantic.Field(2, ge=0)
@@ -55,6 +57,15 @@ class AugmentationConfig(Config):
     tempo: float = pydantic.Field(0.0, ge=0, lt=1)
     vocal_tract: float = pydantic.Field(0.0, ge=0, lt=1)
     noise: float = pydantic.Field(0.0, ge=0)
+    gain_db: tuple[float, float] = (0.0, 0.0)
+    snr_db: tuple[float, float] | None = None
+
+    @pydantic.field_validator("gain_db", "snr_db")
+    @classmethod
+    def _in_order(cls, value):
+        if value is not None and value[0] > value[1]:
+            raise ValueError("the least comes first, as in [-6, 8]")
+        return value
 
 
 class Batch(NamedTuple):
@@ -244,8 +255,9 @@ class Pipeline:
 
         signature = (tf.TensorSpec([None], tf.float32), tf.TensorSpec([], tf.int32))
         waveforms, samples = tf.map_fn(waveform, serialized, fn_output_signature=signature, parallel_iterations=1)
-        values = features.compute(self.feature_config, waveforms, samples, self.statistics)
         seed = tf.stack([tf.cast(epoch, tf.int32), tf.cast(position, tf.int32)]) + tf.constant([self.seed, 0])
+        waveforms = self._distorted(waveforms, samples, seed)
+        values = features.compute(self.feature_config, waveforms, samples, self.statistics)
         values, lengths = self._augmented(values, tempo, vocal_tract, seed, tf.cast(boundary, tf.int32))
         missing = self.batch_size - tf.shape(values)[0]
         values = tf.pad(values, [[0, missing], [0, tf.cast(boundary, tf.int32) - tf.shape(values)[1]], [0, 0]])
@@ -269,6 +281,14 @@ class Pipeline:
             np.int64(plan.boundaries[int(position)]),
             np.int64(self.index.samples[rows].max()),
         )
+
+    def _distorted(self, waveforms, samples, seed):
+        chosen = self.augmentation
+        if chosen is not None and chosen.gain_db != (0.0, 0.0):
+            waveforms = augment.gain(waveforms, samples, seed, *chosen.gain_db)
+        if chosen is not None and chosen.snr_db is not None:
+            waveforms = augment.noise(waveforms, samples, seed, *chosen.snr_db)
+        return waveforms
 
     def _augmented(self, values, tempo, vocal_tract, seed, boundary):
         chosen = self.augmentation

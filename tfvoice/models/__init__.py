@@ -1,20 +1,41 @@
 """The models by name."""
 
-from typing import NamedTuple
+from typing import Annotated, Any, NamedTuple
+
+import pydantic
 
 from tfvoice.config import Config, ConfigError, nearest
-from tfvoice.models import wavenet_asr
+from tfvoice.models import deepspeech2, wavenet_asr
+
+# Any of the models; the key `name` says which.
+ModelConfig = Annotated[
+    wavenet_asr.WavenetAsrConfig | deepspeech2.Deepspeech2Config, pydantic.Field(discriminator="name")
+]
 
 
 class Entry(NamedTuple):
-    """What a name stands for: its configuration class and its model class."""
+    """What a name stands for.
+
+    Attributes:
+      config: configuration class.
+      model: model class.
+      defaults: of the other sections of a configuration, where they are not those of their classes.
+    """
 
     config: type[Config]
     model: type
+    defaults: dict[str, dict[str, Any]]
 
+
+_DEEPSPEECH2_FEATURES = {"kind": "log_spectrogram", "window_ms": 20.0, "fft_size": 320, "window": "hamming"}
 
 MODELS = {
-    "wavenet_asr": Entry(wavenet_asr.WavenetAsrConfig, wavenet_asr.WavenetAsr),
+    "wavenet_asr": Entry(wavenet_asr.WavenetAsrConfig, wavenet_asr.WavenetAsr, {}),
+    "deepspeech2": Entry(
+        deepspeech2.Deepspeech2Config,
+        deepspeech2.Deepspeech2,
+        {"features": _DEEPSPEECH2_FEATURES, "augmentation": {"frequency_width": 27, "time_width": 70}},
+    ),
 }
 
 

@@ -19,6 +19,9 @@ from tfvoice.lengths import Sequence
 # Taps over (time, frequency), and steps; those of the paper's two-layer form.
 _KERNELS = ((11, 41), (11, 21))
 _STRIDES = ((2, 2), (1, 2))
+# Frames under the taps of one frame of the output.
+_SHORTEST = _KERNELS[0][0] + _STRIDES[0][0] * (_KERNELS[1][0] - 1)
+_CONTEXT_FRAMES = 800
 # Section 3.3 of the paper has 20; so do its followers.
 _CEILING = 20.0
 
@@ -57,6 +60,19 @@ class Deepspeech2Config(Config):
     batch_norm_momentum: float = pydantic.Field(0.9, ge=0, lt=1)
     batch_norm_epsilon: float = pydantic.Field(1e-5, gt=0)
     initializer: Literal["glorot", "pytorch"] = "glorot"
+
+    @property
+    def stride(self) -> int:
+        """Frames of features that become one of the output."""
+        return _STRIDES[0][0]
+
+    @property
+    def context_frames(self) -> int:
+        """How far to either side an output is taken to see, in frames of features.
+
+        A recurrent layer remembers without bounds. This is what a long recording gets on both sides of a window.
+        """
+        return _CONTEXT_FRAMES
 
 
 class Deepspeech2(keras.Model):
@@ -117,6 +133,10 @@ class Deepspeech2(keras.Model):
           `Sequence` of logits `[batch, frames / 2, classes]` and their lengths.
         """
         lengths = self.output_lengths(lengths)
+        if not self.config.padded_convolutions:
+            # What is too short for one frame of the output has none, but a convolution needs something to slide over.
+            missing = tf.maximum(_SHORTEST - tf.shape(features)[1], 0)
+            features = tf.pad(features, [[0, 0], [0, missing], [0, 0]])
         hidden = features[..., tf.newaxis]
         for convolution, norm in zip(self.convolutions, self.convolution_norms, strict=True):
             # Padding is blanked by the final length from the first convolution on, as in the original's MaskConv.

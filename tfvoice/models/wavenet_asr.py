@@ -48,6 +48,12 @@ class WavenetAsrConfig(Config):
     batch_norm_epsilon: float = pydantic.Field(1e-5, gt=0)
     initializer: Literal["glorot_uniform", "sugartensor"] = "glorot_uniform"
 
+    @property
+    def context_frames(self) -> int:
+        """How far to either side an output sees, in frames of features."""
+        reach = self.stacks * sum(self.dilations) * (self.kernel_size - 1) // 2
+        return reach * self.stride + self.front_kernel_size // 2
+
     @pydantic.model_validator(mode="after")
     def _check(self):
         for key in ("kernel_size", "front_kernel_size"):
