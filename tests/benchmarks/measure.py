@@ -6,6 +6,7 @@ Standard library only: a worker may run in an environment that has nothing else 
 import json
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -159,6 +160,11 @@ def environment() -> dict[str, str]:
     """Variables of every process: this checkout is importable, TensorFlow is quiet."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     return os.environ | {"PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
+def peak() -> dict[str, float]:
+    """The most memory that this process ever held, as the answer of an action."""
+    return {"mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)}
 
 
 def median(seconds: list[float]) -> float:

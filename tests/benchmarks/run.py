@@ -17,6 +17,7 @@ import textwrap
 from pathlib import Path
 
 import conversion
+import deepspeech2_step
 import measure
 import pipeline
 import startup
@@ -26,6 +27,7 @@ from measure import Failure, Options, Row
 
 BENCHMARKS = {
     "training_step": training_step.rows,
+    "deepspeech2_step": deepspeech2_step.rows,
     "conversion": conversion.rows,
     "pipeline": pipeline.rows,
     "transcription": transcription.rows,

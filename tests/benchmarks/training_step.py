@@ -33,7 +33,7 @@ def rows(options: Options) -> list[Row]:
         times = measure.in_turn(sides, options.runs, warm_up=2)
     rate = measure.median(rates)
     where = f"{BATCH} x {SECONDS:g} s"
-    first = _floor(about, times["faithful"], rate)
+    first = floor(about, times["faithful"], rate)
     what, ours = f"training step, faithful, {where}", measure.milliseconds(times["faithful"])
     if missing:
         found = [Row(what, ours, target=">= 1.3", notes=(missing, first), seconds=times)]
@@ -43,18 +43,24 @@ def rows(options: Options) -> list[Row]:
         same = f"{about['parameters']:,} and {peer.about['parameters']:,} trainable parameters"
         found = [Row(what, ours, instead, ratio, ">= 1.3", ratio >= 1.3, (same, first), times)]
     for name in list(_SIDES)[1:]:
-        notes = () if "bfloat16" in name else (_floor(workers[name].about, times[name], rate),)
+        notes = () if "bfloat16" in name else (floor(workers[name].about, times[name], rate),)
         found.append(Row(f"training step, {name}, {where}", measure.milliseconds(times[name]), notes=notes))
     return found
 
 
-def start(config: str | None, overrides: list[str]) -> Worker:
-    """A process that trains this configuration on a made batch."""
-    spec = {"config": config, "overrides": overrides, "seconds": SECONDS, "batch": BATCH, "labels": LABELS}
-    return Worker([sys.executable, __file__], spec)
+def start(
+    config: str | None,
+    overrides: list[str],
+    model: str = "wavenet_asr",
+    seconds: list[float] | None = None,
+    labels: int = LABELS,
+) -> Worker:
+    """A process that trains this configuration on a made batch, of utterances of so many `seconds`."""
+    spec = {"model": model, "config": config, "overrides": overrides, "labels": labels}
+    return Worker([sys.executable, __file__], spec | {"seconds": seconds or [SECONDS] * BATCH})
 
 
-def peer_of(options: Options, about: dict[str, Any]) -> Worker:
+def peer_of(options: Options, about: dict[str, Any], worker: str = "torch_worker.py") -> Worker:
     """The same network and batch in PyTorch; raises `Failure` with advice where PyTorch is missing."""
     try:
         measure.timed([options.torch_python, "-c", "import torch"])
@@ -62,25 +68,31 @@ def peer_of(options: Options, about: dict[str, Any]) -> Worker:
         raise measure.Failure(
             "no PyTorch here: pip install torch==2.13.0, or --torch_python=PATH of an interpreter that has it"
         ) from None
-    worker = str(measure.ROOT / "tests" / "benchmarks" / "torch_worker.py")
-    return Worker([options.torch_python, worker], about["spec"] | {"threads": measure.cores()})
+    path = str(measure.ROOT / "tests" / "benchmarks" / worker)
+    return Worker([options.torch_python, path], about["spec"] | {"threads": measure.cores()})
 
 
-def flops(model, frames: int) -> tuple[float, float]:
+def flops(model, frames: int, channels: int = 0) -> tuple[float, float]:
     """Multiplications and additions of a pass forwards, and of a training step, per utterance of so many frames.
 
     Backwards costs the same twice, once for the kernels and once for the inputs; the features need no gradient.
+    A kernel of four dimensions goes over time and frequency, of which it leaves every second band of `channels`.
     """
-    products = [variable.shape.num_elements() for variable in model.trainable_variables if len(variable.shape) == 3]
-    out = int(model.output_lengths(frames))
-    forward = 2.0 * out * sum(products)
-    return forward, 3 * forward - 2.0 * out * products[0]
+    out, bands, products = int(model.output_lengths(frames)), channels, []
+    for variable in model.trainable_variables:
+        rank = len(variable.shape)
+        bands = -(-bands // 2) if rank == 4 else bands
+        if rank > 1:
+            products.append(2.0 * out * variable.shape.num_elements() * (bands if rank == 4 else 1))
+    forward = sum(products)
+    return forward, 3 * forward - products[0]
 
 
-def _floor(about: dict[str, Any], seconds: list[float], rate: float) -> str:
+def floor(about: dict[str, Any], seconds: list[float], rate: float) -> str:
+    """Says what the step would take if it were nothing but its products at the machine's `rate` of FLOP/s."""
     least = about["flops"] / rate
     return (
-        f"floor {1000 * least:.0f} ms: {about['flops'] / 1e9:.1f} GFLOP in convolutions, at the {rate / 1e9:.0f} "
+        f"floor {1000 * least:.0f} ms: {about['flops'] / 1e9:.1f} GFLOP in products, at the {rate / 1e9:.0f} "
         f"GFLOP/s of a float32 product of 2048 x 2048; {least / measure.median(seconds):.0%} of that is reached"
     )
 
@@ -98,24 +110,27 @@ def _prepare(spec: dict[str, Any]):
     from tfvoice.data.pipeline import Batch
     from tfvoice.text import Alphabet
 
-    config = experiment.resolve("wavenet_asr", spec["config"], spec["overrides"])
+    config = experiment.resolve(spec["model"], spec["config"], spec["overrides"])
     keras.utils.set_random_seed(0)
     channels, classes = features.channels(config.features), Alphabet(config.alphabet).size + 1
     model = models.build(config.model, classes, config.training.precision)
     model(tf.zeros([1, 8, channels]), tf.constant([8], tf.int32), training=False)
     trained = learner.Learner(model, channels, config.training, tf.distribute.get_strategy())
-    rows, samples = spec["batch"], int(spec["seconds"] * config.features.sample_rate_hz)
-    frames = int(features.frame_count(config.features, samples))
+    samples = [int(seconds * config.features.sample_rate_hz) for seconds in spec["seconds"]]
+    lengths = [int(features.frame_count(config.features, count)) for count in samples]
+    rows, frames = len(samples), max(lengths)
     random = np.random.default_rng(0)
+    heard = random.standard_normal([rows, frames, channels])
+    heard *= (np.arange(frames) < np.array(lengths)[:, np.newaxis])[:, :, np.newaxis]
     batch = Batch(
-        features=tf.constant(random.standard_normal([rows, frames, channels]), tf.float32),
-        lengths=tf.fill([rows], frames),
+        features=tf.constant(heard, tf.float32),
+        lengths=tf.constant(lengths),
         labels=tf.constant(random.integers(classes - 1, size=[rows, spec["labels"]]), tf.int32),
         label_lengths=tf.fill([rows], spec["labels"]),
         rows=tf.range(rows, dtype=tf.int64),
         epoch=tf.constant(0, tf.int64),
         position=tf.constant(0, tf.int64),
-        samples=tf.constant(rows * samples, tf.int64),
+        samples=tf.constant(sum(samples), tf.int64),
     )
 
     def step():
@@ -134,13 +149,21 @@ def _prepare(spec: dict[str, Any]):
             multiply()
         return {"flops": 3 * 2 * side**3 / (time.perf_counter() - began)}
 
-    peer = {"channels": channels, "classes": classes, "batch": rows, "frames": frames, "labels": spec["labels"]}
+    peer = {
+        "channels": channels,
+        "classes": classes,
+        "batch": rows,
+        "frames": frames,
+        "lengths": lengths,
+        "labels": spec["labels"],
+    }
     about = {
         "spec": peer | {"model": config.model.model_dump(mode="json")},
         "parameters": sum(variable.shape.num_elements() for variable in model.trainable_variables),
-        "flops": rows * flops(model, frames)[1],
+        "flops": sum(flops(model, length, channels)[1] for length in lengths),
     }
-    return {"step": step, "product": product}, about
+    forward = tf.function(lambda: model(batch.features, batch.lengths, training=False).values)
+    return {"step": step, "product": product, "forward": lambda: forward() is None, "memory": measure.peak}, about
 
 
 if __name__ == "__main__":

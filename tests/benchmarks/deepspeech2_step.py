@@ -1,0 +1,51 @@
+"""Training and inference of DeepSpeech2 beside the same network in PyTorch, utterances of mixed lengths."""
+
+import contextlib
+
+import measure
+import training_step
+from measure import Options, Row
+
+# 8 utterances, none longer than 4 s.
+SECONDS = [4.0, 3.7, 3.4, 3.1, 2.8, 2.5, 2.2, 1.9]
+LABELS = 30
+_SIZES = {"3 x 512": (512, 3), "5 x 1024": (1024, 5)}
+
+
+def rows(options: Options) -> list[Row]:
+    """A step, a pass in inference, and peak memory, for each size."""
+    return [row for name, (units, layers) in _SIZES.items() for row in _rows(options, name, units, layers)]
+
+
+def _rows(options: Options, name: str, units: int, layers: int) -> list[Row]:
+    # One initializer, because orthogonal kernels take PyTorch's side a second and ours ten.
+    overrides = [f"model.units={units}", f"model.layers={layers}", "model.initializer=pytorch"]
+    runs = max(3, options.runs // 3)
+    with contextlib.ExitStack() as stack:
+        ours = stack.enter_context(training_step.start(None, overrides, "deepspeech2", SECONDS, LABELS))
+        peer = stack.enter_context(training_step.peer_of(options, ours.about, "torch_deepspeech2.py"))
+        sides = {
+            f"{who} {action}": worker.timer(action)
+            for action in ("step", "forward")
+            for who, worker in (("ours", ours), ("peer", peer))
+        }
+        times = measure.in_turn(sides, runs)
+        rate = ours.do("product")["flops"]
+        mib = [worker.do("memory")["mib"] for worker in (ours, peer)]
+    what, version = (
+        f"DeepSpeech2 {name}, {len(SECONDS)} x {min(SECONDS):g} to {max(SECONDS):g} s",
+        peer.about["version"],
+    )
+    found = []
+    for action, title, target in (("step", "training step", 1.0), ("forward", "inference", 1.3)):
+        one, other = times[f"ours {action}"], times[f"peer {action}"]
+        ratio = measure.median(other) / measure.median(one)
+        notes = (training_step.floor(ours.about, one, rate),) if action == "step" else ()
+        if action == "step":
+            notes += (f"{ours.about['parameters']:,} and {peer.about['parameters']:,} trainable parameters",)
+        instead = f"PyTorch {version}: {measure.milliseconds(other)}"
+        row = Row(f"{title}, {what}", measure.milliseconds(one), instead, ratio, f">= {target}", ratio >= target, notes)
+        found.append(row._replace(seconds={"ours": one, "instead": other}))
+    less = mib[1] / mib[0]
+    found.append(Row(f"peak memory, {what}", f"{mib[0]:.0f} MiB", f"{mib[1]:.0f} MiB", less, ">= 1", less >= 1))
+    return found
