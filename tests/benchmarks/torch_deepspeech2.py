@@ -13,7 +13,7 @@ from torch.nn.utils import rnn
 
 
 class Network(nn.Module):
-    """`[batch, 1, channels, frames]` to logits `[frames / 2, batch, classes]`; bidirectional, both directions added up."""
+    """`[batch, 1, channels, frames]` to logits `[frames / 2, batch, classes]`; both directions added up."""
 
     def __init__(self, model: dict[str, Any], channels: int, classes: int):
         super().__init__()
@@ -25,7 +25,7 @@ class Network(nn.Module):
             ]
         )
         self.convolution_norms = nn.ModuleList(nn.BatchNorm2d(filters) for _ in self.convolutions)
-        bands = -(-(-(-channels // 2)) // 2)
+        bands = ((channels + 1) // 2 + 1) // 2
         kind = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}[model["cell"]]
         widths = [bands * filters] + [units] * (model["layers"] - 1)
         self.recurrents = nn.ModuleList(kind(width, units, bidirectional=True) for width in widths)

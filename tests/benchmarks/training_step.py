@@ -149,14 +149,8 @@ def _prepare(spec: dict[str, Any]):
             multiply()
         return {"flops": 3 * 2 * side**3 / (time.perf_counter() - began)}
 
-    peer = {
-        "channels": channels,
-        "classes": classes,
-        "batch": rows,
-        "frames": frames,
-        "lengths": lengths,
-        "labels": spec["labels"],
-    }
+    peer = {"channels": channels, "classes": classes, "labels": spec["labels"]}
+    peer |= {"batch": rows, "frames": frames, "lengths": lengths}
     about = {
         "spec": peer | {"model": config.model.model_dump(mode="json")},
         "parameters": sum(variable.shape.num_elements() for variable in model.trainable_variables),
