@@ -25,18 +25,23 @@ SMALL = WavenetAsrConfig(width=4, kernel_size=3, dilations=(2,), stacks=1, strid
 
 
 class Toy(keras.Model):
-    """One matrix, and optionally batch normalisation before it."""
+    """One matrix, and optionally batch normalisation before it; and `early` multiples of it as early predictions."""
 
-    def __init__(self, normed=False):
+    def __init__(self, normed=False, early=()):
         super().__init__()
+        self.early = early
         self.norm = BatchNormalization() if normed else None
         self.matrix = self.add_weight(shape=(CHANNELS, CLASSES), initializer="glorot_uniform", name="matrix")
         self.built = True
 
     def call(self, values, lengths, training=False, seed=None):
+        return self.predictions(values, lengths, training, seed)[-1]
+
+    def predictions(self, values, lengths, training=False, seed=None):
         if self.norm:
             values = self.norm(values, training=training)
-        return Sequence(tf.einsum("btc,cd->btd", values, tf.convert_to_tensor(self.matrix)), lengths)
+        logits = Sequence(tf.einsum("btc,cd->btd", values, tf.convert_to_tensor(self.matrix)), lengths)
+        return [logits._replace(values=factor * logits.values) for factor in (*self.early, 1)]
 
 
 def batch(rows=4, frames=12, seed=0, empty=0):
@@ -89,6 +94,27 @@ def test_the_loss_is_a_mean_over_utterances_and_the_gradient_is_its_own():
     assert loss == pytest.approx(float(expected), rel=1e-6)
     np.testing.assert_allclose(gradients[0], gradient, atol=1e-6)
     assert norm == pytest.approx(np.linalg.norm(gradient), rel=1e-5)
+
+
+def test_early_predictions_have_their_share_in_the_gradient_and_none_in_the_loss():
+    given = batch()
+    alone, half, twice = (made(Toy(early=early), intermediate_share=0.25) for early in ((), (0.5,), (0.5, 2.0)))
+
+    def gradient(factor):
+        with tf.GradientTape() as tape:
+            logits = alone.model(given.features, given.lengths)
+            logits = logits._replace(values=factor * logits.values)
+            loss = tf.reduce_mean(ctc.loss(logits, given.labels, given.label_lengths))
+        return tape.gradient(loss, alone.model.matrix.value)
+
+    for student, expected in (
+        (half, 0.75 * gradient(1.0) + 0.25 * gradient(0.5)),
+        (twice, 0.75 * gradient(1.0) + 0.125 * (gradient(0.5) + gradient(2.0))),
+    ):
+        student.model.matrix.assign(alone.model.matrix)
+        loss, _, (found,) = student.gradients([given])
+        assert loss == pytest.approx(alone.gradients([given])[0], rel=1e-6)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_rows_without_an_utterance_and_longer_padding_change_nothing():

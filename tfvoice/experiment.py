@@ -42,6 +42,7 @@ class TrainingConfig(Config):
       clip_norm: gradients of a larger global norm are scaled down to it; 0: never. The loss is a mean over
         utterances, so that the norm does not depend on the batch size.
       average: decay of the moving average of the weights that is evaluated and kept; 0: no average.
+      intermediate_share: of predictions before the end of the network in the loss, where the model makes them.
       precision: type of the products in the network while training; sums and weights stay float32.
       xla: compile the network for each bucket. `auto`: on a GPU only, since on CPU it measured no faster. Dropout then
         draws other random numbers. The update of the weights is compiled on any single device, except with `off`.
@@ -60,6 +61,7 @@ class TrainingConfig(Config):
     weight_decay: float = pydantic.Field(0.01, ge=0)
     clip_norm: float = pydantic.Field(50.0, ge=0)
     average: float = pydantic.Field(0.998, ge=0, lt=1)
+    intermediate_share: float = pydantic.Field(0.5, ge=0, le=1)
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     xla: Literal["auto", "on", "off"] = "auto"
     patience: int = pydantic.Field(0, ge=0)

@@ -83,7 +83,7 @@ class Learner:
         return groups | ({"raw": self.model.weights} if self.average else {})
 
     def _forward(self, inputs, lengths, seed):
-        return self.model(inputs, lengths, training=True, seed=seed)
+        return self.model.predictions(inputs, lengths, training=True, seed=seed)
 
     def _distributed_gradients(self, batch: Batch):
         count = tf.maximum(tf.reduce_sum(tf.cast(batch.rows >= 0, tf.float32)), 1.0)
@@ -93,9 +93,10 @@ class Learner:
         def on_replica(inputs, lengths, labels, label_lengths):
             replica = tf.distribute.get_replica_context().replica_id_in_sync_group
             with tf.GradientTape() as tape:
-                logits = self._network(inputs, lengths, seed + tf.stack([0, replica * 2**24]))
-                loss = tf.reduce_sum(ctc.loss(logits, labels, label_lengths)) / count
-                scaled = loss * scale
+                predictions = self._network(inputs, lengths, seed + tf.stack([0, replica * 2**24]))
+                losses = [tf.reduce_sum(ctc.loss(logits, labels, label_lengths)) / count for logits in predictions]
+                loss = losses.pop()
+                scaled = self._objective(losses, loss) * scale
             gradients = tape.gradient(scaled, [variable.value for variable in self.variables])
             gradients = [gradient / scale for gradient in gradients] if scale != 1.0 else gradients
             return tf.distribute.get_replica_context().all_reduce("SUM", [loss, *gradients])
@@ -106,6 +107,13 @@ class Learner:
         results = self.strategy.run(on_replica, args=parts)
         loss, *gradients = (self.strategy.experimental_local_results(result)[0] for result in results)
         return loss, gradients
+
+    def _objective(self, early: list[tf.Tensor], loss: tf.Tensor) -> tf.Tensor:
+        """What is minimised: the loss, and, where the network predicts before its end, that of these predictions."""
+        if not early:
+            return loss
+        share = self.settings.intermediate_share
+        return (1 - share) * loss + share * tf.add_n(early) / len(early)
 
     def _split(self, part: tf.Tensor):
         """Gives each replica every n-th row of a batch, so that a batch that is not full is shared evenly too."""

@@ -298,3 +298,34 @@ def test_models_are_found_by_name_and_built_from_their_configuration():
         assert entry.config().name == name
     with pytest.raises(ConfigError, match=r"--model=wavnet_asr: there is no such model; did you mean wavenet_asr\?"):
         models.entry("wavnet_asr")
+
+
+def test_early_predictions_are_of_the_same_kind_and_the_later_blocks_are_told_them():
+    model = small(intermediate=(1, 3))
+    features, lengths = batch(), tf.constant(LENGTHS)
+    predictions = model.predictions(features, lengths)
+    assert len(predictions) == 3
+    for one in predictions:
+        assert one.values.shape == predictions[-1].values.shape
+        np.testing.assert_array_equal(one.lengths, predictions[-1].lengths)
+    np.testing.assert_array_equal(model(features, lengths).values, predictions[-1].values)
+    model.told.kernel.assign(2 * model.told.kernel)
+    first, second, last = model.predictions(features, lengths)
+    np.testing.assert_array_equal(first.values, predictions[0].values)
+    for one, before in ((second, predictions[1]), (last, predictions[2])):
+        assert not np.allclose(one.values, before.values, atol=1e-4)
+
+
+def test_early_predictions_let_no_padding_in():
+    model = small(intermediate=(2,))
+    alone = model.predictions(batch()[1:2, : LENGTHS[1]], tf.constant(LENGTHS[1:2]))
+    together = model.predictions(np.pad(batch(), [(0, 0), (0, 5), (0, 0)]), tf.constant(LENGTHS))
+    for one, other in zip(alone, together, strict=True):
+        frames = int(one.lengths[0])
+        np.testing.assert_allclose(other.values[1, :frames], one.values[0, :frames], atol=1e-5)
+
+
+@pytest.mark.parametrize("block", [0, 4, -1])
+def test_only_blocks_before_the_last_can_predict_early(block):
+    with pytest.raises(pydantic.ValidationError, match="intermediate must name blocks from 1 to 3"):
+        WavenetAsrConfig(**SMALL, intermediate=(block,))

@@ -132,6 +132,10 @@ class Deepspeech2(keras.Model):
         Returns:
           `Sequence` of logits `[batch, frames / 2, classes]` and their lengths.
         """
+        return self.predictions(features, lengths, training, seed)[-1]
+
+    def predictions(self, features, lengths, training=False, seed=None) -> list[Sequence]:
+        """What the loss is taken of: here `call`'s logits alone; arguments as for `call`."""
         lengths = self.output_lengths(lengths)
         if not self.config.padded_convolutions:
             # What is too short for one frame of the output has none, but a convolution needs something to slide over.
@@ -155,7 +159,7 @@ class Deepspeech2(keras.Model):
         if not self.config.bidirectional:
             hidden = tf.clip_by_value(self.look_ahead(hidden), 0.0, _CEILING) * valid
         hidden = self._normalized(self.output_norm, hidden, valid, training)
-        return Sequence(self.output_layer(hidden), lengths)
+        return [Sequence(self.output_layer(hidden), lengths)]
 
     def _normalized(self, norm: BatchNormalization, values, valid, training):
         """Normalises over everything but the channels; `[batch, time, channels]` or with frequencies between."""

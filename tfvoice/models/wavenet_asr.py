@@ -28,6 +28,8 @@ class WavenetAsrConfig(Config):
       front_kernel_size: taps of the first convolution; odd.
       stride: frames that the first convolution turns into one.
       dropout: share of channels dropped at the output of each block while training.
+      intermediate: blocks, counted from 1, after which the text is already predicted; the loss counts these predictions
+        too, and later blocks are told them (self-conditioned CTC, Nozaki and Komatsu, arXiv 2104.02724).
       mask_padding: keep padding out of convolutions and statistics. False is what the original does: there the
         result for an utterance depends on the batch it is in.
       batch_norm_momentum: share of a moving statistic that is kept at each step.
@@ -43,6 +45,7 @@ class WavenetAsrConfig(Config):
     front_kernel_size: int = pydantic.Field(5, ge=1)
     stride: int = pydantic.Field(2, ge=1)
     dropout: float = pydantic.Field(0.0, ge=0, lt=1)
+    intermediate: tuple[int, ...] = ()
     mask_padding: bool = True
     batch_norm_momentum: float = pydantic.Field(0.99, ge=0, lt=1)
     batch_norm_epsilon: float = pydantic.Field(1e-5, gt=0)
@@ -63,6 +66,9 @@ class WavenetAsrConfig(Config):
             raise ValueError("front_kernel_size must be at least the stride, or frames between the taps are lost")
         if not self.dilations or min(self.dilations) < 1:
             raise ValueError("dilations must be positive numbers, for example [1, 2, 4, 8, 16]")
+        blocks = self.stacks * len(self.dilations)
+        if any(not 0 < block < blocks for block in self.intermediate):
+            raise ValueError(f"intermediate must name blocks from 1 to {blocks - 1}, those before the last")
         return self
 
 
@@ -85,6 +91,11 @@ class WavenetAsr(keras.Model):
             for dilation in config.dilations
         ]
         self.hidden = _ConvolutionNorm(config, 1, product_dtype, "hidden")
+        self.early = {
+            block: _ConvolutionNorm(config, 1, product_dtype, f"early_{block}") for block in config.intermediate
+        }
+        if config.intermediate:
+            self.told = Convolution1D(config.width, 1, kernel_initializer=_initializer(config), name="told")
         self.output_layer = Convolution1D(
             classes, 1, use_bias=True, kernel_initializer=_initializer(config), name="output"
         )
@@ -105,7 +116,11 @@ class WavenetAsr(keras.Model):
         Returns:
           `Sequence` of logits `[batch, ceil(frames / stride), classes]` and their lengths.
         """
-        lengths = self.output_lengths(lengths)
+        return self.predictions(features, lengths, training, seed)[-1]
+
+    def predictions(self, features, lengths, training=False, seed=None) -> list[Sequence]:
+        """Maps features to logits, those of `config.intermediate` first; arguments as for `call`."""
+        lengths, found = self.output_lengths(lengths), []
         valid = None
         if self.config.mask_padding:
             valid = lengths_.mask(lengths, self.output_lengths(tf.shape(features)[1]))
@@ -117,8 +132,14 @@ class WavenetAsr(keras.Model):
                 output = tf.nn.experimental.stateless_dropout(output, self.config.dropout, seed + index)
             hidden = _masked(hidden + output, valid)
             skip += output
-        hidden = tf.tanh(self.hidden(skip, valid=valid, training=training))
-        return Sequence(self.output_layer(hidden), lengths)
+            if index + 1 in self.early:
+                logits = self._read(self.early[index + 1], skip, valid, training)
+                found.append(Sequence(logits, lengths))
+                hidden = _masked(hidden + self.told(tf.nn.softmax(logits)), valid)
+        return [*found, Sequence(self._read(self.hidden, skip, valid, training), lengths)]
+
+    def _read(self, layer, skip, valid, training):
+        return self.output_layer(tf.tanh(layer(skip, valid=valid, training=training)))
 
 
 class _GatedBlock(keras.layers.Layer):
