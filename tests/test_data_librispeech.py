@@ -59,6 +59,11 @@ def test_one_subset_can_be_read_alone(tree):
     assert [u.split for u in listing.utterances] == ["valid"] and set(listing.speakers) == {"84", "61"}
 
 
+def test_a_folder_of_subsets_may_be_called_anything(tree):
+    renamed = tree.rename(tree.parent / "test-data")
+    assert len({u.split for u in librispeech.read(str(renamed)).utterances}) == 4
+
+
 def test_what_has_no_partner_is_bad(tree):
     (tree / "dev-clean/84/121123/84-121123-0007.flac").write_bytes(b"audio")
     (tree / "test-clean/61/70968/61-70968-0000.flac").unlink()

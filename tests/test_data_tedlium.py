@@ -28,7 +28,7 @@ def tree(root, stm=STM, split="train", talk="AalWee_2010"):
 
 def test_a_segment_is_an_utterance(tmp_path):
     tree(tmp_path / "TEDLIUM_release2")
-    tree(tmp_path / "TEDLIUM_release2", "B 1 B 0.1 0.9 <o,f0,female> it 's 'round\n", "dev", "B_2008")
+    tree(tmp_path / "TEDLIUM_release2", "B 1 B 0.1 0.9 <F0_F> it 's 'round\n", "dev", "B_2008")
     listing = tedlium.read(str(tmp_path))
     one, two = listing.utterances
     assert (one.id, one.text, one.speaker, one.split) == (
@@ -55,13 +55,17 @@ def test_only_its_part_of_the_talk_is_converted(tmp_path):
 
 
 def test_bad_lines_and_talks_without_audio_are_counted(tmp_path):
-    root = tree(tmp_path, "A 1 A 2.0 1.0 <o,f0,male> backwards\nA 1 A one two <o,f0,male> no numbers\nA 1\n")
+    root = tree(
+        tmp_path,
+        "A 1 A 2.0 1.0 <o,f0,male> backwards\nA 1 A one two <o,f0,male> no numbers\nA 1\nA 1 A nan 3 <o,f0,male> a\n",
+    )
     (root / "train" / "stm" / "Gone_2001.stm").write_text(STM)
     reasons = {skip.id_or_path: skip.reason for skip in tedlium.read(str(root)).skipped}
     assert reasons == {
-        "AalWee_2010-0000200-0000100": "malformed_row",
+        "AalWee_2010.stm line 1": "malformed_row",
         "AalWee_2010.stm line 2": "malformed_row",
         "AalWee_2010.stm line 3": "malformed_row",
+        "AalWee_2010.stm line 4": "malformed_row",
         "Gone_2001": "missing_audio",
     }
 

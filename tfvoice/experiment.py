@@ -43,7 +43,7 @@ class TrainingConfig(Config):
         utterances, so that the norm does not depend on the batch size.
       average: decay of the moving average of the weights that is evaluated and kept; 0: no average.
       intermediate_share: of predictions before the end of the network in the loss, where the model makes them.
-      precision: type of the products in the network while training; sums and weights stay float32.
+      precision: type of the products in convolutions while training; sums, weights and recurrent layers stay float32.
       xla: compile the network for each bucket. `auto`: on a GPU only, since on CPU it measured no faster. Dropout then
         draws other random numbers. The update of the weights is compiled on any single device, except with `off`.
       patience: stop after so many epochs without a better CER; 0: never.

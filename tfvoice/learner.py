@@ -37,7 +37,7 @@ class Learner:
             for weight in (model.weights if settings.average else [])
         ]
         self._kept: list[tf.Tensor] = []
-        self._network = tf.function(self._forward, jit_compile=_uses_xla(settings))
+        self._network = tf.function(self._forward, jit_compile=_uses_xla(settings, model))
         self._gradients = tf.function(self._distributed_gradients, input_signature=[signature(channels)])
         # Compiled, some thousand small operations become a pass over each weight: 20 ms for 45 on 2 cores. XLA cannot
         # compile the exchange between replicas.
@@ -169,5 +169,6 @@ def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy(list(devices))
 
 
-def _uses_xla(settings: TrainingConfig) -> bool:
-    return settings.xla == "on" or (settings.xla == "auto" and bool(tf.config.list_logical_devices("GPU")))
+def _uses_xla(settings: TrainingConfig, model) -> bool:
+    has_gpu = bool(tf.config.list_logical_devices("GPU"))
+    return settings.xla == "on" or (settings.xla == "auto" and has_gpu and model.supports_jit)

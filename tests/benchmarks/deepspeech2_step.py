@@ -14,6 +14,10 @@ _SIZES = {"3 x 512": (512, 3), "5 x 1024": (1024, 5)}
 
 def rows(options: Options) -> list[Row]:
     """A step, a pass in inference, and peak memory, for each size."""
+    try:
+        training_step.check_torch(options)
+    except measure.Failure as failure:
+        return [Row("DeepSpeech2 beside PyTorch", "not measured", notes=(str(failure),))]
     return [row for name, (units, layers) in _SIZES.items() for row in _rows(options, name, units, layers)]
 
 

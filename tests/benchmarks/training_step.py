@@ -62,14 +62,19 @@ def start(
 
 def peer_of(options: Options, about: dict[str, Any], worker: str = "torch_worker.py") -> Worker:
     """The same network and batch in PyTorch; raises `Failure` with advice where PyTorch is missing."""
+    check_torch(options)
+    path = str(measure.ROOT / "tests" / "benchmarks" / worker)
+    return Worker([options.torch_python, path], about["spec"] | {"threads": measure.cores()})
+
+
+def check_torch(options: Options) -> None:
+    """Raises `Failure` with advice where PyTorch is missing."""
     try:
         measure.timed([options.torch_python, "-c", "import torch"])
     except (measure.Failure, OSError):
         raise measure.Failure(
             "no PyTorch here: pip install torch==2.13.0, or --torch_python=PATH of an interpreter that has it"
         ) from None
-    path = str(measure.ROOT / "tests" / "benchmarks" / worker)
-    return Worker([options.torch_python, path], about["spec"] | {"threads": measure.cores()})
 
 
 def flops(model, frames: int, channels: int = 0) -> tuple[float, float]:

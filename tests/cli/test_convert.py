@@ -101,7 +101,8 @@ def test_manifests(tree, tmp_path, run):
         ids = sorted((tree / "wav48").glob("p225/*.wav" if split == "train" else "p226/*.wav"))
         (tmp_path / f"{split}.tsv").write_text("audio\ttext\n" + "".join(f"{id}\tHello\n" for id in ids))
     status, out, _ = run("--corpus=manifest", f"--input={tmp_path}", f"--output={tmp_path / 'out'}")
-    assert status == 0 and "warning" not in out
+    assert status == 0 and "warning: this has no valid; tfvoice_train needs train and valid" in out
+    assert "nothing fell into" not in out, "its splits are its own"
     made = shards.read_manifest(tmp_path / "out")
     assert {name: split.utterances for name, split in made.splits.items()} == {"train": 10, "test": 10}
 

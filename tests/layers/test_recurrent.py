@@ -131,6 +131,16 @@ def test_keras_gives_the_same_with_the_same_weights(made, cell):
 
 @each_cell
 @each_direction
+def test_the_road_of_the_gpu_gives_the_same(made, cell, backwards, monkeypatch):
+    layer, inputs = made(cell, backwards=backwards)
+    ours = tf.nest.flatten(layer(inputs, LENGTHS, start(cell)))
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [kind])
+    for one, other in zip(ours, tf.nest.flatten(layer(inputs, LENGTHS, start(cell))), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+@each_cell
+@each_direction
 def test_padding_and_neighbours_change_nothing(made, cell, backwards):
     layer, inputs = made(cell, backwards=backwards)
     alone, (state, *_) = layer(inputs[1:2, : LENGTHS[1]], LENGTHS[1:2])

@@ -50,6 +50,25 @@ def test_the_original_has_its_parameters():
     assert model.recurrents[0].directions[0].inner.cell.kernel.shape[0] == 1312, "161 -> 81 -> 41 bands of 32"
 
 
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_initial_weights_of_pytorch_are_all_different_and_within_their_bounds(cell):
+    model = Deepspeech2(Deepspeech2Config(**SMALL, cell=cell, initializer="pytorch"), CLASSES)
+    model(tf.zeros([1, 8, CHANNELS]), tf.constant([8]))
+    drawn = [np.array(w) for w in model.trainable_variables if w.name not in ("gamma", "beta")]
+    values = np.concatenate([weight.ravel() for weight in drawn])
+    assert len(np.unique(values)) > 0.99 * len(values)
+    for weight in model.recurrents[0].directions[0].trainable_variables:
+        assert 0.5 * SMALL["units"] ** -0.5 < np.abs(weight).max() <= SMALL["units"] ** -0.5
+
+
+def test_without_padding_the_end_of_an_utterance_is_heard():
+    model = built(padded_convolutions=False)
+    features, lengths = spectrogram([61])
+    changed = features.numpy()
+    changed[:, 58:] += 1
+    assert not np.allclose(model(features, lengths).values, model(tf.constant(changed), lengths).values, atol=1e-4)
+
+
 def test_the_default_has_the_parameters_that_its_documentation_states():
     assert count()[0] == 16_141_088
 
@@ -178,11 +197,12 @@ def theirs(model):
 
     def run(features, lengths):
         """One utterance, or a padded batch; `[batch, frames, channels]` to `[batch, frames / 2, classes]`."""
-        lengths = torch.tensor(np.array(model.output_lengths(np.array(lengths))))
+        given, lengths = np.array(lengths), torch.tensor(np.array(model.output_lengths(np.array(lengths))))
+        first = lengths if config.padded_convolutions else torch.tensor((given - 11) // 2 + 1)
         x = torch.tensor(np.array(features)).transpose(1, 2)[:, None]
-        for each, its_norm in zip(convolutions, convolution_norms, strict=True):
+        for each, its_norm, left in zip(convolutions, convolution_norms, (first, lengths), strict=True):
             x = each(x)
-            blank = (torch.arange(x.shape[3]) >= lengths[:, None])[:, None, None]
+            blank = (torch.arange(x.shape[3]) >= left[:, None])[:, None, None]
             x = its_norm(x.masked_fill(blank, 0)).masked_fill(blank, 0)
             x = x.clamp(0, 20).masked_fill(blank, 0)
         x = x.flatten(1, 2).permute(2, 0, 1)

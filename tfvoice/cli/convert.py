@@ -31,6 +31,7 @@ def _cores() -> int:
 
 
 _DEFAULT = shards.ConversionConfig()
+_BY_SPEAKER = ", ".join(name for name, entry in CORPORA.items() if entry.split_by == "speaker")
 
 FLAGS = Flags()
 CORPUS = FLAGS.choice("corpus", list(CORPORA), "What lies in --input; see above.")
@@ -43,7 +44,7 @@ SPLIT_BY = FLAGS.choice(
     "split_by",
     ["speaker", "text", "utterance"],
     "What never falls into two splits: a speaker; a sentence, whatever its case and punctuation; a recording. "
-    "Without it: speaker for vctk, utterance for the others.",
+    f"Without it: utterance, and speaker for {_BY_SPEAKER}.",
 )
 RATE = FLAGS.integer("sample_rate_hz", "Sample rate of the shards.", _DEFAULT.sample_rate_hz, 1000)
 ENCODING = FLAGS.choice(
@@ -153,6 +154,9 @@ def _print_summary(manifest: shards.Manifest, own_splits: bool) -> None:
         by = manifest.settings.split_by
         other = "text" if by == "speaker" else "utterance"
         print(f"warning: nothing fell into {' and '.join(empty)} with --split_by={by}; try --split_by={other}")
+    absent = [name for name in ("train", "valid") if name not in manifest.splits]
+    if absent and own_splits:
+        print(f"warning: this has no {' and no '.join(absent)}; tfvoice_train needs train and valid")
     print(f"next: tfvoice_train --model=wavenet_asr --data={OUTPUT.value} --run=runs/{manifest.corpus}")
 
 

@@ -23,7 +23,7 @@ def read(source: str) -> Listing:
       CorpusError: there is no such tree.
     """
     path = Path(source)
-    if path.name.startswith(_PURPOSES) and path.is_dir():
+    if path.name.startswith(_PURPOSES) and path.is_dir() and not _subsets(path):
         root, subsets = path.absolute().parent, [path]
     else:
         root = corpus.find_tree(
@@ -72,8 +72,8 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
     except UnicodeDecodeError as error:
         raise CorpusError(f"{path}: not UTF-8 ({error}); unpack the archive again.") from None
     for line in filter(str.strip, lines):
-        id, _, text = line.strip().partition(" ")
-        yield id, text.strip()
+        id, *text = line.strip().split(None, 1)
+        yield id, "".join(text)
 
 
 def _speakers(path: Path) -> dict[str, dict[str, str]]:

@@ -61,15 +61,15 @@ def _segment(where: str, line: str, audio: Path, split: str) -> Utterance | Skip
     fields = line.split(None, 5)
     try:
         start, end = float(fields[3]), float(fields[4])
+        if not 0 <= start <= end < 1e6:
+            raise ValueError
     except (IndexError, ValueError):
         return Skip(where, "malformed_row", detail=line[:80])
     id = f"{audio.stem}-{round(100 * start):07d}-{round(100 * end):07d}"
-    text = re.sub(r"^<[^>]*,[^>]*>", "", fields[5] if len(fields) > 5 else "").strip()
+    text = re.sub(r"^<(?:[^>]*,[^>]*|F0_[MF])>", "", fields[5] if len(fields) > 5 else "").strip()
     if text == _NOT_SPEECH:
         return Skip(id, "left_out_of_scoring", True, where)
     if "<unk>" in text:
         return Skip(id, "unknown_word", True, f"{where}: {text[:80]}")
-    if end <= start:
-        return Skip(id, "malformed_row", detail=f"{where}: ends before it starts")
     text = _ENDINGS.sub("'", " ".join(_MARKS.sub(" ", text).split()))
     return Utterance(id, str(audio), text, fields[2], split, start, end - start)

@@ -58,12 +58,12 @@ def _submission(folder: Path, prompts: Path) -> Iterator[Utterance | Skip]:
     known: set[str] = set()
     for line in filter(str.strip, _text(prompts).split("\n")):
         # PROMPTS has folder/mfc/b0019 where prompts-original has b0019.
-        mark, _, text = line.strip().partition(" ")
+        mark, *text = line.strip().split(None, 1)
         clip = mark.rsplit("/", 1)[-1].removesuffix(".wav")
         known.add(clip)
         id = f"{folder.name}/{clip}"
         if clip in audio:
-            yield Utterance(id, str(audio[clip]), text.strip(), speaker)
+            yield Utterance(id, str(audio[clip]), "".join(text), speaker)
         else:
             yield Skip(id, "missing_audio", detail=f"{prompts} names it")
     yield from (

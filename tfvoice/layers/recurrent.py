@@ -77,10 +77,14 @@ class Recurrent(keras.layers.Layer):
             inputs = tf.reverse_sequence(inputs, lengths, seq_axis=1)
         valid = tf.sequence_mask(lengths, time)
         if tf.config.list_logical_devices("GPU"):
-            outputs, *state = self.inner(inputs, mask=valid, initial_state=list(state))
+            # cuDNN knows no sequence without a step, and the last batch of an epoch can hold some.
+            some = tf.sequence_mask(tf.maximum(lengths, 1), time)
+            outputs, *last = self.inner(inputs, mask=some, initial_state=list(state))
+            empty = (lengths == 0)[:, tf.newaxis]
+            state = [tf.where(empty, first, after) for first, after in zip(state, last, strict=True)]
         else:
             outputs, state = self._run(inputs, lengths, state)
-            outputs = tf.where(valid[:, :, tf.newaxis], outputs, 0.0)
+        outputs = tf.where(valid[:, :, tf.newaxis], outputs, 0.0)
         if self.backwards:
             outputs = tf.reverse_sequence(outputs, lengths, seq_axis=1)
         return outputs, list(state)

@@ -87,13 +87,15 @@ class Deepspeech2(keras.Model):
     def __init__(self, config: Deepspeech2Config, classes: int, product_dtype: str = "float32"):
         super().__init__(name=config.name)
         self.config = config
+        # XLA cannot compile cuDNN's recurrent layers.
+        self.supports_jit = False
         self.convolutions = [
             Convolution2D(
                 config.convolution_channels,
                 kernel,
                 stride,
                 padded=config.padded_convolutions,
-                initializer=_uniform if config.initializer == "pytorch" else None,
+                initializer=_Uniform if config.initializer == "pytorch" else None,
                 product_dtype=product_dtype,
                 name=f"convolution_{number}",
             )
@@ -116,9 +118,7 @@ class Deepspeech2(keras.Model):
         """Frames that come out for `lengths` frames that go in; for tensors, arrays and integers alike."""
         if self.config.padded_convolutions:
             return lengths_.after_convolution(lengths, _STRIDES[0][0])
-        taps = _KERNELS[0][0]
-        left = (lengths - taps) // _STRIDES[0][0] + 1 - (_KERNELS[1][0] - 1)
-        return left * (left > 0) if not tf.is_tensor(lengths) else tf.maximum(left, 0)
+        return _unpadded(lengths, _KERNELS[1][0] - 1)
 
     def call(self, features, lengths, training=False, seed=None):
         """Maps features to logits.
@@ -136,16 +136,16 @@ class Deepspeech2(keras.Model):
 
     def predictions(self, features, lengths, training=False, seed=None) -> list[Sequence]:
         """What the loss is taken of: here `call`'s logits alone; arguments as for `call`."""
-        lengths = self.output_lengths(lengths)
+        given, lengths = lengths, self.output_lengths(lengths)
         if not self.config.padded_convolutions:
             # What is too short for one frame of the output has none, but a convolution needs something to slide over.
             missing = tf.maximum(_SHORTEST - tf.shape(features)[1], 0)
             features = tf.pad(features, [[0, 0], [0, missing], [0, 0]])
         hidden = features[..., tf.newaxis]
-        for convolution, norm in zip(self.convolutions, self.convolution_norms, strict=True):
-            # Padding is blanked by the final length from the first convolution on, as in the original's MaskConv.
+        first = lengths if self.config.padded_convolutions else _unpadded(given, 0)
+        for convolution, norm, left in zip(self.convolutions, self.convolution_norms, (first, lengths), strict=True):
             hidden = convolution(hidden)
-            valid = lengths_.mask(lengths, tf.shape(hidden)[1])[..., tf.newaxis]
+            valid = lengths_.mask(left, tf.shape(hidden)[1])[..., tf.newaxis]
             hidden = self._normalized(norm, hidden * valid, valid, training)
             hidden = tf.clip_by_value(hidden, 0.0, _CEILING) * valid
         hidden = tf.reshape(hidden, [tf.shape(hidden)[0], -1, hidden.shape[2] * hidden.shape[3]])
@@ -172,12 +172,18 @@ class Deepspeech2(keras.Model):
         return tf.reshape(norm(values, valid=counted, training=training), shape)
 
 
+def _unpadded(lengths, lost: int):
+    """Frames after the first convolution without padding, less those that the second one loses; at least 0."""
+    left = (lengths - _KERNELS[0][0]) // _STRIDES[0][0] + 1 - lost
+    return tf.maximum(left, 0) if tf.is_tensor(lengths) else left * (left > 0)
+
+
 class _Bidirectional(keras.layers.Layer):
     """A recurrent layer in both directions, added up; in one where the configuration says so."""
 
     def __init__(self, config: Deepspeech2Config, name: str):
         super().__init__(name=name, dtype="float32")
-        initializer = _uniform(config.units) if config.initializer == "pytorch" else None
+        initializer = _Uniform(config.units) if config.initializer == "pytorch" else None
         self.directions = [
             Recurrent(
                 config.units,
@@ -211,10 +217,15 @@ class _LookAhead(keras.layers.Layer):
         return tf.nn.depthwise_conv2d(padded[:, :, tf.newaxis], kernel, [1, 1, 1, 1], "VALID")[:, :, 0]
 
 
-def _uniform(fan_in: int):
-    """PyTorch's initial weights and biases."""
-    return keras.initializers.RandomUniform(-(fan_in**-0.5), fan_in**-0.5)
+class _Uniform(keras.initializers.Initializer):
+    """PyTorch's initial weights and biases; other numbers at each call, where Keras's own would repeat themselves."""
+
+    def __init__(self, fan_in: int):
+        self.bound = fan_in**-0.5
+
+    def __call__(self, shape, dtype=None):
+        return keras.initializers.RandomUniform(-self.bound, self.bound)(shape, dtype=dtype)
 
 
 def _kernel_initializer(config: Deepspeech2Config, fan_in: int):
-    return _uniform(fan_in) if config.initializer == "pytorch" else "glorot_uniform"
+    return _Uniform(fan_in) if config.initializer == "pytorch" else "glorot_uniform"
