@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tfvoice.data import corpus
-from tfvoice.data.corpus import CorpusError, Listing, Skip, Utterance
+from tfvoice.data.corpus import Listing, Skip, Utterance
 
 _RATE_HZ = 16000
 _SUFFIXES = (".sph", ".raw", *corpus.AUDIO_SUFFIXES)
@@ -63,9 +63,4 @@ def _audio(folder: Path) -> list[Path]:
 
 
 def _lines(path: Path) -> list[str]:
-    if not path.is_file():
-        return []
-    try:
-        return [line for line in corpus.read_text(path).split("\n") if line.strip()]
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"{path}: not UTF-8 ({error}); unpack the archive again.") from None
+    return [line for line in corpus.read_lines(path) if line.strip()] if path.is_file() else []

@@ -54,10 +54,7 @@ def _is_root(folder: Path) -> bool:
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str] | None]]:
     """Yields line numbers and rows; None where a row has another number of columns than the header."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"{path}: not UTF-8 ({error}); unpack the archive again.") from None
+    lines = corpus.read_lines(path)
     header = lines[0].rstrip("\r").split("\t")
     missing = {"client_id", "path", "sentence"} - set(header)
     if missing:

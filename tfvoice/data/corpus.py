@@ -131,6 +131,14 @@ def read_text(path: Path) -> str:
     return path.read_text(encoding="utf-8-sig").strip()
 
 
+def read_lines(path: Path) -> list[str]:
+    """Reads the lines of a file that came in a corpus's archive; raises `CorpusError` where it is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{path}: not UTF-8 ({error}); unpack the archive again.") from None
+
+
 def find_tree(source: Path, wanted: Callable[[Path], bool], what: str) -> Path:
     """Finds the folder that satisfies `wanted`: `source` itself, or exactly one of its subfolders.
 

@@ -67,11 +67,7 @@ def _subset(subset: Path) -> Iterator[Utterance | Skip]:
 
 
 def _lines(path: Path) -> Iterator[tuple[str, str]]:
-    try:
-        lines = corpus.read_text(path).split("\n")
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"{path}: not UTF-8 ({error}); unpack the archive again.") from None
-    for line in filter(str.strip, lines):
+    for line in filter(str.strip, corpus.read_lines(path)):
         id, *text = line.strip().split(None, 1)
         yield id, "".join(text)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tfvoice.data import corpus
-from tfvoice.data.corpus import CorpusError, Listing, Skip, Utterance
+from tfvoice.data.corpus import Listing, Skip, Utterance
 
 _SPLITS = {"train": "train", "dev": "valid", "test": "test"}
 _NOT_SPEECH = "ignore_time_segment_in_scoring"
@@ -47,11 +47,7 @@ def _talk(path: Path, split: str) -> Iterator[Utterance | Skip]:
     if not audio.is_file():
         yield Skip(path.stem, "missing_audio", detail=f"no {audio}, which {path.name} speaks of")
         return
-    try:
-        lines = corpus.read_text(path).split("\n")
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"{path}: not UTF-8 ({error}); unpack the archive again.") from None
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(corpus.read_lines(path), 1):
         if line.strip() and not line.startswith(";;"):
             yield _segment(f"{path.name} line {number}", line, audio, split)
 

@@ -80,14 +80,14 @@ class Recurrent(keras.layers.Layer):
             # cuDNN knows no sequence without a step, and the last batch of an epoch can hold some.
             some = tf.sequence_mask(tf.maximum(lengths, 1), time)
             outputs, *last = self.inner(inputs, mask=some, initial_state=list(state))
-            empty = (lengths == 0)[:, tf.newaxis]
-            state = [tf.where(empty, first, after) for first, after in zip(state, last, strict=True)]
         else:
-            outputs, state = self._run(inputs, lengths, state)
+            outputs, last = self._run(inputs, lengths, state)
+        empty = (lengths == 0)[:, tf.newaxis]
+        state = [tf.where(empty, first, after) for first, after in zip(state, last, strict=True)]
         outputs = tf.where(valid[:, :, tf.newaxis], outputs, 0.0)
         if self.backwards:
             outputs = tf.reverse_sequence(outputs, lengths, seq_axis=1)
-        return outputs, list(state)
+        return outputs, state
 
     def _run(self, inputs, lengths, state):
         cell = self.inner.cell
@@ -100,11 +100,9 @@ class Recurrent(keras.layers.Layer):
                 bias, recurrent_bias = bias[0], bias[1]
             projected += bias
         series = _RUNS[self.cell](projected, recurrent, recurrent_bias, *state)
-        # A row ends before the padding does: its state is that of its own last step, or the first where it is empty.
+        # A row ends before the padding does: its state is that of its own last step.
         ends = tf.stack([tf.maximum(lengths - 1, 0), tf.range(tf.shape(lengths)[0])], axis=1)
-        empty = (lengths == 0)[:, tf.newaxis]
-        last = [tf.where(empty, first, tf.gather_nd(values, ends)) for first, values in zip(state, series, strict=True)]
-        return tf.transpose(series[0], [1, 0, 2]), last
+        return tf.transpose(series[0], [1, 0, 2]), [tf.gather_nd(values, ends) for values in series]
 
 
 _INITIALIZED = ("kernel_initializer", "recurrent_initializer", "bias_initializer")
