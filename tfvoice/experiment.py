@@ -45,7 +45,8 @@ class TrainingConfig(Config):
       intermediate_share: of predictions before the end of the network in the loss, where the model makes them.
       precision: type of the products in convolutions while training; sums, weights and recurrent layers stay float32.
       xla: compile the network for each bucket. `auto`: on a GPU only, since on CPU it measured no faster. Dropout then
-        draws other random numbers. The update of the weights is compiled on any single device, except with `off`.
+        draws other random numbers. The update of the weights is compiled on any single device, and the time loops of
+        recurrent layers on CPUs, except with `off`.
       patience: stop after so many epochs without a better CER; 0: never.
       seed: of weights, order, augmentation and dropout.
     """

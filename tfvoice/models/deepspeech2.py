@@ -89,6 +89,8 @@ class Deepspeech2(keras.Model):
         self.config = config
         # XLA cannot compile cuDNN's recurrent layers.
         self.supports_jit = False
+        # On a CPU it compiles the time loops alone while training; a learner that must not use XLA switches this off.
+        self.jit_loops = True
         self.convolutions = [
             Convolution2D(
                 config.convolution_channels,
@@ -153,7 +155,7 @@ class Deepspeech2(keras.Model):
         for number, recurrent in enumerate(self.recurrents):
             if number:
                 hidden = self._normalized(self.recurrent_norms[number - 1], hidden, valid, training) * valid
-            hidden = recurrent(hidden, lengths)
+            hidden = recurrent(hidden, lengths, compiled=training and self.jit_loops)
             if training and self.config.dropout:
                 hidden = tf.nn.experimental.stateless_dropout(hidden, self.config.dropout, seed + number)
         if not self.config.bidirectional:
@@ -196,8 +198,8 @@ class _Bidirectional(keras.layers.Layer):
             for backwards in ((False, True) if config.bidirectional else (False,))
         ]
 
-    def call(self, inputs, lengths):
-        return tf.add_n([direction(inputs, lengths)[0] for direction in self.directions])
+    def call(self, inputs, lengths, compiled=False):
+        return tf.add_n([direction(inputs, lengths, compiled=compiled)[0] for direction in self.directions])
 
 
 class _LookAhead(keras.layers.Layer):
