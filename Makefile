@@ -10,7 +10,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Installed again whenever the dependencies change.
 $(VENV)/installed: setup.cfg setup.py
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable ".[dev]"
+	$(BIN)/pip install --quiet --editable ".[dev,lm]"
 	touch $@
 
 # From a corpus to text, with the commands that a user would type. `make clean` forgets it.
@@ -26,7 +26,7 @@ test: $(VENV)/installed
 # The second stack: TensorFlow 2.16.2 with tensorflow-io; Python 3.10 to 3.12.
 .venv-tfio/installed: setup.cfg setup.py
 	$(PYTHON) -m venv .venv-tfio
-	.venv-tfio/bin/pip install --quiet --editable ".[tfio,dev]"
+	.venv-tfio/bin/pip install --quiet --editable ".[tfio,dev,lm]"
 	touch $@
 
 test-tfio: .venv-tfio/installed

@@ -23,12 +23,13 @@ COMMANDS = [
 # after its modules. Commands share one place: none imports another.
 FLOORS = [
     "errors config",
-    "lengths audio.decoding audio.io audio.features audio.surroundings audio.augment audio.quantize text ctc metrics",
+    "lengths audio.decoding audio.io audio.features audio.surroundings audio.augment audio.quantize text ctc "
+    "vocabulary language_model metrics",
     "data.records data.corpus data.vctk data.ljspeech data.librispeech data.an4 data.common_voice data.tedlium "
     "data.voxforge data.manifest data.shards data.journal data.convert data.index "
     "data.pipeline data",
     "layers.convolution layers.recurrent models.wavenet_asr models.deepspeech2 models optimizers checkpoints",
-    "experiment learner evaluation report monitoring training transcript transcription",
+    "experiment decoders learner evaluation report monitoring training tuning transcript transcription",
     "cli.flags",
 ]
 PLACES = {

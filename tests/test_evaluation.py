@@ -7,8 +7,9 @@ import shutil
 import numpy as np
 import pytest
 
-from tfvoice import checkpoints, ctc, evaluation, experiment, metrics
+from tfvoice import checkpoints, ctc, decoders, evaluation, experiment, metrics
 from tfvoice.data import records
+from tfvoice.decoders import DecoderConfig
 from tfvoice.errors import TfvoiceError
 from tfvoice.evaluation import Reading
 from tfvoice.experiment import Experiment
@@ -83,7 +84,7 @@ def test_an_empty_reference_and_an_empty_split_have_an_answer():
 
 @pytest.mark.parametrize("decoder", ["greedy", "beam"])
 def test_a_split_is_read_as_each_utterance_alone(run, converted, decoder):
-    report, path = evaluation.evaluate_run(run, decoder_name=decoder, beam_width=5)
+    report, path = evaluation.evaluate_run(run, decoder=DecoderConfig(name=decoder, beam_width=5))
     used = Experiment.load(run)
     scanned = used.scan(converted, "test")
     assert len(report["readings"]) == len(scanned) == 3
@@ -114,7 +115,9 @@ def test_a_split_is_read_as_each_utterance_alone(run, converted, decoder):
 def test_a_reader_reads_the_same_again_without_a_new_trace(run, converted):
     used = Experiment.load(run)
     pipeline = used.pipeline(used.scan(converted, "test"))
-    reader = evaluation.Reader(used.network, pipeline, used.alphabet, evaluation.decoder("greedy"))
+    reader = evaluation.Reader(
+        used.network, pipeline, used.alphabet, decoders.build(DecoderConfig(), used.alphabet).labels
+    )
     assert reader.read() == reader.read()
     assert reader._step.experimental_get_tracing_count() == 1
 
@@ -157,8 +160,6 @@ def test_data_that_have_gone_are_told(copied, tmp_path):
 def test_what_cannot_be_evaluated_is_told(copied, converted, tmp_path):
     shutil.rmtree(copied / "report", ignore_errors=True)
     failing(copied, "there is no split tset; did you mean test\\? Known: test, train, valid", split="tset")
-    failing(copied, "^--decoder=fast: there is no such decoder; use one of greedy, beam.$", decoder_name="fast")
-    failing(copied, "^--beam_width=0: must be at least 1; 100 is usual.$", decoder_name="beam", beam_width=0)
     (copied / "checkpoints" / "best.npz").write_bytes(b"PK")
     failing(copied, "best.npz: this checkpoint is damaged .* There is --checkpoint=last.$")
     (copied / "checkpoints" / "best.npz").unlink()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfvoice import ctc, evaluation, experiment, metrics
+from tfvoice import ctc, decoders, evaluation, experiment, metrics
 from tfvoice.audio import features, io
 from tfvoice.data import records
 from tfvoice.experiment import Experiment
@@ -50,7 +50,8 @@ def test_one_clip_reads_the_same_by_hand_in_the_pipeline_and_as_a_recording(run,
     assert len(by_hand.split()) > 1
 
     # In tf.data, in a padded batch with others.
-    reader = evaluation.Reader(run.network, run.pipeline(scanned), run.alphabet, evaluation.decoder("greedy"))
+    decode = decoders.build(decoders.DecoderConfig(), run.alphabet).labels
+    reader = evaluation.Reader(run.network, run.pipeline(scanned), run.alphabet, decode)
     (reading,) = (one for one in reader.read() if one.id == name)
     assert reading.hypothesis == by_hand
     assert reading.loss == pytest.approx(loss, rel=1e-4)

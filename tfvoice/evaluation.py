@@ -11,15 +11,13 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfvoice import checkpoints, ctc, metrics
+from tfvoice import checkpoints, ctc, decoders, metrics
 from tfvoice.audio import features
 from tfvoice.data.pipeline import Batch, Pipeline, signature
-from tfvoice.errors import TfvoiceError
+from tfvoice.decoders import DecoderConfig
 from tfvoice.experiment import Experiment
 from tfvoice.lengths import Sequence
 from tfvoice.text import Alphabet
-
-DECODERS = ("greedy", "beam")
 
 
 @dataclass(frozen=True)
@@ -42,25 +40,6 @@ class Score(NamedTuple):
     loss: float
 
 
-def decoder(name: str, beam_width: int = 100) -> Callable[[Sequence], tf.RaggedTensor]:
-    """Looks up what turns logits into labels.
-
-    Args:
-      name: `greedy` or `beam`.
-      beam_width: prefixes that the beam keeps.
-
-    Raises:
-      TfvoiceError: there is no decoder of that name, or the width is not positive.
-    """
-    if name not in DECODERS:
-        raise TfvoiceError(f"--decoder={name}: there is no such decoder; use one of {', '.join(DECODERS)}.")
-    if beam_width < 1:
-        raise TfvoiceError(f"--beam_width={beam_width}: must be at least 1; 100 is usual.")
-    if name == "greedy":
-        return lambda logits: ctc.greedy(logits).ids
-    return lambda logits: ctc.beam(logits, beam_width).ids
-
-
 class Reader:
     """Reads the utterances of a split, as often as wanted; traced once, so that memory does not grow.
 
@@ -68,7 +47,7 @@ class Reader:
       network: features and lengths to logits.
       pipeline: of the split, without augmentation.
       alphabet: of the run.
-      decode: from `decoder`.
+      decode: the `labels` of a `decoders.Decoder`.
     """
 
     def __init__(
@@ -178,8 +157,7 @@ def evaluate_run(
     data_dir: str | Path | None = None,
     split: str = "test",
     checkpoint: str = "best",
-    decoder_name: str = "greedy",
-    beam_width: int = 100,
+    decoder: DecoderConfig = DecoderConfig(),  # noqa: B008 - frozen
 ) -> tuple[dict[str, Any], Path]:
     """Measures a run on a split, and writes `report/eval-<split>.json` into it.
 
@@ -188,8 +166,7 @@ def evaluate_run(
       data_dir: folder of the shards; None: the one that the run was trained on.
       split: name of the split.
       checkpoint: `best` or `last`.
-      decoder_name: `greedy` or `beam`.
-      beam_width: prefixes that the beam keeps.
+      decoder: how text is found, from `decoders.choose`.
 
     Returns:
       The report as `summarise` gives it, and the path it was written to.
@@ -197,12 +174,9 @@ def evaluate_run(
     Raises:
       TfvoiceError: the run, the data or the split cannot be used.
     """
-    decode = decoder(decoder_name, beam_width)
     experiment = Experiment.load(run_dir, checkpoint)
-    if data_dir is None:
-        data_dir = experiment.info.get("data")
-        if not data_dir or not Path(data_dir).is_dir():
-            raise TfvoiceError(f"{run_dir}: its data, {data_dir}, is not on this machine; name it with --data=DIR.")
+    decode = decoders.build(decoder, experiment.alphabet).labels
+    data_dir = experiment.data_dir(data_dir)
     scanned = experiment.scan(data_dir, split)
     reader = Reader(experiment.network, experiment.pipeline(scanned), experiment.alphabet, decode)
     start = time.perf_counter()
@@ -211,7 +185,7 @@ def evaluate_run(
         "split": split,
         "data": str(data_dir),
         "checkpoint": checkpoint,
-        "decoder": decoder_name if decoder_name == "greedy" else f"beam of {beam_width}",
+        "decoder": str(decoder),
         "left_out": dict(scanned.dropped),
         "dropped_symbols": dict(scanned.symbols),
         **summarise(readings, time.perf_counter() - start),

@@ -215,6 +215,13 @@ class Experiment:
         """Path of the checkpoint `best` or `last`."""
         return self.run_dir / "checkpoints" / f"{name}.npz"
 
+    def data_dir(self, given: str | Path | None = None) -> str | Path:
+        """The folder that is given, or else that of the run's own data; raises where this machine has none."""
+        found = given or self.info.get("data")
+        if not found or (given is None and not Path(found).is_dir()):
+            raise TfvoiceError(f"{self.run_dir}: its data, {found}, is not on this machine; name it with --data=DIR.")
+        return found
+
     def logits(self, samples: np.ndarray | tf.Tensor, lengths: np.ndarray | tf.Tensor) -> Sequence:
         """Waveforms to logits, compiled once for all shapes.
 
@@ -301,5 +308,6 @@ def clear(run_dir: str | Path) -> None:
 
 
 def _files(run_dir: str | Path) -> Iterator[Path]:
-    for pattern in ("checkpoints/*.npz", "metrics.jsonl", "logs/events.out.tfevents.*", "report/eval-*.json"):
+    patterns = "checkpoints/*.npz", "metrics.jsonl", "logs/events.out.tfevents.*", "decoder.json", "report/*-*.*"
+    for pattern in patterns:
         yield from sorted(Path(run_dir).glob(pattern))

@@ -19,7 +19,7 @@ from typing import Any
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfvoice import checkpoints, config, evaluation, learner
+from tfvoice import checkpoints, config, decoders, evaluation, learner
 from tfvoice import experiment as experiment_
 from tfvoice.audio import features
 from tfvoice.data import index, shards
@@ -127,7 +127,10 @@ class Trainer:
         self.train_data = experiment.pipeline(train_index, augmented=True)
         self.valid_data = experiment.pipeline(valid_index)
         self.reader = evaluation.Reader(
-            experiment.network, self.valid_data, experiment.alphabet, evaluation.decoder("greedy")
+            experiment.network,
+            self.valid_data,
+            experiment.alphabet,
+            decoders.build(decoders.DecoderConfig(), experiment.alphabet).labels,
         )
         self.total_steps = max(1, self._steps(0) * self.settings.epochs)
         self.state = State()

@@ -25,8 +25,9 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfvoice import ctc, evaluation
+from tfvoice import ctc, decoders
 from tfvoice.audio import features, io, surroundings
+from tfvoice.decoders import DecoderConfig
 from tfvoice.errors import TfvoiceError
 from tfvoice.experiment import Experiment, ExperimentConfig
 from tfvoice.lengths import Sequence
@@ -44,8 +45,7 @@ class Transcriber:
 
     Args:
       experiment: a run, from `Experiment.load`.
-      decoder: `greedy` or `beam`.
-      beam_width: prefixes that the beam keeps.
+      decoder: how text is found, from `decoders.choose`.
       window_seconds: new audio in each window; at least the longest clip of the training. It decides memory and speed,
         not the text.
 
@@ -54,12 +54,14 @@ class Transcriber:
     """
 
     def __init__(
-        self, experiment: Experiment, decoder: str = "greedy", beam_width: int = 25, window_seconds: float = 60.0
+        self,
+        experiment: Experiment,
+        decoder: DecoderConfig = DecoderConfig(),  # noqa: B008 - frozen
+        window_seconds: float = 60.0,
     ):
         if not window_seconds > 0:
             raise TfvoiceError(f"--window_seconds={window_seconds:g}: must be more than 0; 60 is usual.")
-        search = evaluation.decoder(decoder, beam_width)
-        self._search = None if decoder == "greedy" else search
+        self._search = None if decoder.name == "greedy" else decoders.build(decoder, experiment.alphabet)
         self._experiment = experiment
         self._features = experiment.config.features
         self._seconds = experiment.seconds_per_frame()
@@ -166,12 +168,17 @@ class Transcriber:
 
     def _beam(self, values: np.ndarray):
         ids, spans, confidences = [], [], []
-        for start, end in _pieces(values, round(_SEARCH_SECONDS / self._seconds)):
-            labels = self._search(Sequence(*_batch(values[start:end])))[0].numpy().tolist()
+        cut = self._search.break_class
+        for start, end in _pieces(values, round(_SEARCH_SECONDS / self._seconds), cut):
+            labels = self._search.labels(Sequence(*_batch(values[start:end])))[0].numpy().tolist()
             alignment = ctc.align(values[start:end], labels)
             ids += labels
             spans += [(start + first, start + last) for first, last in alignment.spans]
             confidences += alignment.confidences
+            if end < len(values) and cut != ctc.blank(values):
+                # The label at which the recording was cut belongs to neither piece.
+                ids, spans = [*ids, cut], [*spans, (end - 1, end)]
+                confidences.append(float(np.exp(values[end - 1, cut])))
         return ids, spans, confidences
 
 
@@ -242,15 +249,16 @@ def _repeatable(source: io.Source) -> Iterator[io.Source]:
         yield copy
 
 
-def _pieces(values: np.ndarray, longest: int) -> Iterator[tuple[int, int]]:
-    """Cuts `[frames, classes]` into ranges of at most `longest` frames, each after its most certain blank.
+def _pieces(values: np.ndarray, longest: int, cut: int) -> Iterator[tuple[int, int]]:
+    """Cuts `[frames, classes]` into ranges of at most `longest` frames, each where the class `cut` is most certain.
 
-    Where a blank is certain no label crosses it, so that the pieces decode to what the whole would.
+    Where a blank is certain no label crosses it, so that the pieces decode to what the whole would; no word crosses a
+    space.
     """
     start = 0
     while len(values) - start > longest:
         middle = start + longest // 2
-        end = middle + int(np.argmax(values[middle : start + longest, ctc.blank(values)])) + 1
+        end = middle + int(np.argmax(values[middle : start + longest, cut])) + 1
         yield start, end
         start = end
     yield start, len(values)

@@ -12,6 +12,7 @@ import pytest
 from tfvoice import checkpoints, evaluation, experiment
 from tfvoice.cli import eval as eval_
 from tfvoice.cli import flags
+from tfvoice.decoders import DecoderConfig
 
 ROOT = Path(flags.__file__).parents[2]
 SMALL = ("model.width=4", "model.kernel_size=3", "model.dilations=[1]", "model.stacks=1", "features.bins=20")
@@ -62,7 +63,10 @@ def test_flags_reach_the_library(command, monkeypatch):
     more = ("--data=d", "--split=s", "--checkpoint=last", "--decoder=beam", "--beam_width=7")
     assert command("--run=r", *more) == (0, "text\n\nWritten to path\n", "")
     command("--run=r")
-    assert found == [("r", "d", "s", "last", "beam", 7), ("r", None, "test", "best", "greedy", 100)]
+    assert found == [
+        ("r", "d", "s", "last", DecoderConfig(name="beam", beam_width=7)),
+        ("r", None, "test", "best", DecoderConfig()),
+    ]
 
 
 def broken(run, how, tmp_path):
@@ -94,7 +98,10 @@ def broken(run, how, tmp_path):
         ("moved", [], "{run}: its data, /gone/"),
         ("", ["--data={run}/none"], "{run}/none: no converted corpus is here; make one with tfvoice_convert"),
         ("", ["--split=dev"], "{data}: there is no split dev; Known: test, train, valid."),
-        ("", ["--decoder=fast"], "--decoder=fast does not fit; one of greedy, beam is wanted."),
+        ("", ["--decoder=fast"], "--decoder=fast does not fit; one of greedy, beam, lm is wanted."),
+        ("", ["--decoder=lm"], "--decoder=lm: needs --lm=FILE, an ARPA file or a KenLM binary, or a run that"),
+        ("", ["--decoder=lm", "--lm=no.arpa"], "--lm=no.arpa: no such file; docs/language_model.md shows"),
+        ("", ["--decoder=lm", "--lm_weight=-1"], "--lm_weight=-1.0: input should be greater than or equal to 0."),
         ("", ["--beam_width=0"], "--beam_width=0 does not fit; a whole number of at least 1 is wanted."),
         ("", ["--checkpoint=first"], "--checkpoint=first does not fit; one of best, last is wanted."),
         ("", ["--run="], "--run is empty; add --run=DIR."),

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tfvoice import checkpoints, evaluation, experiment
+from tfvoice import checkpoints, experiment
 from tfvoice.cli import flags, transcribe
 from tfvoice.transcription import Transcriber
 
@@ -197,7 +197,6 @@ def test_the_beam_gives_words_with_times(command):
     status, out, _ = command("a.wav", "--decoder=beam", "--beam_width=5", "--format=json")
     words = json.loads(out)["words"]
     assert status == 0 and words and all(0 <= word["start"] < word["end"] <= 2 for word in words)
-    assert transcribe.DECODERS == evaluation.DECODERS
 
 
 def test_debug_shows_where_a_file_failed(command):

@@ -1,12 +1,13 @@
 """Measures a trained recogniser: word and character error rates, with intervals and the worst utterances.
 
   tfvoice_eval --run=runs/vctk --split=test
+  tfvoice_eval --run=runs/vctk --split=test --decoder=lm --lm=english.arpa
 
 The data of the run is used unless --data names another converted corpus. Everything is also written to
 `report/eval-<split>.json` in the run.
 """
 
-from tfvoice.cli.flags import Flags, load_tensorflow
+from tfvoice.cli.flags import DecoderFlags, Flags, load_tensorflow
 
 FLAGS = Flags()
 RUN = FLAGS.string("run", "Folder of a run of tfvoice_train.", shape="DIR", required=True)
@@ -15,8 +16,7 @@ DATA = FLAGS.string(
 )
 SPLIT = FLAGS.string("split", "Split to measure: train, valid or test.", "test", "NAME")
 CHECKPOINT = FLAGS.choice("checkpoint", ["best", "last"], "Which weights; best is by CER on valid.", "best")
-DECODER = FLAGS.choice("decoder", ["greedy", "beam"], "How text is found in the network's output.", "greedy")
-BEAM_WIDTH = FLAGS.integer("beam_width", "Prefixes that the beam decoder keeps.", 100, 1)
+DECODER = DecoderFlags(FLAGS)
 WORST = FLAGS.integer("worst", "How many of the worst utterances to print.", 5, 0)
 
 
@@ -26,7 +26,7 @@ def main(_: list[str]) -> None:
     from tfvoice import evaluation
 
     report, path = evaluation.evaluate_run(
-        RUN.value, DATA.value, SPLIT.value, CHECKPOINT.value, DECODER.value, BEAM_WIDTH.value
+        RUN.value, DATA.value, SPLIT.value, CHECKPOINT.value, DECODER.choose(RUN.value)
     )
     print(evaluation.as_text(report, WORST.value))
     print(f"\nWritten to {path}")

@@ -150,6 +150,55 @@ class Flags:
         return f"{given} does not fit; {self._wanted[name]} is wanted."
 
 
+class DecoderFlags:
+    """The flags of every command that turns the output of a network into text.
+
+    Args:
+      to: the flags of the command.
+      language_model: whether the command is about a language model alone, so that there is nothing else to choose.
+    """
+
+    def __init__(self, to: Flags, language_model: bool = False):
+        self._name = None
+        if not language_model:
+            self._name = to.choice(
+                "decoder", DECODERS, "beam is slower and a little better; lm also asks a language model.", "greedy"
+            )
+        self._lm = to.string(
+            "lm",
+            "Language model of words for the decoder lm: an ARPA file or a KenLM binary. Without it: the one that "
+            "tfvoice_tune_lm was given.",
+            shape="FILE",
+            required=language_model,
+        )
+        self._weights = {}
+        if not language_model:
+            for name, help in _WEIGHTS.items():
+                self._weights[name] = to.number(name, f"{help} Without it: what tfvoice_tune_lm found.")
+        self._beam_width = to.integer(
+            "beam_width", "Beginnings of the text that beam and lm keep; 100 is usual.", None, 1
+        )
+        self._lexicon = to.boolean("lexicon", "With lm, read only words that the language model knows.", True)
+
+    def choose(self, run_dir: str):
+        """Returns the `DecoderConfig` for a run."""
+        from tfvoice import decoders
+
+        weights = {name: flag.value for name, flag in self._weights.items()}
+        name = "lm" if self._name is None else self._name.value
+        return decoders.choose(
+            run_dir, name, self._lexicon.value, lm=self._lm.value, beam_width=self._beam_width.value, **weights
+        )
+
+
+DECODERS = ("greedy", "beam", "lm")
+
+_WEIGHTS = {
+    "lm_weight": "With lm, how much the language model counts beside the network.",
+    "word_score": "With lm, what each word adds; below 0 gives fewer words.",
+}
+
+
 def load_tensorflow() -> None:
     """Imports TensorFlow and looks for devices, without the dozen lines that its C++ side then prints.
 

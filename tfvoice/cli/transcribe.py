@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tfvoice import transcript
-from tfvoice.cli.flags import Flags, UsageError, load_tensorflow
+from tfvoice.cli.flags import DecoderFlags, Flags, UsageError, load_tensorflow
 from tfvoice.errors import TfvoiceError
 
 AUDIO_SUFFIXES = (
@@ -28,15 +28,12 @@ AUDIO_SUFFIXES = (
     *(".caf", ".w64", ".sph", ".wma", ".amr", ".3gp", ".mka", ".mkv", ".mov", ".webm"),
 )
 
-DECODERS = ("greedy", "beam")
-
 FLAGS = Flags("FILE_OR_DIR...")
 RUN = FLAGS.string("run", "Folder of the run that tfvoice_train made.", shape="DIR", required=True)
 FORMAT = FLAGS.choice("format", list(transcript.FORMATS), "How to write it down.", "text")
 OUTPUT = FLAGS.string("output", "Folder for one file per recording, instead of the standard output.", shape="DIR")
 OVERWRITE = FLAGS.boolean("overwrite", "Replace files that are in --output.")
-DECODER = FLAGS.choice("decoder", DECODERS, "beam is slower and a little better.", "greedy")
-BEAM_WIDTH = FLAGS.integer("beam_width", "Beginnings of the text that the beam keeps.", 25, 1)
+DECODER = DecoderFlags(FLAGS)
 CHECKPOINT = FLAGS.choice("checkpoint", ["best", "last"], "Which weights of the run.", "best")
 WINDOW_SECONDS = FLAGS.number(
     "window_seconds", "Long recordings are read in pieces of this length. More takes more memory.", 60, 1
@@ -63,7 +60,7 @@ def main(argv: list[str]) -> int:
     from tfvoice.transcription import Transcriber
 
     experiment = Experiment.load(RUN.value, CHECKPOINT.value)
-    transcriber = Transcriber(experiment, DECODER.value, BEAM_WIDTH.value, WINDOW_SECONDS.value)
+    transcriber = Transcriber(experiment, DECODER.choose(RUN.value), WINDOW_SECONDS.value)
     for folder in empty:
         _complain(f"{folder}: there is no audio file in this folder; name a file whatever its suffix.")
     failed = len(empty)

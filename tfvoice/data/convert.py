@@ -262,7 +262,7 @@ class _Workers:
         if count > 1:
             # A fork would copy whatever threads the caller has, TensorFlow's among them.
             context = multiprocessing.get_context("spawn")
-            self._pool = futures.ProcessPoolExecutor(count, context, initializer=_end_with_parent)
+            self._pool = futures.ProcessPoolExecutor(count, context, initializer=end_with_parent)
 
     def __enter__(self) -> "_Workers":
         return self
@@ -291,7 +291,7 @@ class _Workers:
             ) from None
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Makes a worker leave Ctrl-C to its parent, and end when the parent is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 

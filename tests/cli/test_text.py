@@ -1,0 +1,38 @@
+"""Laws of tfvoice_text."""
+
+import functools
+
+import pytest
+
+from tfvoice import experiment
+from tfvoice.cli import text
+
+
+@pytest.fixture
+def command(in_process, converted, tmp_path):
+    small = ("model.width=4", "model.dilations=[1]", "model.stacks=1")
+    settings = experiment.resolve("wavenet_asr", overrides=small)
+    experiment.Experiment.create(tmp_path / "run", settings, info={"data": str(converted)})
+    return functools.partial(in_process, text.main, "tfvoice_text", f"--run={tmp_path / 'run'}")
+
+
+def test_the_texts_of_a_split_are_printed_as_the_alphabet_spells_them(command):
+    status, out, err = command("--split=test")
+    assert (status, err, out.count("\n")) == (0, "", 3)
+    assert set(out) <= set(" 'abcdefghijklmnopqrstuvwxyz\n") and "  " not in out
+
+
+def test_other_text_is_spelled_alike(command, tmp_path):
+    path = tmp_path / "news.txt"
+    path.write_text("Hello, World!\n\n  1 Café—really?\n", encoding="utf-8")
+    assert command(f"--input={path}")[1].splitlines()[0] == "hello world"
+
+
+def test_mistakes_are_told_in_a_sentence(command, tmp_path):
+    for arguments, sentence in (
+        ([f"--input={tmp_path}/none.txt"], "none.txt"),
+        (["--input=a.txt", "--data=b"], "--input and --data both say what to print; leave one out."),
+        (["--split=dev"], "there is no split dev"),
+    ):
+        status, out, err = command(*arguments)
+        assert (status, out) == (1, "") and sentence in err and err.count("\n") == 1

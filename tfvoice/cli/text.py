@@ -1,0 +1,38 @@
+"""Prints the texts of a split as a recogniser spells them, one a line: what a language model is made of.
+
+  tfvoice_text --run=runs/vctk --split=train > train.txt
+
+Other text goes through the same spelling with --input, a file or - for the standard input:
+
+  tfvoice_text --run=runs/vctk --input=news.txt > news_spelled.txt
+"""
+
+import sys
+
+from tfvoice.cli.flags import Flags, UsageError, load_tensorflow
+
+FLAGS = Flags()
+RUN = FLAGS.string("run", "Folder of a run of tfvoice_train, whose alphabet is used.", shape="DIR", required=True)
+DATA = FLAGS.string(
+    "data", "Folder that tfvoice_convert wrote. Without it: the one that the run was trained on.", shape="DIR"
+)
+SPLIT = FLAGS.string("split", "Split whose texts are printed.", "train", "NAME")
+INPUT = FLAGS.string("input", "Text file to spell instead, or - for the standard input.", shape="FILE")
+
+
+def main(_: list[str]) -> None:
+    """Prints `evaluation.texts`, or a file spelled alike."""
+    if INPUT.value and DATA.value:
+        raise UsageError("--input and --data both say what to print; leave one out.")
+    load_tensorflow()
+    from tfvoice.experiment import Experiment
+
+    experiment = Experiment.open(RUN.value)
+    if INPUT.value:
+        with open(sys.stdin.fileno() if INPUT.value == "-" else INPUT.value, encoding="utf-8") as lines:
+            texts = list(lines)
+    else:
+        texts = experiment.scan(experiment.data_dir(DATA.value), SPLIT.value).texts
+    for text in map(experiment.alphabet.normalise, texts):
+        if text:
+            print(text)
