@@ -29,7 +29,7 @@ FLOORS = [
     "data.voxforge data.manifest data.shards data.journal data.convert data.index "
     "data.pipeline data",
     "layers.convolution layers.recurrent models.wavenet_asr models.deepspeech2 models optimizers checkpoints",
-    "experiment decoders learner evaluation report monitoring training tuning transcript transcription",
+    "experiment decoders learner evaluation report monitoring training tuning transcript streaming transcription",
     "cli.flags",
 ]
 PLACES = {

@@ -57,15 +57,7 @@ def to_text(_: str, transcript: Transcript) -> str:
 
 def to_json(file: str, transcript: Transcript) -> str:
     """Writes everything as one line of JSON, so that several make JSON lines; times are rounded to milliseconds."""
-    words = [
-        {
-            "word": word.text,
-            "start": round(word.start, 3),
-            "end": round(word.end, 3),
-            "confidence": round(word.confidence, 4),
-        }
-        for word in transcript.words
-    ]
+    words = [_plain(word) for word in transcript.words]
     content = {
         "file": file,
         "seconds": round(transcript.seconds, 3),
@@ -74,6 +66,11 @@ def to_json(file: str, transcript: Transcript) -> str:
         "words": words,
     }
     return json.dumps(content, ensure_ascii=False) + "\n"
+
+
+def word_to_json(word: Word) -> str:
+    """Writes one word as JSON, as `to_json` does, without the end of the line."""
+    return json.dumps(_plain(word), ensure_ascii=False)
 
 
 def to_srt(_: str, transcript: Transcript) -> str:
@@ -145,6 +142,11 @@ def _fitting(words: list[Word]) -> int:
 def _wrapped(words: list[Word]) -> list[str]:
     text = " ".join(word.text for word in words)
     return textwrap.wrap(text, _LINE_CHARACTERS, break_long_words=False, break_on_hyphens=False)
+
+
+def _plain(word: Word) -> dict[str, str | float]:
+    times = {"start": round(word.start, 3), "end": round(word.end, 3)}
+    return {"word": word.text, **times, "confidence": round(word.confidence, 4)}
 
 
 def _clock(seconds: float, mark: str) -> str:

@@ -25,7 +25,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfvoice import ctc, decoders
+from tfvoice import ctc, decoders, streaming
 from tfvoice.audio import features, io, surroundings
 from tfvoice.decoders import DecoderConfig
 from tfvoice.errors import TfvoiceError
@@ -71,6 +71,9 @@ class Transcriber:
         self._longest = int(longest * rate_hz)
         self._kept = math.ceil(max(window_seconds, longest) * rate_hz / self._frame)
         self._context = math.ceil(reach_samples(experiment.config) / self._frame)
+        # What can be followed needs no context beyond its states, and none can be long enough for a recurrent layer.
+        follows = not streaming.reason_against(experiment.config)
+        self._follower = streaming.Follower(experiment, window_seconds) if follows else None
         shape = [1, None, features.channels(self._features)]
         signature = (tf.TensorSpec(shape, tf.float32), tf.TensorSpec([1], tf.int32))
         self._network = tf.function(experiment.network, input_signature=signature)
@@ -107,7 +110,12 @@ class Transcriber:
             first = next(windows)
         if first.keep is None and (not self._adapts or len(first.samples) <= self._longest):
             return self._plain(first)
-        passes = self._adapted(audio) if self._adapts else map(self._plain, self._windows(audio, self._context))
+        if self._follower is not None:
+            passes = self._follower.log_probabilities(audio.blocks())
+        elif self._adapts:
+            passes = self._adapted(audio)
+        else:
+            passes = map(self._plain, self._windows(audio, self._context))
         disable = not (progress and sys.stderr.isatty())
         total = None if disable else round(io.seconds(audio.source))
         parts = []
@@ -144,14 +152,8 @@ class Transcriber:
 
     def _windows(self, audio: "_Audio", context: int) -> Iterator["_Window"]:
         """Cuts a recording into windows on whole frames, each with context on both sides, as far as there is any."""
-        held, skip = np.zeros(0, np.float32), 0
-        for block in audio.blocks():
-            held = np.concatenate([held, block])
-            while len(held) >= (size := skip + self._kept + context) * self._frame:
-                yield _Window(held[: size * self._frame], skip, self._kept)
-                gone = max(0, skip + self._kept - context)
-                held, skip = held[gone * self._frame :], skip + self._kept - gone
-        yield _Window(held, skip, None)
+        for window in streaming.windows(audio.blocks(), self._frame, self._kept, context):
+            yield _Window(*window)
 
     def _words(self, values: np.ndarray, seconds: float) -> list[Word]:
         """Decodes log probabilities `[frames, classes]` of a recording of so many seconds."""

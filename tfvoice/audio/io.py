@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -78,6 +79,33 @@ def read_blocks(source: Source, sample_rate_hz: int, block_seconds: float) -> It
             waiting, held = [joined[whole:]], held - whole
     if held:
         yield np.concatenate(waiting)
+
+
+def follow(stream: BinaryIO, stream_hz: int, sample_rate_hz: int) -> Iterator[np.ndarray]:
+    """Reads bare 16-bit little-endian mono samples as they arrive, such as a microphone's.
+
+    Args:
+      stream: with `read1`, as the standard input has.
+      stream_hz: rate of its samples.
+      sample_rate_hz: rate of the result.
+
+    Yields:
+      float32 `[samples]`, whatever there is at the moment.
+
+    Raises:
+      AudioError: the stream ends before the first sample.
+    """
+    name = str(getattr(stream, "name", "the stream"))
+    yield from _samples(decoding.Stream(name, stream_hz, None, _pcm16(stream)), sample_rate_hz)
+
+
+def _pcm16(stream: BinaryIO) -> Iterator[np.ndarray]:
+    left = b""
+    while data := stream.read1(1 << 16):
+        data = left + data
+        whole = len(data) // 2 * 2
+        left = data[whole:]
+        yield from_pcm16(np.frombuffer(data[:whole], "<i2"))[:, np.newaxis]
 
 
 def seconds(source: Source) -> float:

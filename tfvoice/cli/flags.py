@@ -180,14 +180,18 @@ class DecoderFlags:
         )
         self._lexicon = to.boolean("lexicon", "With lm, read only words that the language model knows.", True)
 
+    @property
+    def name(self) -> str:
+        """The decoder that the command line asks for."""
+        return "lm" if self._name is None else self._name.value
+
     def choose(self, run_dir: str):
         """Returns the `DecoderConfig` for a run."""
         from tfvoice import decoders
 
         weights = {name: flag.value for name, flag in self._weights.items()}
-        name = "lm" if self._name is None else self._name.value
         return decoders.choose(
-            run_dir, name, self._lexicon.value, lm=self._lm.value, beam_width=self._beam_width.value, **weights
+            run_dir, self.name, self._lexicon.value, lm=self._lm.value, beam_width=self._beam_width.value, **weights
         )
 
 

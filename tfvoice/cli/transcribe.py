@@ -9,6 +9,10 @@ standard input. The text of one recording is printed alone; that of several foll
 --format=json prints one line of JSON for each recording: file, seconds, text, confidence, and words with word, start,
 end (seconds) and confidence (0 to 1). srt and vtt are subtitles.
 
+A run whose network reads forwards, as with --config=deepspeech2_streaming, can follow speech as it is spoken:
+
+  arecord -q -t raw -f S16_LE -r 16000 | tfvoice_transcribe --run=runs/live --stream
+
 A recording that cannot be read is reported and the others go on; the exit status is then 1.
 """
 
@@ -34,6 +38,11 @@ FORMAT = FLAGS.choice("format", list(transcript.FORMATS), "How to write it down.
 OUTPUT = FLAGS.string("output", "Folder for one file per recording, instead of the standard output.", shape="DIR")
 OVERWRITE = FLAGS.boolean("overwrite", "Replace files that are in --output.")
 DECODER = DecoderFlags(FLAGS)
+STREAM = FLAGS.boolean(
+    "stream",
+    "Read bare 16-bit little-endian mono samples from the standard input, and print each word when it is final.",
+)
+STREAM_HZ = FLAGS.integer("stream_hz", "Sample rate of --stream. Without it: that of the run.", None, 1)
 CHECKPOINT = FLAGS.choice("checkpoint", ["best", "last"], "Which weights of the run.", "best")
 WINDOW_SECONDS = FLAGS.number(
     "window_seconds", "Long recordings are read in pieces of this length. More takes more memory.", 60, 1
@@ -49,6 +58,8 @@ class _Recording(NamedTuple):
 
 def main(argv: list[str]) -> int:
     """Transcribes what the command line names; returns the exit status."""
+    if STREAM.value:
+        return _follow(argv[1:])
     if not argv[1:]:
         raise UsageError("no recording is named; add a file, a folder, or - for the standard input.")
     recordings, empty = _find(argv[1:])
@@ -73,6 +84,28 @@ def main(argv: list[str]) -> int:
     if failed and len(recordings) + len(empty) > 1:
         _complain(f"{failed} of {len(recordings) + len(empty)} failed.")
     return 1 if failed else 0
+
+
+def _follow(arguments: list[str]) -> int:
+    """Transcribes the standard input as it arrives."""
+    if arguments or OUTPUT.value:
+        raise UsageError("--stream reads the standard input and prints; leave files and --output out.")
+    if DECODER.name != "greedy" or FORMAT.value not in ("text", "json"):
+        raise UsageError("--stream goes with --decoder=greedy and --format=text or json.")
+    load_tensorflow()
+    from tfvoice.audio import io
+    from tfvoice.experiment import Experiment
+    from tfvoice.streaming import Follower
+
+    experiment = Experiment.load(RUN.value, CHECKPOINT.value)
+    rate_hz = experiment.config.features.sample_rate_hz
+    follower = Follower(experiment)
+    for word in follower.words(io.follow(sys.stdin.buffer, STREAM_HZ.value or rate_hz, rate_hz)):
+        as_json = FORMAT.value == "json"
+        print(transcript.word_to_json(word) if as_json else word.text, end="\n" if as_json else " ", flush=True)
+    if FORMAT.value == "text":
+        print()
+    return 0
 
 
 def _find(arguments: list[str]) -> tuple[list[_Recording], list[str]]:

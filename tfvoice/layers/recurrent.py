@@ -60,6 +60,10 @@ class Recurrent(keras.layers.Layer):
     def build(self, input_shape):
         self.inner.build(input_shape)
 
+    def start(self, batch) -> list[tf.Tensor]:
+        """The state before the first step of so many rows."""
+        return [tf.zeros([batch, self.units]) for _ in range(2 if self.cell == "lstm" else 1)]
+
     def call(self, inputs, lengths, state=None, compiled=False):
         """Runs over `[batch, time, channels]`.
 
@@ -75,7 +79,7 @@ class Recurrent(keras.layers.Layer):
         """
         time = tf.shape(inputs)[1]
         if state is None:
-            state = [tf.zeros([tf.shape(inputs)[0], self.units])] * (2 if self.cell == "lstm" else 1)
+            state = self.start(tf.shape(inputs)[0])
         if self.backwards:
             inputs = tf.reverse_sequence(inputs, lengths, seq_axis=1)
         valid = tf.sequence_mask(lengths, time)
@@ -148,7 +152,11 @@ def _run(step: Callable, widths: tuple[int, ...], backwards: bool, kernels, inpu
         values, carried = step(kernels, [array.read(at) for array in arrays], carried)
         return done + 1, carried, [array.write(at, value) for array, value in zip(written, values, strict=True)]
 
-    invariants = (tf.TensorShape([]), [value.shape for value in carried], [tf.TensorShape(None)] * len(written))
+    invariants = (
+        tf.TensorShape([]),
+        [tf.TensorShape([None, value.shape[-1]]) for value in carried],
+        [tf.TensorShape(None)] * len(written),
+    )
     _, carried, written = tf.while_loop(
         lambda done, *_: done < time, body, (tf.constant(0), list(carried), written), invariants, parallel_iterations=1
     )

@@ -74,6 +74,17 @@ class Deepspeech2Config(Config):
         """
         return _CONTEXT_FRAMES
 
+    @property
+    def streams(self) -> bool:
+        """Whether the network can go on where it stopped: it reads forwards, and only the look-ahead waits."""
+        return not self.bidirectional and self.padded_convolutions
+
+    @property
+    def convolution_reach(self) -> int:
+        """How far to either side the convolutions see, in frames of the output."""
+        taps, steps = [kernel[0] // 2 for kernel in _KERNELS], _STRIDES[0][0]
+        return -(-(taps[0] + steps * taps[1]) // steps)
+
 
 class Deepspeech2(keras.Model):
     """Spectral frames to logits over characters and blank.
@@ -138,6 +149,15 @@ class Deepspeech2(keras.Model):
 
     def predictions(self, features, lengths, training=False, seed=None) -> list[Sequence]:
         """What the loss is taken of: here `call`'s logits alone; arguments as for `call`."""
+        hidden, _ = self.recurred(self.convolved(features, lengths, training), None, training, seed)
+        if not self.config.bidirectional:
+            hidden = self.seen_ahead(
+                tf.pad(hidden.values, [[0, 0], [0, self.config.lookahead - 1], [0, 0]]), hidden.lengths
+            )
+        return [self.classified(hidden, training)]
+
+    def convolved(self, features, lengths, training=False) -> Sequence:
+        """What the convolutions make of features; `[batch, frames / 2, bands * channels]`, zero past each length."""
         given, lengths = lengths, self.output_lengths(lengths)
         if not self.config.padded_convolutions:
             # What is too short for one frame of the output has none, but a convolution needs something to slide over.
@@ -150,18 +170,42 @@ class Deepspeech2(keras.Model):
             valid = lengths_.mask(left, tf.shape(hidden)[1])[..., tf.newaxis]
             hidden = self._normalized(norm, hidden * valid, valid, training)
             hidden = tf.clip_by_value(hidden, 0.0, _CEILING) * valid
-        hidden = tf.reshape(hidden, [tf.shape(hidden)[0], -1, hidden.shape[2] * hidden.shape[3]])
-        valid = valid[..., 0]
+        return Sequence(tf.reshape(hidden, [tf.shape(hidden)[0], -1, hidden.shape[2] * hidden.shape[3]]), lengths)
+
+    def start(self, batch) -> list:
+        """The states of the recurrent layers before the first frame of so many rows."""
+        return [recurrent.directions[0].start(batch) for recurrent in self.recurrents]
+
+    def recurred(self, inputs: Sequence, states=None, training=False, seed=None) -> tuple[Sequence, list]:
+        """What the recurrent layers make of it, and their states after each row's last frame.
+
+        Args:
+          inputs: from `convolved`.
+          states: where to start, as returned for the frames before; None at the beginning.
+          training, seed: as for `call`.
+        """
+        hidden, lengths, after = inputs.values, inputs.lengths, []
+        valid = lengths_.mask(lengths, tf.shape(hidden)[1])
         for number, recurrent in enumerate(self.recurrents):
             if number:
                 hidden = self._normalized(self.recurrent_norms[number - 1], hidden, valid, training) * valid
-            hidden = recurrent(hidden, lengths, compiled=training and self.jit_loops)
+            state = None if states is None else states[number]
+            hidden, state = recurrent(hidden, lengths, state=state, compiled=training and self.jit_loops)
+            after.append(state)
             if training and self.config.dropout:
                 hidden = tf.nn.experimental.stateless_dropout(hidden, self.config.dropout, seed + number)
-        if not self.config.bidirectional:
-            hidden = tf.clip_by_value(self.look_ahead(hidden), 0.0, _CEILING) * valid
-        hidden = self._normalized(self.output_norm, hidden, valid, training)
-        return [Sequence(self.output_layer(hidden), lengths)]
+        return Sequence(hidden, lengths), after
+
+    def seen_ahead(self, hidden, lengths) -> Sequence:
+        """The look-ahead; `hidden` has `lookahead - 1` frames more than come out, zeros where the audio ends."""
+        ahead = tf.clip_by_value(self.look_ahead(hidden), 0.0, _CEILING)
+        return Sequence(ahead * lengths_.mask(lengths, tf.shape(ahead)[1]), lengths)
+
+    def classified(self, hidden: Sequence, training=False) -> Sequence:
+        """Logits of each frame."""
+        valid = lengths_.mask(hidden.lengths, tf.shape(hidden.values)[1])
+        normalized = self._normalized(self.output_norm, hidden.values, valid, training)
+        return Sequence(self.output_layer(normalized), hidden.lengths)
 
     def _normalized(self, norm: BatchNormalization, values, valid, training):
         """Normalises over everything but the channels; `[batch, time, channels]` or with frequencies between."""
@@ -198,8 +242,10 @@ class _Bidirectional(keras.layers.Layer):
             for backwards in ((False, True) if config.bidirectional else (False,))
         ]
 
-    def call(self, inputs, lengths, compiled=False):
-        return tf.add_n([direction(inputs, lengths, compiled=compiled)[0] for direction in self.directions])
+    def call(self, inputs, lengths, state=None, compiled=False):
+        """Returns the sum of the directions, and the state of the one that reads forwards."""
+        found = [direction(inputs, lengths, state=state, compiled=compiled) for direction in self.directions]
+        return tf.add_n([outputs for outputs, _ in found]), found[0][1]
 
 
 class _LookAhead(keras.layers.Layer):
@@ -214,9 +260,8 @@ class _LookAhead(keras.layers.Layer):
         self.kernel = self.add_weight(shape=(self.frames, input_shape[-1]), initializer=self.initializer, name="kernel")
 
     def call(self, inputs):
-        padded = tf.pad(inputs, [[0, 0], [0, self.frames - 1], [0, 0]])
         kernel = tf.convert_to_tensor(self.kernel)[:, tf.newaxis, :, tf.newaxis]
-        return tf.nn.depthwise_conv2d(padded[:, :, tf.newaxis], kernel, [1, 1, 1, 1], "VALID")[:, :, 0]
+        return tf.nn.depthwise_conv2d(inputs[:, :, tf.newaxis], kernel, [1, 1, 1, 1], "VALID")[:, :, 0]
 
 
 class _Uniform(keras.initializers.Initializer):

@@ -57,6 +57,11 @@ class WavenetAsrConfig(Config):
         reach = self.stacks * sum(self.dilations) * (self.kernel_size - 1) // 2
         return reach * self.stride + self.front_kernel_size // 2
 
+    @property
+    def streams(self) -> bool:
+        """Whether the network can go on where it stopped; this one reads seconds ahead."""
+        return False
+
     @pydantic.model_validator(mode="after")
     def _check(self):
         for key in ("kernel_size", "front_kernel_size"):

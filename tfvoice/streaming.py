@@ -1,0 +1,157 @@
+"""Following speech as it is spoken: blocks of samples in, words out as soon as they are final.
+
+A network that reads forwards keeps the states of its recurrent layers between blocks. Its convolutions look a few
+frames to either side, its look-ahead some more; so does the Fourier transform. Blocks are cut anew, to a length of our
+own, and computed with that much more on both sides: the frames are those of one pass over everything, however the
+samples arrive.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from tfvoice import ctc
+from tfvoice.audio import features
+from tfvoice.errors import TfvoiceError
+from tfvoice.experiment import Experiment, ExperimentConfig
+from tfvoice.lengths import Sequence
+from tfvoice.text import Alphabet
+from tfvoice.transcript import Word
+
+# New audio in each block. Shorter ones cost more, longer ones come later.
+BLOCK_SECONDS = 0.2
+
+
+class Follower:
+    """Reads audio from its beginning to its end with one recogniser.
+
+    Args:
+      experiment: a run whose network reads forwards, from `Experiment.load`.
+      block_seconds: new audio in each pass through the network.
+
+    Raises:
+      TfvoiceError: the run needs to know the end of the audio before it can begin.
+    """
+
+    def __init__(self, experiment: Experiment, block_seconds: float = BLOCK_SECONDS):
+        refuse = reason_against(experiment.config)
+        if refuse:
+            raise TfvoiceError(f"{experiment.run_dir}: cannot follow speech as it is spoken: {refuse}.")
+        config = experiment.config
+        self._experiment = experiment
+        self._model = experiment.model
+        self._seconds = experiment.seconds_per_frame()
+        self._frame = config.features.hop_samples * config.model.stride
+        self._kept = max(1, round(block_seconds / self._seconds))
+        self._context = math.ceil(config.features.transform_samples / self._frame) + config.model.convolution_reach
+        self._lookahead = config.model.lookahead - 1
+        self._convolved = tf.function(self._convolve, reduce_retracing=True)
+        self._recurred = tf.function(self._recur, reduce_retracing=True)
+        self._finished = tf.function(self._finish, reduce_retracing=True)
+
+    def words(self, chunks: Iterable[np.ndarray]) -> Iterator[Word]:
+        """Reads chunks of samples of any length, float32 at the run's rate, and yields each word when it is final."""
+        reader = _Greedy(self._experiment.alphabet, self._seconds)
+        for values in self.log_probabilities(chunks):
+            yield from reader.read(values)
+        yield from reader.end()
+
+    def log_probabilities(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Yields the log softmax of the logits, `[frames, classes]`, in order and as soon as they can be known."""
+        states, waiting = self._model.start(1), None
+        for samples, skip, keep in windows(chunks, self._frame, self._kept, self._context):
+            hidden = self._convolved(tf.constant(samples[np.newaxis]))[:, skip:][:, :keep]
+            hidden, states = self._recurred(hidden, states)
+            waiting = hidden if waiting is None else tf.concat([waiting, hidden], axis=1)
+            if keep is None:
+                waiting = tf.pad(waiting, [[0, 0], [0, self._lookahead], [0, 0]])
+            if waiting.shape[1] > self._lookahead:
+                yield self._finished(waiting).numpy()
+                waiting = waiting[:, waiting.shape[1] - self._lookahead :]
+
+    def _convolve(self, samples):
+        lengths = tf.shape(samples)[1:]
+        chosen = self._experiment
+        inputs = features.compute(chosen.config.features, samples, lengths, chosen.statistics)
+        return self._model.convolved(inputs.values, inputs.lengths).values
+
+    def _recur(self, hidden, states):
+        found, states = self._model.recurred(Sequence(hidden, tf.shape(hidden)[1:2]), states)
+        return found.values, states
+
+    def _finish(self, waiting):
+        lengths = tf.shape(waiting)[1:2] - self._lookahead
+        return tf.nn.log_softmax(self._model.classified(self._model.seen_ahead(waiting, lengths)).values[0])
+
+
+def reason_against(config: ExperimentConfig) -> str:
+    """Why a run cannot follow speech, as a part of a sentence; empty where it can."""
+    if not config.model.streams:
+        return "its network reads what comes after; train deepspeech2 with --config=deepspeech2_streaming"
+    if config.features.normalization not in ("none", "corpus"):
+        return "its features are normalised by utterance; train with --set features.normalization=corpus"
+    if config.features.kind == "mfcc":
+        return "its features depend on the loudest sound of the whole; train with --set features.kind=log_mel"
+    if config.features.pad_mode == "reflect":
+        return "its features mirror the audio at its end; train with --set features.pad_mode=constant"
+    return ""
+
+
+def windows(
+    chunks: Iterable[np.ndarray], frame_samples: int, kept: int, context: int
+) -> Iterator[tuple[np.ndarray, int, int | None]]:
+    """Cuts a recording into windows on whole frames, each with context on both sides, as far as there is any.
+
+    Args:
+      chunks: samples in order, in pieces of any length.
+      frame_samples: samples of a frame of logits.
+      kept: new frames in each window.
+      context: frames on each side.
+
+    Yields:
+      Samples, how many of their frames to drop, and how many of the next to keep: None for all others, in the last.
+    """
+    held, skip = np.zeros(0, np.float32), 0
+    for chunk in chunks:
+        held = np.concatenate([held, chunk])
+        while len(held) >= (size := skip + kept + context) * frame_samples:
+            yield held[: size * frame_samples], skip, kept
+            gone = max(0, skip + kept - context)
+            held, skip = held[gone * frame_samples :], skip + kept - gone
+    yield held, skip, None
+
+
+class _Greedy:
+    """The best class of each frame, joined to words as frames come in; as `ctc.greedy` and `ctc.words` together."""
+
+    def __init__(self, alphabet: Alphabet, seconds_per_frame: float):
+        self._alphabet = alphabet
+        self._seconds = seconds_per_frame
+        self._frame, self._last = 0, -1
+        # Label, first frame, the frame after the last one, and confidence of each character of the word that has begun.
+        self._word: list[list] = []
+
+    def read(self, values: np.ndarray) -> Iterator[Word]:
+        """Takes log probabilities of the next frames; yields the words that a space has ended."""
+        for row in values:
+            label, before = int(np.argmax(row)), self._last
+            self._last, self._frame = label, self._frame + 1
+            if label == ctc.blank(values):
+                continue
+            if self._alphabet.decode([label]) == " ":
+                yield from self.end()
+                continue
+            if label != before:
+                self._word.append([label, self._frame - 1, self._frame, 0.0])
+            run = self._word[-1]
+            run[2:] = self._frame, max(run[3], float(np.exp(row[label])))
+
+    def end(self) -> Iterator[Word]:
+        """Yields the word that has begun, if any."""
+        if self._word:
+            labels, starts, ends, confidences = zip(*self._word, strict=True)
+            self._word = []
+            text = self._alphabet.decode(labels)
+            yield Word(text, starts[0] * self._seconds, ends[-1] * self._seconds, min(confidences))
