@@ -1,8 +1,13 @@
 """What several tests read: a dozen and a half clips of real speech, in VCTK's layout and converted."""
 
+import io
 import os
+import pickle
 import shutil
 import signal
+import sys
+import types
+import zipfile
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -56,3 +61,52 @@ def talkative():
         model.trainable_variables[-1].assign(np.where(np.isin(np.arange(29), [0, 28]), 2.0, 0.0))
 
     return talkative
+
+
+@pytest.fixture
+def torch_save(monkeypatch):
+    """Writes a file as `torch.save` does, without PyTorch: NumPy arrays become its tensors."""
+    torch, utils = types.ModuleType("torch"), types.ModuleType("torch._utils")
+
+    def named(module, name):
+        made = type(name, (), {"__module__": module.__name__})
+        setattr(module, name, made)
+        return made
+
+    storages = {np.dtype("float32"): named(torch, "FloatStorage"), np.dtype("int64"): named(torch, "LongStorage")}
+    rebuild = named(utils, "_rebuild_tensor_v2")
+
+    class Storage:
+        def __init__(self, values):
+            self.values = values
+
+    class Pickler(pickle.Pickler):
+        def __init__(self, file, storages):
+            super().__init__(file, 2)
+            self.written = storages
+
+        def reducer_override(self, value):
+            if not isinstance(value, np.ndarray):
+                return NotImplemented
+            strides = tuple(step // value.itemsize for step in value.strides)
+            base = value if value.base is None else value.base
+            return rebuild, (Storage(base), 0, value.shape, strides, False, {})
+
+        def persistent_id(self, value):
+            if not isinstance(value, Storage):
+                return None
+            self.written.append(value.values.tobytes("A"))
+            return "storage", storages[value.values.dtype], str(len(self.written) - 1), "cpu", value.values.size
+
+    def save(path, content):
+        with monkeypatch.context() as patch, zipfile.ZipFile(path, "w") as archive:
+            patch.setitem(sys.modules, "torch", torch)
+            patch.setitem(sys.modules, "torch._utils", utils)
+            written, data = [], io.BytesIO()
+            Pickler(data, written).dump(content)
+            archive.writestr("archive/data.pkl", data.getvalue())
+            for number, numbers in enumerate(written):
+                archive.writestr(f"archive/data/{number}", numbers)
+        return path
+
+    return save

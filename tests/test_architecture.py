@@ -22,14 +22,15 @@ COMMANDS = [
 # A module imports from lower floors, and on its own floor from what stands before it. A package's `__init__` stands
 # after its modules. Commands share one place: none imports another.
 FLOORS = [
-    "errors config",
+    "errors config torch_file",
     "lengths audio.decoding audio.io audio.features audio.surroundings audio.augment audio.quantize text ctc "
     "vocabulary language_model metrics",
     "data.records data.corpus data.vctk data.ljspeech data.librispeech data.an4 data.common_voice data.tedlium "
     "data.voxforge data.manifest data.shards data.journal data.convert data.index "
     "data.pipeline data",
     "layers.convolution layers.recurrent models.wavenet_asr models.deepspeech2 models optimizers checkpoints",
-    "experiment decoders learner evaluation report monitoring training tuning transcript streaming transcription",
+    "experiment importing decoders learner evaluation report monitoring training tuning transcript "
+    "streaming transcription",
     "cli.flags",
 ]
 PLACES = {

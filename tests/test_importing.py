@@ -1,0 +1,235 @@
+"""Laws of importing recognisers that others have trained."""
+
+import collections
+import string
+import sys
+import types
+
+import numpy as np
+import pytest
+
+from tfvoice import importing
+from tfvoice.errors import TfvoiceError
+from tfvoice.experiment import Experiment
+
+LABELS = list("_'" + string.ascii_uppercase + " ")
+UNITS, LAYERS, CHANNELS, BANDS = 6, 3, 4, 41
+FORMS = {
+    "lstm": {"cell": "lstm"},
+    "gru": {"cell": "gru"},
+    "rnn": {"cell": "rnn"},
+    "unidirectional": {"cell": "lstm", "bidirectional": False},
+}
+GATES = {"lstm": 4, "gru": 3, "rnn": 1}
+each_form = pytest.mark.parametrize("form", FORMS)
+
+
+def state_dict(cell="lstm", bidirectional=True):
+    """Random weights under the names of deepspeech.pytorch 3."""
+    random = np.random.default_rng(0)
+
+    def normal(*shape):
+        return (random.standard_normal(shape) / np.sqrt(np.prod(shape[1:]) or 1)).astype(np.float32)
+
+    def norm(name, size):
+        return {
+            f"{name}.weight": 1 + normal(size) / 9,
+            f"{name}.bias": normal(size),
+            f"{name}.running_mean": normal(size),
+            f"{name}.running_var": np.abs(normal(size)) + 0.5,
+            f"{name}.num_batches_tracked": np.array(5, np.int64),
+        }
+
+    weights = {}
+    for number, (inputs, bands) in enumerate(((1, 41), (CHANNELS, 21))):
+        weights[f"conv.seq_module.{3 * number}.weight"] = normal(CHANNELS, inputs, bands, 11)
+        weights[f"conv.seq_module.{3 * number}.bias"] = normal(CHANNELS)
+        weights |= norm(f"conv.seq_module.{3 * number + 1}", CHANNELS)
+    for layer in range(LAYERS):
+        if layer:
+            weights |= norm(f"rnns.{layer}.batch_norm.module", UNITS)
+        inputs, rows = UNITS if layer else BANDS * CHANNELS, GATES[cell] * UNITS
+        for end in ("l0", "l0_reverse")[: 1 + bidirectional]:
+            weights[f"rnns.{layer}.rnn.weight_ih_{end}"] = normal(rows, inputs)
+            weights[f"rnns.{layer}.rnn.weight_hh_{end}"] = normal(rows, UNITS)
+            weights[f"rnns.{layer}.rnn.bias_ih_{end}"] = normal(rows)
+            weights[f"rnns.{layer}.rnn.bias_hh_{end}"] = normal(rows)
+    if not bidirectional:
+        weights["lookahead.0.conv.weight"] = normal(UNITS, 1, 20)
+    weights |= norm("fc.0.module.0", UNITS)
+    weights["fc.0.module.1.weight"] = normal(len(LABELS), UNITS)
+    return collections.OrderedDict(weights)
+
+
+def checkpoint(**changes):
+    spectrogram = {"sample_rate": 16000, "window_size": 0.02, "window_stride": 0.01, "window": "hamming"}
+    hyper = {"labels": LABELS, "precision": 32, "spect_cfg": spectrogram}
+    content = {"epoch": 11, "pytorch-lightning_version": "1.1.2", "state_dict": state_dict(), "hyper_parameters": hyper}
+    return content | changes
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def run_direction(weights, name, end, cell, x):
+    """PyTorch's equations: gates i, f, g, o of an LSTM, and r, z, n of a GRU."""
+    into, own, bias, own_bias = (
+        weights[f"{name}.rnn.{key}_{end}"].astype(np.float64)
+        for key in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    )
+    h, c, found = np.zeros(UNITS), np.zeros(UNITS), []
+    for row in x[:: -1 if "reverse" in end else 1]:
+        a, b = into @ row + bias, own @ h + own_bias
+        if cell == "lstm":
+            i, f, g, o = np.split(a + b, 4)
+            c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+            h = sigmoid(o) * np.tanh(c)
+        elif cell == "gru":
+            (r, z, n), (r_own, z_own, n_own) = np.split(a, 3), np.split(b, 3)
+            z = sigmoid(z + z_own)
+            h = (1 - z) * np.tanh(n + sigmoid(r + r_own) * n_own) + z * h
+        else:
+            h = np.tanh(a + b)
+        found.append(h)
+    return np.array(found[:: -1 if "reverse" in end else 1])
+
+
+def theirs(weights, cell, bidirectional, spectrogram):
+    """The logits of deepspeech.pytorch for one utterance, `[bands, frames]`, in NumPy float64."""
+
+    def norm(x, name):
+        gamma, beta, mean, variance = (weights[f"{name}.{key}"].astype(np.float64) for key in importing._NORM)
+        return (x - mean) / np.sqrt(variance + 1e-5) * gamma + beta
+
+    x = spectrogram[np.newaxis].astype(np.float64)
+    for number, (bands, frames, stride) in enumerate(((41, 11, 2), (21, 11, 1))):
+        taps = weights[f"conv.seq_module.{3 * number}.weight"].astype(np.float64)
+        x = np.pad(x, [(0, 0), (bands // 2,) * 2, (frames // 2,) * 2])
+        patches = np.lib.stride_tricks.sliding_window_view(x, (bands, frames), axis=(1, 2))[:, ::2, ::stride]
+        x = np.einsum("cftab,ocab->oft", patches, taps) + weights[f"conv.seq_module.{3 * number}.bias"][:, None, None]
+        x = np.clip(norm(x.T, f"conv.seq_module.{3 * number + 1}").T, 0, 20)
+    x = x.reshape(-1, x.shape[2]).T
+    for layer in range(LAYERS):
+        x = norm(x, f"rnns.{layer}.batch_norm.module") if layer else x
+        ends = ("l0", "l0_reverse")[: 1 + bidirectional]
+        x = sum(run_direction(weights, f"rnns.{layer}", end, cell, x) for end in ends)
+    if not bidirectional:
+        ahead = np.lib.stride_tricks.sliding_window_view(np.pad(x, [(0, 19), (0, 0)]), 20, axis=0)
+        x = np.clip(np.einsum("tuk,uk->tu", ahead, weights["lookahead.0.conv.weight"][:, 0]), 0, 20)
+    return norm(x, "fc.0.module.0") @ weights["fc.0.module.1.weight"].T.astype(np.float64)
+
+
+@each_form
+@pytest.mark.parametrize("frames", [40, 41])
+def test_the_logits_are_those_of_the_original_with_blank_last(torch_save, tmp_path, form, frames):
+    weights = state_dict(**FORMS[form])
+    path = torch_save(tmp_path / "a.ckpt", checkpoint(state_dict=weights))
+    made = importing.import_run(path, tmp_path / "run")
+    loaded = Experiment.load(tmp_path / "run")
+    spectrogram = np.random.default_rng(1).standard_normal((161, frames)).astype(np.float32)
+    for each in (made, loaded):
+        logits = each.network(spectrogram.T[np.newaxis], np.array([frames], np.int32)).values[0]
+        wanted = theirs(weights, spectrogram=spectrogram, **{"bidirectional": True, **FORMS[form]})
+        np.testing.assert_allclose(logits, np.roll(wanted, -1, axis=1), atol=1e-4)
+
+
+def test_what_is_not_in_the_weights_comes_from_the_hyperparameters(torch_save, tmp_path):
+    spectrogram = {"sample_rate": 8000, "window_size": 0.04, "window_stride": 0.02, "window": "hann"}
+    labels = [*" 'abcdefghijklmnopqrstuvwxyz", "_"]
+    hyper = {"labels": labels, "spect_cfg": spectrogram}
+    path = torch_save(tmp_path / "a.ckpt", checkpoint(hyper_parameters=hyper))
+    config = importing.import_run(path, tmp_path / "run", "constant").config
+    assert config.alphabet.characters == " 'abcdefghijklmnopqrstuvwxyz"
+    assert (config.model.layers, config.model.units, config.model.convolution_channels) == (LAYERS, UNITS, CHANNELS)
+    chosen = config.features
+    assert (chosen.kind, chosen.sample_rate_hz, chosen.window_ms, chosen.hop_ms) == ("log_spectrogram", 8000, 40, 20)
+    assert (chosen.fft_size, chosen.window, chosen.pad_mode) == (320, "hann", "constant")
+    assert chosen.normalization == "utterance_scalar"
+
+
+class DictConfig:
+    def __init__(self, values):
+        self._metadata, self._content = None, {key: AnyNode(value) for key, value in values.items()}
+
+
+class AnyNode:
+    def __init__(self, value):
+        self._val = value
+
+
+def test_configurations_in_wrappings_are_read(torch_save, tmp_path, monkeypatch):
+    module = types.ModuleType("omegaconf")
+    for kind in (DictConfig, AnyNode):
+        monkeypatch.setattr(kind, "__module__", "omegaconf")
+        setattr(module, kind.__name__, kind)
+    monkeypatch.setitem(sys.modules, "omegaconf", module)
+    spectrogram = DictConfig({"sample_rate": 8000, "window_size": 0.04, "window_stride": 0.01, "window": "hamming"})
+    path = torch_save(tmp_path / "a.ckpt", checkpoint(hyper_parameters={"labels": LABELS, "spect_cfg": spectrogram}))
+    monkeypatch.delitem(sys.modules, "omegaconf")
+    assert importing.import_run(path, tmp_path / "run").config.features.sample_rate_hz == 8000
+
+
+def changed(weights, name, value):
+    return collections.OrderedDict({**weights, name: value}) if value is not None else without(weights, name)
+
+
+def without(weights, name):
+    return collections.OrderedDict((key, value) for key, value in weights.items() if key != name)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ([1], "is no Lightning checkpoint of deepspeech.pytorch 3: it holds a list of 1, no state_dict"),
+        ({"model": {}, "epoch": 1}, "it holds a dictionary of model, epoch, no state_dict of tensors"),
+        (checkpoint(state_dict={"w": 1}), "no state_dict of tensors"),
+        (
+            checkpoint(state_dict=without(state_dict(), "fc.0.module.1.weight")),
+            "tensor fc.0.module.1.weight is missing",
+        ),
+        (
+            checkpoint(state_dict=without(state_dict(), "rnns.1.rnn.bias_hh_l0")),
+            "tensor rnns.1.rnn.bias_hh_l0 is missing",
+        ),
+        (
+            checkpoint(state_dict=changed(state_dict(), "conv.seq_module.0.bias", np.ones(7, np.float32))),
+            r"the tensor conv.seq_module.0.bias is \(7,\) and should be \(4,\)",
+        ),
+        (
+            checkpoint(state_dict=changed(state_dict(), "conv.seq_module.0.bias", np.full(4, np.nan, np.float32))),
+            "conv.seq_module.0.bias holds numbers that are not finite",
+        ),
+        (
+            checkpoint(state_dict=changed(state_dict(), "attention.weight", np.ones(7, np.float32))),
+            "holds tensors that this network has no place for: attention.weight",
+        ),
+        (
+            checkpoint(state_dict=changed(state_dict(), "rnns.0.rnn.weight_hh_l0", np.ones([12, 6], np.float32))),
+            "rnns.0.rnn.weight_hh_l0 is 12 x 6: no LSTM, GRU or RNN",
+        ),
+        (checkpoint(hyper_parameters=None), "hold no list of 29 labels with one _ among them, but nothing"),
+        (checkpoint(hyper_parameters={"labels": LABELS[:-1]}), "with one _ among them, but a list of 28"),
+        (checkpoint(hyper_parameters={"labels": ["ab", *LABELS[1:-1], "_"]}), "its labels are not single characters"),
+        (checkpoint(hyper_parameters={"labels": ["A", *LABELS[1:-1], "_"]}), "'A' is there 2 times"),
+        (
+            checkpoint(hyper_parameters={"labels": LABELS, "spect_cfg": {"window": "blackman"}}),
+            "cannot be used here: .*features.window",
+        ),
+    ],
+)
+def test_what_is_not_understood_is_refused_and_leaves_nothing(torch_save, tmp_path, content, words):
+    path = torch_save(tmp_path / "a.ckpt", content)
+    with pytest.raises(TfvoiceError, match=f"a.ckpt: .*{words}"):
+        importing.import_run(path, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_replaced_only_when_told(torch_save, tmp_path):
+    path = torch_save(tmp_path / "a.ckpt", checkpoint())
+    importing.import_run(path, tmp_path / "run")
+    (tmp_path / "run" / "metrics.jsonl").write_text("{}")
+    with pytest.raises(TfvoiceError, match="run: holds a run already; use another --run, or --overwrite"):
+        importing.import_run(path, tmp_path / "run")
+    importing.import_run(path, tmp_path / "run", overwrite=True)
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
