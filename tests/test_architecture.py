@@ -23,8 +23,8 @@ COMMANDS = [
 # after its modules. Commands share one place: none imports another.
 FLOORS = [
     "errors config torch_file",
-    "lengths audio.decoding audio.io audio.features audio.surroundings audio.augment audio.quantize text ctc "
-    "vocabulary language_model metrics",
+    "lengths audio.files audio.decoding audio.io audio.features audio.surroundings audio.augment audio.noise "
+    "audio.quantize text ctc vocabulary language_model metrics",
     "data.records data.corpus data.vctk data.ljspeech data.librispeech data.an4 data.common_voice data.tedlium "
     "data.voxforge data.manifest data.shards data.journal data.convert data.index "
     "data.pipeline data",

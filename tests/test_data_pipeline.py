@@ -12,6 +12,7 @@ from tfvoice.audio import augment, features
 from tfvoice.data import index, pipeline, records, shards
 from tfvoice.data.index import Index
 from tfvoice.data.pipeline import AugmentationConfig, DataConfig, Pipeline
+from tfvoice.errors import TfvoiceError
 from tfvoice.text import Alphabet, AlphabetConfig
 
 FEATURES = features.FeatureConfig(bins=12)
@@ -293,6 +294,28 @@ def test_gain_moves_the_level_of_each_utterance_and_noise_fills_its_silence(scan
     assert -6 <= min(gains_db) < 0 < max(gains_db) <= 8
     for shift in found(snr_db=(20, 20)):
         assert shift.max() > 1 and np.quantile(np.abs(shift), 0.2) < 0.5, "what is soft is filled, what is loud stays"
+
+
+def test_rooms_and_recorded_noise_change_utterances_and_depend_on_the_seed_alone(scanned, clips):
+    config = features.FeatureConfig(bins=12, normalization="none")
+    plain = {row: alone(scanned, row, config) for row in range(len(scanned))}
+    for settings in (
+        {"reverb_share": 1.0, "reverb_seconds": (0.2, 0.4)},
+        {"snr_db": (0, 10), "noise_folder": str(clips), "noise_share": 1.0},
+    ):
+        chosen = AugmentationConfig(frequency_masks=0, time_masks=0, **settings)
+        first, again = (taken(made(scanned, chosen, config=config), epochs=1) for _ in range(2))
+        for one, other in zip(first, again, strict=True):
+            np.testing.assert_array_equal(one.features, other.features)
+            for row, values, length in zip(one.rows, one.features, one.lengths, strict=True):
+                assert row < 0 or np.abs(values[:length] - plain[row]).mean() > 0.1
+
+
+def test_a_folder_of_noise_needs_a_level_and_audio(scanned, tmp_path):
+    with pytest.raises(pydantic.ValidationError, match=r"noise_folder needs snr_db, such as snr_db=\[0, 20\]"):
+        AugmentationConfig(noise_folder="x")
+    with pytest.raises(TfvoiceError, match=r"augmentation.noise_folder=.*: holds no audio file"):
+        made(scanned, AugmentationConfig(noise_folder=str(tmp_path), snr_db=(0, 10)))
 
 
 @pytest.mark.parametrize("key", ["gain_db", "snr_db"])

@@ -78,7 +78,8 @@ class _Weights:
         if not isinstance(found, dict) or not all(isinstance(value, np.ndarray) for value in found.values()):
             held = f"a dictionary of {', '.join(map(str, content))}" if isinstance(content, dict) else _kind(content)
             raise TfvoiceError(
-                f"{path}: is no Lightning checkpoint of deepspeech.pytorch 3: it holds {held}, no state_dict of tensors."
+                f"{path}: is no Lightning checkpoint of deepspeech.pytorch 3: it holds {held}, no state_dict of "
+                "tensors."
             )
         self._left = dict(found)
         self._names = set(found)

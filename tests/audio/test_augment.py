@@ -23,6 +23,17 @@ def noise(samples, lengths, seed=SEED):
     return augment.noise(samples, lengths, seed, 5.0, 20.0)
 
 
+RECORDINGS = tf.ragged.constant([np.random.default_rng(5).uniform(-1, 1, n).tolist() for n in (3000, 70, 40000)])
+
+
+def recorded(samples, lengths, seed=SEED):
+    return augment.noise(samples, lengths, seed, 5.0, 20.0, recordings=RECORDINGS)
+
+
+def reverberation(samples, lengths, seed=SEED):
+    return augment.reverberation(samples, lengths, seed, 16000, 0.05, 0.2)
+
+
 def warp(values, lengths, seed=SEED):
     factors = tf.random.stateless_uniform([tf.shape(values)[0], 2], seed, 0.8, 1.25)
     return augment.warp(values, lengths, factors[:, 0], factors[:, 1], 160).values
@@ -44,7 +55,11 @@ def waves(padding=0.0, time=16500):
 
 
 every_function = pytest.mark.parametrize(
-    ("function", "batch"), [(spec_augment, features), (warp, features), (gain, waves), (noise, waves)]
+    ("function", "batch"),
+    [
+        *((spec_augment, features), (warp, features), (gain, waves), (noise, waves)),
+        *((recorded, waves), (reverberation, waves)),
+    ],
 )
 
 
@@ -90,7 +105,10 @@ def test_a_row_does_not_depend_on_its_padding(function, batch):
             np.testing.assert_allclose(got[row, :length], expected[row, :length], atol=1e-6)
 
 
-@pytest.mark.parametrize(("function", "batch"), [(spec_augment, features), (gain, waves), (noise, waves)])
+@pytest.mark.parametrize(
+    ("function", "batch"),
+    [(spec_augment, features), (gain, waves), (noise, waves), (recorded, waves), (reverberation, waves)],
+)
 def test_padding_is_never_touched(function, batch):
     values, lengths = batch(padding=-5.0)
     got = function(values, lengths).numpy()
@@ -199,3 +217,67 @@ def test_noise_has_the_stated_ratio_and_is_white():
     spectrum = np.abs(np.fft.rfft(added[0])) ** 2
     assert abs(np.mean(spectrum[:5000]) / np.mean(spectrum[5000:]) - 1) < 0.1
     assert abs(np.corrcoef(added[loud[:8]])[np.triu_indices(8, 1)]).max() < 0.05
+
+
+def test_recorded_noise_has_the_stated_ratio_and_begins_again_where_it_ends():
+    samples = np.random.default_rng(0).uniform(-1, 1, [40, 5000]).astype(np.float32)
+    lengths = np.full(40, 5000)
+    added = recorded(samples, lengths).numpy() - samples
+    ratio_db = 10 * np.log10(np.mean(samples**2, axis=1) / np.mean(added**2, axis=1))
+    assert 4.9 < ratio_db.min() < 7 and 18 < ratio_db.max() < 20.1
+    periods = []
+    for row in added:
+        period = next((n for n in (70, 3000) if np.allclose(row[n:], row[:-n], atol=1e-5)), 40000)
+        recording = RECORDINGS[(3000, 70, 40000).index(period)].numpy()
+        start = np.flatnonzero(np.isclose(match(row, recording), 1, atol=1e-3))
+        assert len(start) == 1
+        periods.append(period)
+    assert set(periods) == {70, 3000, 40000}
+
+
+def match(row, recording):
+    """Correlation of the first samples of a row with each place of a recording that begins again where it ends."""
+    first = row[:60] / np.linalg.norm(row[:60])
+    places = np.lib.stride_tricks.sliding_window_view(np.concatenate([recording, recording[:59]]), 60)
+    return places @ first / np.linalg.norm(places, axis=1)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4])
+def test_a_share_of_the_rows_is_changed(share):
+    samples = np.random.default_rng(0).uniform(-1, 1, [400, 50]).astype(np.float32)
+    lengths = np.full(400, 50)
+    for changed in (
+        augment.noise(samples, lengths, SEED, 0.0, 5.0, share, RECORDINGS),
+        augment.noise(samples, lengths, SEED, 0.0, 5.0, share),
+        augment.reverberation(samples, lengths, SEED, 16000, 0.05, 0.2, share),
+    ):
+        rows = (changed.numpy() != samples).any(axis=1)
+        assert abs(rows.mean() - share) < 0.08
+    both = [augment.noise(samples, lengths, SEED, 0.0, 5.0, 0.5).numpy() != samples for _ in range(2)]
+    np.testing.assert_array_equal(*both)
+
+
+def test_a_room_dies_away_in_its_reverberation_time_and_keeps_the_power():
+    clicks = np.zeros([30, 16000], np.float32)
+    clicks[:, 0] = 1
+    lengths = np.full(30, 16000)
+    found = augment.reverberation(clicks, lengths, SEED, 16000, 0.4, 0.4).numpy()
+    np.testing.assert_allclose(np.sum(found**2, axis=1), 1, rtol=1e-3)
+    # Schroeder's backward integral, from 5 to 35 dB below the beginning of the tail.
+    decay = np.cumsum(found[:, :0:-1] ** 2, axis=1)[:, ::-1]
+    level_db = 10 * np.log10(np.mean(decay / decay[:, :1], axis=0) + 1e-12)
+    start, end = np.argmax(level_db < -5), np.argmax(level_db < -35)
+    assert 2 * (end - start) / 16000 == pytest.approx(0.4, rel=0.1)
+    weaker_db = 10 * np.log10(found[:, 0] ** 2 / np.sum(found[:, 1:] ** 2, axis=1))
+    assert -0.2 < weaker_db.min() < 2 and 10 < weaker_db.max() < 12.2
+
+
+def test_a_room_is_a_convolution():
+    samples, lengths = waves()
+    click = np.zeros_like(samples)
+    click[0, 0] = 1
+    response = reverberation(click, lengths).numpy()[0]
+    expected = np.convolve(samples[0, :16000].astype(np.float64), response[:16000])[:16000]
+    found = reverberation(samples, lengths).numpy()[0, :16000]
+    expected *= np.linalg.norm(samples[0, :16000]) / np.linalg.norm(expected)
+    np.testing.assert_allclose(found, expected, atol=1e-4)

@@ -5,6 +5,8 @@ is. What a row gets depends on the seed, its place in the batch, its own length 
 padding or on the other rows; the functions draw independently of one another from the same seed.
 """
 
+import math
+
 import tensorflow as tf
 
 from tfvoice.lengths import Sequence, mask
@@ -13,6 +15,8 @@ from tfvoice.lengths import Sequence, mask
 
 # Up to this part of the channels a frequency warp is a plain stretch; above it bends so that the last stays last.
 _STRAIGHT = 0.8
+_WEAKEST_DB = 12.0
+_LN_1000 = math.log(1000.0)
 # Rows of a batch read one stream of noise, each this many samples further on.
 _NOISE_STEP = 1009
 
@@ -119,8 +123,16 @@ def gain(samples: tf.Tensor, lengths: tf.Tensor, seed: tf.Tensor, low_db: float,
     return tf.where(tf.sequence_mask(lengths, longest), samples * _amplitude(gain_db), samples)
 
 
-def noise(samples: tf.Tensor, lengths: tf.Tensor, seed: tf.Tensor, low_db: float, high_db: float) -> tf.Tensor:
-    """Adds white Gaussian noise at a uniform signal-to-noise ratio from `low_db` to `high_db`.
+def noise(
+    samples: tf.Tensor,
+    lengths: tf.Tensor,
+    seed: tf.Tensor,
+    low_db: float,
+    high_db: float,
+    share: float = 1.0,
+    recordings: tf.RaggedTensor | None = None,
+) -> tf.Tensor:
+    """Adds noise at a uniform signal-to-noise ratio from `low_db` to `high_db`.
 
     The ratio is of mean powers over the row's own samples, so that silence stays silence.
 
@@ -130,6 +142,9 @@ def noise(samples: tf.Tensor, lengths: tf.Tensor, seed: tf.Tensor, low_db: float
       seed: int32 `[2]`.
       low_db: least ratio, the loudest noise.
       high_db: greatest ratio.
+      share: of the rows that get noise.
+      recordings: float32 `[recordings, (samples)]`; a row gets one of them from a random place on, repeated where it is
+        shorter than the row. None: white Gaussian noise.
 
     Returns:
       The samples, of the same shape.
@@ -137,10 +152,77 @@ def noise(samples: tf.Tensor, lengths: tf.Tensor, seed: tf.Tensor, low_db: float
     batch, longest = tf.unstack(tf.shape(samples))
     within = tf.sequence_mask(lengths, longest)
     ratio_db = tf.random.stateless_uniform([batch, 1], _stream(seed, 2), low_db, high_db, alg="philox")
+    if recordings is None:
+        added, power = _noise_rows(_stream(seed, 3), batch, longest), 1.0
+    else:
+        added = _cut(recordings, _stream(seed, 3), batch, longest)
+        power = _power(added, within)
+    chosen = tf.random.stateless_uniform([batch, 1], _stream(seed, 4), alg="philox") < share
+    level = tf.sqrt(tf.math.divide_no_nan(_power(samples, within), power)) * _amplitude(-ratio_db)
+    return tf.where(within & chosen, samples + level * added, samples)
+
+
+def reverberation(
+    samples: tf.Tensor,
+    lengths: tf.Tensor,
+    seed: tf.Tensor,
+    sample_rate_hz: int,
+    shortest_seconds: float,
+    longest_seconds: float,
+    share: float = 1.0,
+) -> tf.Tensor:
+    """Puts rows into rooms: each is convolved with an impulse response of its own.
+
+    A response is the direct sound, and Gaussian noise that dies away by 60 dB in the reverberation time (Polack's model
+    of a diffuse field), 0 to 12 dB weaker than the direct sound in all. What comes later than the row ends is cut off,
+    and the row keeps its power.
+
+    Args:
+      samples: float32 `[batch, samples]`.
+      lengths: int32 `[batch]`, in samples.
+      seed: int32 `[2]`.
+      sample_rate_hz: of the samples.
+      shortest_seconds: least reverberation time.
+      longest_seconds: greatest.
+      share: of the rows that are changed.
+
+    Returns:
+      The samples, of the same shape.
+    """
+    batch, longest = tf.unstack(tf.shape(samples))
+    within = tf.sequence_mask(lengths, longest)
+    seconds, weaker_db, drawn = (
+        tf.random.stateless_uniform([batch, 1], _stream(seed, number), low, high, alg="philox")
+        for number, low, high in ((5, shortest_seconds, longest_seconds), (6, 0.0, _WEAKEST_DB), (7, 0.0, 1.0))
+    )
+    taps = max(2, round(longest_seconds * sample_rate_hz))
+    time = tf.range(1, taps, dtype=tf.float32) / sample_rate_hz
+    tail = tf.random.stateless_normal([batch, taps - 1], _stream(seed, 8), alg="philox")
+    tail *= tf.exp(-_LN_1000 * time / seconds)
+    tail *= _amplitude(-weaker_db) / tf.norm(tail, axis=1, keepdims=True)
+    response = tf.concat([tf.ones([batch, 1]), tail], axis=1)
+    # A power of two: the transform of other lengths takes several times as long.
+    size = 2 ** tf.cast(tf.math.ceil(tf.math.log(tf.cast(longest + taps, tf.float32)) / math.log(2.0)), tf.int32)
+    dry = tf.pad(tf.where(within, samples, 0.0), [[0, 0], [0, size - longest]])
+    spectrum = tf.signal.rfft(dry) * tf.signal.rfft(tf.pad(response, [[0, 0], [0, size - taps]]))
+    wet = tf.signal.irfft(spectrum)[:, :longest]
+    wet *= tf.sqrt(tf.math.divide_no_nan(_power(samples, within), _power(wet, within)))
+    return tf.where(within & (drawn < share), wet, samples)
+
+
+def _power(samples: tf.Tensor, within: tf.Tensor) -> tf.Tensor:
+    """Mean square of each row's own samples, `[batch, 1]`."""
     squares = tf.reduce_sum(tf.where(within, tf.square(samples), 0.0), axis=1, keepdims=True)
-    count = tf.cast(tf.maximum(lengths, 1), tf.float32)[:, tf.newaxis]
-    level = tf.sqrt(squares / count) * _amplitude(-ratio_db)
-    return tf.where(within, samples + level * _noise_rows(_stream(seed, 3), batch, longest), samples)
+    return tf.math.divide_no_nan(squares, tf.reduce_sum(tf.cast(within, tf.float32), axis=1, keepdims=True))
+
+
+def _cut(recordings: tf.RaggedTensor, seed: tf.Tensor, batch: tf.Tensor, samples: tf.Tensor) -> tf.Tensor:
+    """Pieces `[batch, samples]` of recordings, each of one, which begins again where it ends."""
+    which, where = tf.split(tf.random.stateless_uniform([batch, 2], seed, alg="philox"), 2, axis=1)
+    which = tf.cast(which * tf.cast(recordings.nrows(), tf.float32), tf.int64)
+    size, first = tf.gather(recordings.row_lengths(), which), tf.gather(recordings.row_starts(), which)
+    start = tf.cast(tf.cast(where, tf.float64) * tf.cast(size, tf.float64), tf.int64)
+    return tf.gather(recordings.values, first + (start + tf.range(samples, dtype=tf.int64)) % size)
 
 
 def _stream(seed: tf.Tensor, number: int) -> tf.Tensor:

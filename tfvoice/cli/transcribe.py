@@ -19,18 +19,13 @@ A recording that cannot be read is reported and the others go on; the exit statu
 import os
 import sys
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from tfvoice import transcript
+from tfvoice.audio import files
 from tfvoice.cli.flags import DecoderFlags, Flags, UsageError, load_tensorflow
 from tfvoice.errors import TfvoiceError
-
-AUDIO_SUFFIXES = (
-    *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".mp4", ".aac", ".aif", ".aiff", ".aifc", ".au"),
-    *(".caf", ".w64", ".sph", ".wma", ".amr", ".3gp", ".mka", ".mkv", ".mov", ".webm"),
-)
 
 FLAGS = Flags("FILE_OR_DIR...")
 RUN = FLAGS.string("run", "Folder of the run that tfvoice_train made.", shape="DIR", required=True)
@@ -116,19 +111,12 @@ def _find(arguments: list[str]) -> tuple[list[_Recording], list[str]]:
             name = "stdin" if argument == "-" else os.path.basename(argument)
             recordings.setdefault(argument, _Recording(argument, _target(name)))
             continue
-        found = sorted(_audio_files(argument))
+        found = sorted(files.below(argument))
         if not found:
             empty.append(argument)
         for path in found:
             recordings.setdefault(path, _Recording(path, _target(os.path.relpath(path, argument))))
     return list(recordings.values()), empty
-
-
-def _audio_files(folder: str) -> Iterator[str]:
-    for place, _, names in os.walk(folder):
-        for name in names:
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES:
-                yield os.path.join(place, name)
 
 
 def _target(name: str) -> str:

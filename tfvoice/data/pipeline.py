@@ -15,7 +15,7 @@ import pydantic
 import tensorflow as tf
 
 from tfvoice import ctc
-from tfvoice.audio import augment, features
+from tfvoice.audio import augment, features, noise
 from tfvoice.config import Config
 from tfvoice.data import records
 from tfvoice.data.index import FilterConfig, Index
@@ -46,7 +46,11 @@ class AugmentationConfig(Config):
       vocal_tract: the mel axis is stretched by 1 - vocal_tract to 1 + vocal_tract, like another speaker's voice.
       noise: deviation of the normal noise added to normalised features.
       gain_db: least and greatest change of loudness. Features that are normalised by utterance hardly notice.
-      snr_db: least and greatest ratio of speech to white noise that is added to the audio; None: none is.
+      snr_db: least and greatest ratio of speech to noise that is added to the audio; None: none is.
+      noise_folder: of recordings of noise, of any length, that is added instead of white noise.
+      noise_share: of the utterances that noise is added to.
+      reverb_share: of the utterances that are put into a simulated room.
+      reverb_seconds: least and greatest reverberation time of these rooms.
     """
 
     frequency_masks: int = pydantic.Field(2, ge=0)
@@ -59,13 +63,23 @@ class AugmentationConfig(Config):
     noise: float = pydantic.Field(0.0, ge=0)
     gain_db: tuple[float, float] = (0.0, 0.0)
     snr_db: tuple[float, float] | None = None
+    noise_folder: str | None = None
+    noise_share: float = pydantic.Field(1.0, ge=0, le=1)
+    reverb_share: float = pydantic.Field(0.0, ge=0, le=1)
+    reverb_seconds: tuple[pydantic.PositiveFloat, pydantic.PositiveFloat] = (0.1, 0.6)
 
-    @pydantic.field_validator("gain_db", "snr_db")
+    @pydantic.field_validator("gain_db", "snr_db", "reverb_seconds")
     @classmethod
     def _in_order(cls, value):
         if value is not None and value[0] > value[1]:
             raise ValueError("the least comes first, as in [-6, 8]")
         return value
+
+    @pydantic.model_validator(mode="after")
+    def _noise_has_a_level(self):
+        if self.noise_folder and self.snr_db is None:
+            raise ValueError("noise_folder needs snr_db, such as snr_db=[0, 20]")
+        return self
 
 
 class Batch(NamedTuple):
@@ -158,6 +172,9 @@ class Pipeline:
         self._labels = _padded(index.labels)
         self._label_lengths = np.array([len(labels) for labels in index.labels], np.int32)
         self._needed = np.array([ctc.minimum_frames(labels) for labels in index.labels])
+        self._noise = None
+        if augmentation and augmentation.noise_folder:
+            self._noise = noise.load(augmentation.noise_folder, feature_config.sample_rate_hz)
         self._plans: dict[int, Plan] = {}
         self._lock = threading.Lock()
         # Traced once: each graph that an epoch makes anew costs memory that TensorFlow gives back late or never.
@@ -284,10 +301,17 @@ class Pipeline:
 
     def _distorted(self, waveforms, samples, seed):
         chosen = self.augmentation
-        if chosen is not None and chosen.gain_db != (0.0, 0.0):
+        if chosen is None:
+            return waveforms
+        if chosen.reverb_share:
+            rate_hz = self.feature_config.sample_rate_hz
+            waveforms = augment.reverberation(
+                waveforms, samples, seed, rate_hz, *chosen.reverb_seconds, chosen.reverb_share
+            )
+        if chosen.snr_db is not None:
+            waveforms = augment.noise(waveforms, samples, seed, *chosen.snr_db, chosen.noise_share, self._noise)
+        if chosen.gain_db != (0.0, 0.0):
             waveforms = augment.gain(waveforms, samples, seed, *chosen.gain_db)
-        if chosen is not None and chosen.snr_db is not None:
-            waveforms = augment.noise(waveforms, samples, seed, *chosen.snr_db)
         return waveforms
 
     def _augmented(self, values, tempo, vocal_tract, seed, boundary):

@@ -1,0 +1,53 @@
+"""A folder of recorded noise, held in memory to be added to speech."""
+
+import logging
+
+import numpy as np
+import tensorflow as tf
+
+from tfvoice.audio import files, io
+from tfvoice.errors import TfvoiceError
+
+# What is held: an hour at 16 kHz is 230 MB.
+_MOST_SECONDS = 3600.0
+
+
+def load(folder: str, sample_rate_hz: int) -> tf.RaggedTensor:
+    """Reads the recordings in a folder and below, sorted by path, as far as an hour of them.
+
+    Args:
+      folder: the folder.
+      sample_rate_hz: rate of the result.
+
+    Returns:
+      float32 `[recordings, (samples)]`. What cannot be read or is silent is left out, with a line in the log.
+
+    Raises:
+      TfvoiceError: there is no recording that can be used.
+    """
+    recordings, left_out, seconds = [], [], 0.0
+    for path in sorted(files.below(folder)):
+        if seconds >= _MOST_SECONDS:
+            logging.warning("%s: only the first hour of its noise is used", folder)
+            break
+        try:
+            samples = io.read(path, sample_rate_hz)
+        except io.AudioError as error:
+            left_out.append(str(error))
+            continue
+        if not samples.any():
+            left_out.append(f"{path}: is silent.")
+            continue
+        recordings.append(samples)
+        seconds += len(samples) / sample_rate_hz
+    if not recordings:
+        fact = (
+            f"none of its {len(left_out)} audio files can be used: {left_out[0]}"
+            if left_out
+            else "holds no audio file."
+        )
+        raise TfvoiceError(f"augmentation.noise_folder={folder}: {fact}")
+    for sentence in left_out:
+        logging.warning("noise left out: %s", sentence)
+    lengths = [len(samples) for samples in recordings]
+    return tf.RaggedTensor.from_row_lengths(np.concatenate(recordings), lengths, validate=False)
