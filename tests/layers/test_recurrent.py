@@ -220,3 +220,23 @@ def test_pytorch_gives_the_same_with_the_same_weights(made, cell, backwards):
             wanted = theirs(torch.tensor(clip[:, ::-1].copy() if backwards else clip))[0].detach().numpy()
             found = layer(inputs, LENGTHS)[0][row, :length]
             np.testing.assert_allclose(found, wanted[0][::-1] if backwards else wanted[0], atol=1e-5)
+
+
+@each_cell
+@each_direction
+def test_a_compiled_loop_gives_the_same(made, cell, backwards):
+    layer, inputs = made(cell, backwards=backwards)
+    weights = np.random.default_rng(2).standard_normal((*inputs.shape[:2], UNITS)).astype(np.float32)
+
+    @tf.function
+    def run(inputs, lengths, compiled):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs, states = layer(inputs, lengths, start(cell), compiled=compiled)
+            loss = tf.reduce_sum(outputs * weights) + tf.add_n([tf.reduce_sum(state**2) for state in states])
+        watched = [inputs, *(variable.value for variable in layer.trainable_variables)]
+        return outputs, states, tape.gradient(loss, watched)
+
+    found, wanted = (tf.nest.flatten(run(tf.constant(inputs), LENGTHS, compiled)) for compiled in (True, False))
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)

@@ -145,8 +145,11 @@ def test_dropout_is_decided_by_its_seed():
     assert not np.allclose(one, other)
 
 
-def theirs(model):
-    """The network in PyTorch, written from the description of deepspeech.pytorch, with the weights of ours."""
+def theirs(model, training=False):
+    """The network in PyTorch, written from the description of deepspeech.pytorch, with the weights of ours.
+
+    Returns the network, and its parameters by the names that ours have, each with how ours are ordered.
+    """
     torch = pytest.importorskip("torch")
     from torch import nn
 
@@ -156,17 +159,23 @@ def theirs(model):
     def tensor(value):
         return torch.tensor(np.array(value))
 
+    named = {}
+
     def norm(ours, kind):
         made = kind(ours.gamma.shape[0], eps=config.batch_norm_epsilon)
         made.weight.data, made.bias.data = tensor(ours.gamma), tensor(ours.beta)
         made.running_mean, made.running_var = tensor(ours.moving_mean), tensor(ours.moving_variance)
-        return made
+        named[ours.gamma.path] = made.weight, lambda value: value
+        named[ours.beta.path] = made.bias, lambda value: value
+        return made.train(training)
 
     def convolution(ours):
         padding = [taps // 2 for taps in ours.kernel_size[::-1]] if config.padded_convolutions else 0
         taps = np.array(ours.kernel).transpose(3, 2, 1, 0)
         made = nn.Conv2d(taps.shape[1], taps.shape[0], taps.shape[2:], ours.strides[::-1], padding)
         made.weight.data, made.bias.data = tensor(taps), tensor(ours.bias)
+        named[ours.kernel.path] = made.weight, lambda value: value.transpose(3, 2, 1, 0)
+        named[ours.bias.path] = made.bias, lambda value: value
         return made
 
     def recurrent(ours, first):
@@ -184,16 +193,37 @@ def theirs(model):
                 kernel = kernel.transpose(1, 0, 2).reshape(inputs, -1)
             getattr(made, f"weight_ih_l0{end}").data = tensor(kernel.T[order])
             getattr(made, f"weight_hh_l0{end}").data = tensor(hidden.T[order])
+            back = np.argsort(order)
+            named[direction.inner.cell.recurrent_kernel.path] = (
+                getattr(made, f"weight_hh_l0{end}"),
+                lambda value, back=back: value[back].T,
+            )
+            named[direction.inner.cell.kernel.path] = (
+                getattr(made, f"weight_ih_l0{end}"),
+                lambda value, back=back: unflattened(value[back].T, first),
+            )
             if bias:
                 into, own = bias[0] if config.cell == "gru" else (bias[0], 0 * bias[0])
                 getattr(made, f"bias_ih_l0{end}").data = tensor(into[order])
                 getattr(made, f"bias_hh_l0{end}").data = tensor(own[order])
         return made
 
+    def unflattened(kernel, first):
+        if not first:
+            return kernel
+        split = kernel.reshape(config.convolution_channels, -1, kernel.shape[1])
+        return split.transpose(1, 0, 2).reshape(kernel.shape)
+
     convolutions = [convolution(each) for each in model.convolutions]
-    convolution_norms = [norm(each, nn.BatchNorm2d).eval() for each in model.convolution_norms]
+    convolution_norms = [norm(each, nn.BatchNorm2d) for each in model.convolution_norms]
     recurrents = [recurrent(each, not number) for number, each in enumerate(model.recurrents)]
-    norms = [norm(each, nn.BatchNorm1d).eval() for each in [*model.recurrent_norms, model.output_norm]]
+    norms = [norm(each, nn.BatchNorm1d) for each in [*model.recurrent_norms, model.output_norm]]
+
+    output = tensor(model.output_layer.kernel).requires_grad_()
+    named[model.output_layer.kernel.path] = output, lambda value: value
+    if not config.bidirectional:
+        ahead = tensor(model.look_ahead.kernel).requires_grad_()
+        named[model.look_ahead.kernel.path] = ahead, lambda value: value
 
     def run(features, lengths):
         """One utterance, or a padded batch; `[batch, frames, channels]` to `[batch, frames / 2, classes]`."""
@@ -214,21 +244,55 @@ def theirs(model):
             if config.bidirectional:
                 x = x.view(*x.shape[:2], 2, -1).sum(2)
         if not config.bidirectional:
-            kernel = tensor(model.look_ahead.kernel).T[:, None]
             padded = nn.functional.pad(x.permute(1, 2, 0), (0, config.lookahead - 1))
-            x = nn.functional.conv1d(padded, kernel, groups=config.units).clamp(0, 20).permute(2, 0, 1)
+            x = nn.functional.conv1d(padded, ahead.T[:, None], groups=config.units).clamp(0, 20).permute(2, 0, 1)
         x = norms[-1](x.flatten(0, 1)).view(x.shape)
-        return (x @ tensor(model.output_layer.kernel)).transpose(0, 1)
+        return (x @ output).transpose(0, 1)
 
-    return run
+    return run, named
 
 
 @each_form
 @pytest.mark.parametrize("lengths", [[60], [61], [61, 48, 40]])
 def test_pytorch_gives_the_same_logits_with_the_same_weights(form, lengths):
     model = built(**FORMS[form])
-    run = theirs(model)
+    run, _ = theirs(model)
     features, lengths = spectrogram(lengths)
     ours, wanted = model(features, lengths), run(features, lengths).detach().numpy()
     for row, frames in enumerate(ours.lengths.numpy()):
         np.testing.assert_allclose(ours.values[row, :frames], wanted[row, :frames], atol=1e-4)
+
+
+@each_form
+@pytest.mark.parametrize("compiled", [False, True])
+def test_pytorch_gives_the_same_gradients_in_training(form, compiled):
+    torch = pytest.importorskip("torch")
+    model = built(**FORMS[form], mask_padding=False)
+    model.jit_loops = compiled
+    run, named = theirs(model, training=True)
+    features, lengths = spectrogram([61, 48, 40])
+    weights = tf.constant(np.random.default_rng(0).standard_normal([3, 31, CLASSES]), tf.float32)
+
+    @tf.function
+    def gradients():
+        with tf.GradientTape() as tape:
+            logits = model(features, lengths, training=True)
+            frames = tf.shape(logits.values)[1]
+            valid = tf.sequence_mask(logits.lengths, frames, dtype=tf.float32)[:, :, tf.newaxis]
+            loss = tf.reduce_sum(logits.values * weights[:, :frames] * valid)
+        return tape.gradient(loss, [variable.value for variable in model.trainable_variables]), weights[
+            :, :frames
+        ] * valid
+
+    ours, weights = gradients()
+    (run(features, lengths) * torch.tensor(weights.numpy())).sum().backward()
+    compared = 0
+    for variable, gradient in zip(model.trainable_variables, ours, strict=True):
+        if variable.path in named:
+            parameter, ordered = named[variable.path]
+            wanted = ordered(parameter.grad.numpy())
+            scale = np.abs(wanted).max()
+            # A bias before batch normalisation has no gradient but rounding.
+            np.testing.assert_allclose(gradient, wanted, atol=1e-3 * max(scale, 0.1), err_msg=variable.path)
+            compared += 1
+    assert compared >= 10
