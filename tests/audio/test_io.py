@@ -179,3 +179,29 @@ def test_bare_samples_get_a_header_whichever_their_byte_order(order):
     np.testing.assert_array_equal(io.to_pcm16(io.read(wav, 8000)), samples)
     with pytest.raises(io.AudioError, match="a header but no samples"):
         io.read(io.with_header(b"", 8000), 8000)
+
+
+class Pipe:
+    """A stream that hands out so many bytes at a time."""
+
+    def __init__(self, content, size):
+        self._parts = [content[start : start + size] for start in range(0, len(content), size)]
+
+    def read1(self, _):
+        return self._parts.pop(0) if self._parts else b""
+
+
+@pytest.mark.parametrize("size", [1, 3, 320, 10**6])
+@pytest.mark.parametrize("stream_hz", [8000, 44100])
+def test_what_arrives_in_pieces_is_what_a_file_of_it_holds(size, stream_hz):
+    samples = np.random.default_rng(0).integers(-9999, 9999, 3000).astype("<i2")
+    found = np.concatenate(list(io.follow(Pipe(samples.tobytes(), size), stream_hz, 8000)))
+    file = streams.BytesIO()
+    soundfile.write(file, samples, stream_hz, format="WAV")
+    np.testing.assert_allclose(found, io.read(file.getvalue(), 8000), atol=1e-6)
+
+
+def test_half_a_sample_at_the_end_is_dropped_and_nothing_at_all_is_told():
+    assert len(np.concatenate(list(io.follow(Pipe(b"abcde", 2), 8000, 8000)))) == 2
+    with pytest.raises(io.AudioError, match="no samples"):
+        list(io.follow(Pipe(b"", 2), 8000, 8000))

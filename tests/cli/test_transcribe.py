@@ -13,6 +13,7 @@ import pytest
 import soundfile
 
 from tfvoice import checkpoints, experiment
+from tfvoice.audio import features
 from tfvoice.cli import flags, transcribe
 from tfvoice.transcription import Transcriber
 
@@ -207,3 +208,44 @@ def test_help_does_not_import_tensorflow():
     code = "import sys, tfvoice.cli.transcribe as c; print(c.FLAGS.help(), {'tensorflow', 'numpy'} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert found.stdout.endswith("set()\n") and "--window_seconds=X" in found.stdout
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory):
+    """The folder of a run that can follow speech."""
+    overrides = ("model.units=6", "model.layers=1", "model.convolution_channels=2", "features.sample_rate_hz=8000")
+    settings = experiment.resolve("deepspeech2", "deepspeech2_streaming", overrides)
+    statistics = features.Statistics(*np.ones([2, features.channels(settings.features)]))
+    made = experiment.Experiment.create(tmp_path_factory.mktemp("runs") / "live", settings, statistics)
+    checkpoints.save(made.checkpoint("best"), {"weights": made.model.weights}, {})
+    return made.run_dir
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_the_standard_input_is_followed(live, in_process, monkeypatch, tmp_path, form):
+    path = write(tmp_path / "a.wav", 3)
+    content = soundfile.read(path, dtype="int16")[0].tobytes()
+    monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=io.BytesIO(content)))
+    command = functools.partial(in_process, transcribe.main, "tfvoice_transcribe", f"--run={live}")
+    status, out, err = command("--stream", f"--format={form}")
+    assert (status, err) == (0, "")
+    expected = json.loads(command(path, "--format=json")[1])
+    if form == "text":
+        assert out.split() == expected["text"].split() and out.endswith("\n")
+    else:
+        assert [json.loads(line)["word"] for line in out.splitlines()] == expected["text"].split()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["a.wav", "--stream"], "--stream reads the standard input and prints; leave files and --output out."),
+        (["--stream", "--output=x"], "--stream reads the standard input and prints"),
+        (["--stream", "--format=srt"], "--stream goes with --decoder=greedy and --format=text or json."),
+        (["--stream", "--decoder=beam"], "--stream goes with --decoder=greedy"),
+        (["--stream"], "cannot follow speech as it is spoken: its network reads what comes after"),
+    ],
+)
+def test_what_cannot_be_followed_is_told(command, arguments, words):
+    status, out, err = command(*arguments)
+    assert (status, out) == (1, "") and words in err and err.count("\n") == 1
