@@ -5,7 +5,7 @@ import functools
 import pytest
 
 from tfvoice import experiment
-from tfvoice.cli import text
+from tfvoice.cli import texts
 
 
 @pytest.fixture
@@ -13,7 +13,7 @@ def command(in_process, converted, tmp_path):
     small = ("model.width=4", "model.dilations=[1]", "model.stacks=1")
     settings = experiment.resolve("wavenet_asr", overrides=small)
     experiment.Experiment.create(tmp_path / "run", settings, info={"data": str(converted)})
-    return functools.partial(in_process, text.main, "tfvoice_text", f"--run={tmp_path / 'run'}")
+    return functools.partial(in_process, texts.main, "tfvoice_text", f"--run={tmp_path / 'run'}")
 
 
 def test_the_texts_of_a_split_are_printed_as_the_alphabet_spells_them(command):
