@@ -14,10 +14,11 @@ import tensorflow as tf
 from tfvoice import checkpoints, models
 from tfvoice import config as config_
 from tfvoice.audio import features
+from tfvoice.audio.augment import AugmentationConfig
 from tfvoice.audio.features import FeatureConfig
 from tfvoice.config import Config
 from tfvoice.data import index, shards
-from tfvoice.data.pipeline import AugmentationConfig, DataConfig, Pipeline
+from tfvoice.data.pipeline import DataConfig, Pipeline
 from tfvoice.errors import TfvoiceError
 from tfvoice.lengths import Sequence
 from tfvoice.models.wavenet_asr import WavenetAsrConfig

@@ -7,8 +7,10 @@ padding or on the other rows; the functions draw independently of one another fr
 
 import math
 
+import pydantic
 import tensorflow as tf
 
+from tfvoice.config import Config
 from tfvoice.lengths import Sequence, mask
 
 # CPU time for 16 x 4 s: spec_augment 1.2 ms, warp 3.5 ms, gain 2.7 ms, noise 6 ms, beside 16 ms for log-mel.
@@ -19,6 +21,53 @@ _WEAKEST_DB = 12.0
 _LN_1000 = math.log(1000.0)
 # Rows of a batch read one stream of noise, each this many samples further on.
 _NOISE_STEP = 1009
+
+
+class AugmentationConfig(Config):
+    """What training does to audio and features; validation never does.
+
+    Attributes:
+      frequency_masks, frequency_width: SpecAugment's masks over channels (Park et al., arXiv 1904.08779).
+      time_masks, time_width: its masks over time, in frames.
+      time_fraction: most that one time mask may cover of an utterance.
+      tempo: speed is drawn from 1 - tempo to 1 + tempo; pitch is kept.
+      vocal_tract: the mel axis is stretched by 1 - vocal_tract to 1 + vocal_tract, like another speaker's voice.
+      noise: deviation of the normal noise added to normalised features.
+      gain_db: least and greatest change of loudness. Features that are normalised by utterance hardly notice.
+      snr_db: least and greatest ratio of speech to noise that is added to the audio; None: none is.
+      noise_folder: of recordings of noise, of any length, that is added instead of white noise.
+      noise_share: of the utterances that noise is added to.
+      reverb_share: of the utterances that are put into a simulated room.
+      reverb_seconds: least and greatest reverberation time of these rooms.
+    """
+
+    frequency_masks: int = pydantic.Field(2, ge=0)
+    frequency_width: int = pydantic.Field(15, ge=0)
+    time_masks: int = pydantic.Field(2, ge=0)
+    time_width: int = pydantic.Field(40, ge=0)
+    time_fraction: float = pydantic.Field(0.2, ge=0, le=1)
+    tempo: float = pydantic.Field(0.0, ge=0, lt=1)
+    vocal_tract: float = pydantic.Field(0.0, ge=0, lt=1)
+    noise: float = pydantic.Field(0.0, ge=0)
+    gain_db: tuple[float, float] = (0.0, 0.0)
+    snr_db: tuple[float, float] | None = None
+    noise_folder: str | None = None
+    noise_share: float = pydantic.Field(1.0, ge=0, le=1)
+    reverb_share: float = pydantic.Field(0.0, ge=0, le=1)
+    reverb_seconds: tuple[pydantic.PositiveFloat, pydantic.PositiveFloat] = (0.1, 0.6)
+
+    @pydantic.field_validator("gain_db", "snr_db", "reverb_seconds")
+    @classmethod
+    def _in_order(cls, value):
+        if value is not None and value[0] > value[1]:
+            raise ValueError("the least comes first, as in [-6, 8]")
+        return value
+
+    @pydantic.model_validator(mode="after")
+    def _noise_has_a_level(self):
+        if self.noise_folder and self.snr_db is None:
+            raise ValueError("noise_folder needs snr_db, such as snr_db=[0, 20]")
+        return self
 
 
 def spec_augment(

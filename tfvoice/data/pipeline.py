@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from tfvoice import ctc
 from tfvoice.audio import augment, features, noise
-from tfvoice.config import Config
+from tfvoice.audio.augment import AugmentationConfig
 from tfvoice.data import records
 from tfvoice.data.index import FilterConfig, Index
 
@@ -33,53 +33,6 @@ class DataConfig(FilterConfig):
     buckets: int = pydantic.Field(8, ge=1)
     sorta_grad: bool = False
     workers: int = pydantic.Field(2, ge=1)
-
-
-class AugmentationConfig(Config):
-    """What training does to audio and features; validation never does.
-
-    Attributes:
-      frequency_masks, frequency_width: SpecAugment's masks over channels (Park et al., arXiv 1904.08779).
-      time_masks, time_width: its masks over time, in frames.
-      time_fraction: most that one time mask may cover of an utterance.
-      tempo: speed is drawn from 1 - tempo to 1 + tempo; pitch is kept.
-      vocal_tract: the mel axis is stretched by 1 - vocal_tract to 1 + vocal_tract, like another speaker's voice.
-      noise: deviation of the normal noise added to normalised features.
-      gain_db: least and greatest change of loudness. Features that are normalised by utterance hardly notice.
-      snr_db: least and greatest ratio of speech to noise that is added to the audio; None: none is.
-      noise_folder: of recordings of noise, of any length, that is added instead of white noise.
-      noise_share: of the utterances that noise is added to.
-      reverb_share: of the utterances that are put into a simulated room.
-      reverb_seconds: least and greatest reverberation time of these rooms.
-    """
-
-    frequency_masks: int = pydantic.Field(2, ge=0)
-    frequency_width: int = pydantic.Field(15, ge=0)
-    time_masks: int = pydantic.Field(2, ge=0)
-    time_width: int = pydantic.Field(40, ge=0)
-    time_fraction: float = pydantic.Field(0.2, ge=0, le=1)
-    tempo: float = pydantic.Field(0.0, ge=0, lt=1)
-    vocal_tract: float = pydantic.Field(0.0, ge=0, lt=1)
-    noise: float = pydantic.Field(0.0, ge=0)
-    gain_db: tuple[float, float] = (0.0, 0.0)
-    snr_db: tuple[float, float] | None = None
-    noise_folder: str | None = None
-    noise_share: float = pydantic.Field(1.0, ge=0, le=1)
-    reverb_share: float = pydantic.Field(0.0, ge=0, le=1)
-    reverb_seconds: tuple[pydantic.PositiveFloat, pydantic.PositiveFloat] = (0.1, 0.6)
-
-    @pydantic.field_validator("gain_db", "snr_db", "reverb_seconds")
-    @classmethod
-    def _in_order(cls, value):
-        if value is not None and value[0] > value[1]:
-            raise ValueError("the least comes first, as in [-6, 8]")
-        return value
-
-    @pydantic.model_validator(mode="after")
-    def _noise_has_a_level(self):
-        if self.noise_folder and self.snr_db is None:
-            raise ValueError("noise_folder needs snr_db, such as snr_db=[0, 20]")
-        return self
 
 
 class Batch(NamedTuple):
