@@ -30,18 +30,23 @@ def test_tensors_and_plain_values_come_back(torch_save, tmp_path):
     found = torch_file.read(torch_save(tmp_path / "a.ckpt", content))
     assert list(found) == list(content) and (found["epoch"], found["names"]) == (3, content["names"])
     for name, value in content["state_dict"].items():
-        np.testing.assert_array_equal(found["state_dict"][name], value)
-        assert found["state_dict"][name].dtype == value.dtype
+        read = found["state_dict"][name].read()
+        np.testing.assert_array_equal(read, value)
+        assert (read.dtype, found["state_dict"][name].shape) == (value.dtype, value.shape)
 
 
 def test_pytorch_itself_is_read(tmp_path):
     torch = pytest.importorskip("torch")
-    content = {"w": torch.randn(3, 5).T, "p": torch.nn.Parameter(torch.ones(2)), "h": torch.ones(2).half(), "n": [1]}
-    torch.save(content, tmp_path / "a.pt")
+    content = {"w": torch.randn(3, 5).T, "p": torch.nn.Parameter(torch.ones(2)), "h": torch.ones(2).half()}
+    layer = torch.nn.LSTM(3, 4)
+    plain = {"n": [1], "s": torch.Size([2, 3]), "set": {1}, "bytes": b"ab"}
+    torch.save({**content, **plain, "state_dict": layer.state_dict()}, tmp_path / "a.pt")
     found = torch_file.read(tmp_path / "a.pt")
-    for name in "wph":
-        np.testing.assert_array_equal(found[name], content[name].detach().numpy())
-    assert found["n"] == [1]
+    for name, value in content.items():
+        np.testing.assert_array_equal(found[name].read(), value.detach().numpy())
+    for name, value in layer.state_dict().items():
+        np.testing.assert_array_equal(found["state_dict"][name].read(), value.numpy())
+    assert (found["n"], found["s"]) == ([1], (2, 3))
 
 
 class Kind(enum.Enum):
@@ -129,9 +134,87 @@ def test_files_that_are_none_are_told(torch_save, tmp_path):
             torch_file.read(path)
 
 
-def test_a_tensor_cannot_reach_beyond_its_numbers():
-    storage = np.arange(6, dtype=np.float32)
-    np.testing.assert_array_equal(torch_file._tensor(storage, 1, (2,), (3,)), [1, 4])
-    for size, stride, offset in (((7,), (1,), 0), ((2, 3), (4, 1), 0), ((2,), (-1,), 3), ((2,), (1,), 5)):
-        with pytest.raises(ValueError, match="beyond its numbers"):
-            torch_file._tensor(storage, offset, size, stride)
+def numbers(count):
+    return torch_file._Numbers("a.ckpt", "archive/data/0", np.float32, count)
+
+
+@pytest.mark.parametrize(
+    ("size", "stride", "offset"),
+    [
+        ((7,), (1,), 0),
+        ((2, 3), (4, 1), 0),
+        ((2,), (-1,), 3),
+        ((2,), (1,), 5),
+        ((2,), (1,), -1),
+        ((2,), (1.0,), 0),
+        ((10**9,), (0,), 0),
+    ],
+)
+def test_a_tensor_cannot_reach_beyond_its_numbers(size, stride, offset):
+    assert torch_file._tensor(numbers(6), 1, (2,), (3,)).shape == (2,)
+    with pytest.raises(ValueError, match="a tensor"):
+        torch_file._tensor(numbers(6), offset, size, stride)
+
+
+def opcodes(*instructions):
+    """A pickle, from its instructions."""
+    return b"\x80\x02" + b"".join(instructions) + b"."
+
+
+def named(name):
+    return b"c" + name.replace(" ", "\n").encode() + b"\n"
+
+
+STORED = b"(U\x07storage" + named("torch FloatStorage") + b"U\x010U\x03cpuK\x06tQ"
+REBUILD = named("torch._utils _rebuild_tensor_v2")
+
+
+def whole(size, stride):
+    return b"K\x00(K%ct(K%ct\x89}t" % (size, stride)
+
+
+@pytest.mark.parametrize(
+    ("instructions", "words"),
+    [
+        ([REBUILD, b"(", REBUILD, b"(", STORED, whole(2, 1), b"R", whole(200, 1), b"R"], "a tensor of Tensor"),
+        ([REBUILD, b"(", STORED, whole(7, 1), b"R"], "reaches beyond its numbers"),
+        ([REBUILD, b"}U\x0c__defaults__Nsb"], "a function has no state"),
+        ([named("torch FloatStorage"), b"N}U\x04kindU\x0bByteStorages\x86b"], "can't set attribute"),
+        ([STORED, b"N}U\x05countJ\xff\xff\xff\x7fs\x86b"], "can't set attribute"),
+        ([named("torch Size"), b"U\x02ab\x85R"], "a size of str"),
+        ([b"]r\xff\xff\xff\x7f"], "it has no object 2147483647"),
+        ([STORED.replace(b"K\x06", b"K\x07")], "archive/data/0 is not 7 numbers of float32"),
+        ([STORED.replace(b"U\x010", b"U\x011")], "no item named 'archive/data/1'"),
+    ],
+)
+def test_memory_that_is_not_in_the_file_is_neither_read_nor_reserved(tmp_path, instructions, words):
+    path = archive(tmp_path / "a.ckpt", archive__data_pkl=opcodes(*instructions), archive__data__0=bytes(24))
+    with pytest.raises(TfvoiceError, match=f"a.ckpt: is damaged .*{words}"):
+        torch_file.read(path)
+
+
+def test_what_python_could_make_large_is_not_made(tmp_path):
+    big = opcodes(named("__builtin__ bytearray"), b"J\xff\xff\xff\x7f\x85R")
+    found = torch_file.read(archive(tmp_path / "a.ckpt", archive__data_pkl=big))
+    assert isinstance(found, Inert) and found.arguments == (2**31 - 1,)
+
+
+def test_numbers_that_are_packed_are_refused(tmp_path):
+    content = opcodes(REBUILD, b"(", STORED, whole(6, 1), b"R")
+    good = archive(tmp_path / "a.ckpt", archive__data_pkl=content, archive__data__0=bytes(24))
+    np.testing.assert_array_equal(torch_file.read(good).read(), np.zeros(6))
+    with zipfile.ZipFile(tmp_path / "b.ckpt", "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("archive/data.pkl", content)
+        packed.writestr("archive/data/0", bytes(24))
+    with pytest.raises(TfvoiceError, match="b.ckpt: is damaged .* is not 6 numbers"):
+        torch_file.read(tmp_path / "b.ckpt")
+
+
+def test_damaged_numbers_are_told_when_they_are_read(torch_save, tmp_path):
+    path = torch_save(tmp_path / "a.ckpt", {"w": np.ones([50, 50], np.float32)})
+    content = path.read_bytes()
+    at = content.index(np.ones(1, np.float32).tobytes() * 2)
+    path.write_bytes(content[:at] + b"\xff" + content[at + 1 :])
+    found = torch_file.read(path)
+    with pytest.raises(TfvoiceError, match="a.ckpt: is damaged .*CRC"):
+        found["w"].read()

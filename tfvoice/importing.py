@@ -10,7 +10,7 @@ from the shapes of the weights; labels and the spectrogram from its hyperparamet
 - the gates of a GRU change places.
 """
 
-import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,16 @@ from tfvoice import checkpoints, config, experiment, torch_file
 from tfvoice.config import ConfigError
 from tfvoice.errors import TfvoiceError
 from tfvoice.experiment import Experiment, ExperimentConfig
-from tfvoice.torch_file import Inert
+from tfvoice.torch_file import Inert, Tensor
 
 SOURCES = ("deepspeech.pytorch",)
 
 _CELLS = {4: "lstm", 3: "gru", 1: "rnn"}
 _NORM = ("weight", "bias", "running_mean", "running_var")
+# What deepspeech.pytorch uses where the checkpoint does not say.
+_SPECTROGRAM = {"sample_rate": 16000, "window_size": 0.02, "window_stride": 0.01}
+# OmegaConf wraps a value three times.
+_WRAPPINGS = 8
 
 
 def import_run(
@@ -43,11 +47,11 @@ def import_run(
     Raises:
       TfvoiceError: the file is not one that is understood, or the folder holds a run.
     """
-    if experiment.is_run(run_dir) and not overwrite:
+    if not overwrite and experiment.is_run(run_dir):
         raise TfvoiceError(f"{run_dir}: holds a run already; use another --run, or --overwrite to replace it.")
     content = torch_file.read(checkpoint, ("deepspeech_pytorch",))
     weights = _Weights(checkpoint, content)
-    labels, spectrogram = _hyperparameters(checkpoint, content, weights.shape("fc.0.module.1.weight")[0])
+    labels, spectrogram = _hyperparameters(checkpoint, content, weights.shape("fc.0.module.1.weight", 2)[0])
     overrides = [f"model.{key}={value}" for key, value in weights.form().items()]
     overrides += [f"features.{key}={value}" for key, value in {**spectrogram, "pad_mode": pad_mode}.items()]
     characters = "".join(label for label in labels if label != "_")
@@ -63,7 +67,6 @@ def import_run(
     weights.check_all_used()
     if overwrite:
         experiment.clear(run_dir)
-        shutil.rmtree(Path(run_dir) / "report", ignore_errors=True)
     made.write()
     checkpoints.save(made.checkpoint("best"), {"weights": made.model.weights}, {})
     return made
@@ -75,42 +78,45 @@ class _Weights:
     def __init__(self, path: str | Path, content: Any):
         self._path = path
         found = content.get("state_dict") if isinstance(content, dict) else None
-        if not isinstance(found, dict) or not all(isinstance(value, np.ndarray) for value in found.values()):
-            held = f"a dictionary of {', '.join(map(str, content))}" if isinstance(content, dict) else _kind(content)
+        if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
+            held = f"a dictionary of {', '.join(map(_kind, content))}" if isinstance(content, dict) else _kind(content)
             raise TfvoiceError(
                 f"{path}: is no Lightning checkpoint of deepspeech.pytorch 3: it holds {held}, no state_dict of "
                 "tensors."
             )
-        self._left = dict(found)
-        self._names = set(found)
+        self._left = {str(name): value for name, value in found.items()}
+        self._names = set(self._left)
 
-    def shape(self, name: str) -> tuple[int, ...]:
-        """Shape of a tensor that has not been taken yet."""
+    def shape(self, name: str, rank: int) -> tuple[int, ...]:
+        """Shape of a tensor that has not been taken yet, which must have so many axes, none of them empty."""
         if name not in self._left:
             raise TfvoiceError(f"{self._path}: is no checkpoint of deepspeech.pytorch 3: the tensor {name} is missing.")
-        return self._left[name].shape
+        found = self._left[name].shape
+        if len(found) != rank or 0 in found:
+            raise TfvoiceError(f"{self._path}: the tensor {name} is {found} and should have {rank} axes.")
+        return found
 
     def take(self, name: str, *shape: int) -> np.ndarray:
         """Returns a tensor of the wanted shape, as float32."""
-        if self.shape(name) != shape:
-            raise TfvoiceError(f"{self._path}: the tensor {name} is {self.shape(name)} and should be {shape}.")
-        found = self._left.pop(name).astype(np.float32)
-        if not np.isfinite(found).all():
+        if (found := self.shape(name, len(shape))) != shape:
+            raise TfvoiceError(f"{self._path}: the tensor {name} is {found} and should be {shape}.")
+        values = self._left.pop(name).read().astype(np.float32)
+        if not np.isfinite(values).all():
             raise TfvoiceError(f"{self._path}: the tensor {name} holds numbers that are not finite.")
-        return found
+        return values
 
     def form(self) -> dict[str, Any]:
         """The form of the network, as keys of `Deepspeech2Config`."""
-        rows, units = self.shape("rnns.0.rnn.weight_hh_l0")
+        rows, units = self.shape("rnns.0.rnn.weight_hh_l0", 2)
         cell = _CELLS.get(rows // units if rows % units == 0 else 0)
         if cell is None:
             raise TfvoiceError(f"{self._path}: rnns.0.rnn.weight_hh_l0 is {rows} x {units}: no LSTM, GRU or RNN.")
         layers = sum(name.endswith(".rnn.weight_hh_l0") for name in self._names)
         form = {"cell": cell, "units": units, "layers": layers}
         form["bidirectional"] = str("rnns.0.rnn.weight_hh_l0_reverse" in self._names).lower()
-        form["convolution_channels"] = self.shape("conv.seq_module.0.weight")[0]
+        form["convolution_channels"] = self.shape("conv.seq_module.0.weight", 4)[0]
         if form["bidirectional"] == "false":
-            form["lookahead"] = self.shape("lookahead.0.conv.weight")[-1]
+            form["lookahead"] = self.shape("lookahead.0.conv.weight", 3)[-1]
         return form
 
     def check_all_used(self) -> None:
@@ -122,44 +128,53 @@ class _Weights:
 
 def _hyperparameters(path: str | Path, content: dict, classes: int) -> tuple[list[str], dict[str, Any]]:
     """Labels, and the keys of `FeatureConfig` that the checkpoint decides."""
-    found = _value(content.get("hyper_parameters"))
-    labels = found.get("labels") if isinstance(found, dict) else None
-    if not isinstance(labels, list) or len(labels) != classes or labels.count("_") != 1:
-        raise TfvoiceError(
-            f"{path}: its hyper_parameters hold no list of {classes} labels with one _ among them, but {_kind(labels)}."
-        )
+    found = _unwrapped(content.get("hyper_parameters"))
+    found = found if isinstance(found, dict) else {}
+    labels = _unwrapped(found.get("labels"))
+    if not isinstance(labels, list | tuple) or len(labels) != classes:
+        raise TfvoiceError(f"{path}: its hyper_parameters hold no list of {classes} labels, but {_kind(labels)}.")
+    labels = [_unwrapped(label) for label in labels]
     if not all(isinstance(label, str) and len(label) == 1 for label in labels):
-        raise TfvoiceError(f"{path}: its labels are not single characters: {', '.join(map(str, labels))}.")
-    spectrogram = found.get("spect_cfg")
+        raise TfvoiceError(f"{path}: its labels are not single characters: {', '.join(map(_kind, labels))}.")
+    if labels.count("_") != 1:
+        raise TfvoiceError(f"{path}: one of its labels should be _, the blank; {labels.count('_')} are.")
+    spectrogram = _unwrapped(found.get("spect_cfg"))
     spectrogram = spectrogram if isinstance(spectrogram, dict) else {}
-    rate_hz, window, hop = (
-        spectrogram.get(key, usual)
-        for key, usual in (("sample_rate", 16000), ("window_size", 0.02), ("window_stride", 0.01))
-    )
-    kind = str(spectrogram.get("window", "hamming")).rsplit(".", 1)[-1]
-    numbers = {"sample_rate_hz": rate_hz, "window_ms": 1000 * window, "hop_ms": 1000 * hop}
-    return labels, numbers | {"fft_size": int(rate_hz * window), "window": kind}
+    rate_hz, window, hop = (_number(path, spectrogram, key) for key in _SPECTROGRAM)
+    kind = _unwrapped(spectrogram.get("window", "hamming"))
+    if not isinstance(kind, str):
+        raise TfvoiceError(f"{path}: its spect_cfg.window is {_kind(kind)}, no name of a window.")
+    numbers = {"sample_rate_hz": round(rate_hz), "window_ms": 1000 * window, "hop_ms": 1000 * hop}
+    return labels, numbers | {"fft_size": int(rate_hz * window), "window": kind.rsplit(".", 1)[-1].lower()}
 
 
-def _value(held: Any) -> Any:
-    """The plain value of what OmegaConf, an enumeration or a dataclass wrapped."""
-    if isinstance(held, dict):
-        return {key: _value(value) for key, value in held.items()}
-    if isinstance(held, list | tuple):
-        return [_value(value) for value in held]
-    if not isinstance(held, Inert):
-        return held
-    state = held.state[0] or held.state[1] if isinstance(held.state, tuple) else held.state
-    for key in ("_content", "_val"):
-        if key in state:
-            return _value(state[key])
-    if state or held.items:
-        return {key: _value(value) for key, value in {**state, **held.items}.items()}
-    return _value(held.arguments[-1]) if held.arguments else {}
+def _number(path: str | Path, spectrogram: dict, key: str) -> float:
+    found = _unwrapped(spectrogram.get(key, _SPECTROGRAM[key]))
+    if not isinstance(found, int | float) or not 0 < found < 1e6:
+        raise TfvoiceError(f"{path}: its spect_cfg.{key} is {_kind(found)}, no number between 0 and a million.")
+    return found
+
+
+def _unwrapped(held: Any) -> Any:
+    """What OmegaConf, an enumeration or a dataclass wrapped; what that holds may be wrapped again."""
+    for _ in range(_WRAPPINGS):
+        if not isinstance(held, Inert):
+            break
+        states = held.state if isinstance(held.state, tuple) else [held.state]
+        state = {key: value for part in states if isinstance(part, dict) for key, value in part.items()}
+        inner = [state[key] for key in ("_content", "_val") if key in state]
+        # Of an enumeration: `getattr(Kind, "NAME")`, or `Kind("value")`.
+        last = held.arguments[-1] if held.arguments else {}
+        held = inner[0] if inner else {**state, **held.items} or last
+    return held
 
 
 def _kind(value: Any) -> str:
-    if isinstance(value, list):
+    """What something is, in a few words."""
+    if isinstance(value, str | int | float | bool):
+        text = str(value) if isinstance(value, str) else repr(value)
+        return text if len(text) < 30 else f"{text[:30]}..."
+    if isinstance(value, Sequence):
         return f"a list of {len(value)}"
     return value.name if isinstance(value, Inert) else "nothing" if value is None else f"a {type(value).__name__}"
 
