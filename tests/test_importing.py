@@ -4,11 +4,13 @@ import collections
 import string
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tfvoice import importing
+from tfvoice.audio import io
 from tfvoice.errors import TfvoiceError
 from tfvoice.experiment import Experiment
 
@@ -158,16 +160,105 @@ class AnyNode:
         self._val = value
 
 
-def test_configurations_in_wrappings_are_read(torch_save, tmp_path, monkeypatch):
+@pytest.fixture
+def omegaconf(monkeypatch):
+    """A module of that name while a file is written; reading looks no module up."""
     module = types.ModuleType("omegaconf")
     for kind in (DictConfig, AnyNode):
         monkeypatch.setattr(kind, "__module__", "omegaconf")
         setattr(module, kind.__name__, kind)
     monkeypatch.setitem(sys.modules, "omegaconf", module)
+
+
+def test_configurations_in_wrappings_are_read(torch_save, tmp_path, omegaconf):
     spectrogram = DictConfig({"sample_rate": 8000, "window_size": 0.04, "window_stride": 0.01, "window": "hamming"})
     path = torch_save(tmp_path / "a.ckpt", checkpoint(hyper_parameters={"labels": LABELS, "spect_cfg": spectrogram}))
-    monkeypatch.delitem(sys.modules, "omegaconf")
     assert importing.import_run(path, tmp_path / "run").config.features.sample_rate_hz == 8000
+
+
+def test_what_contains_itself_is_refused(torch_save, tmp_path, omegaconf):
+    labels = list(LABELS)
+    labels[0] = labels
+    node = AnyNode(None)
+    node._val = node
+    for hyper, words in (
+        ({"labels": labels}, "its labels are not single characters: a list of 29"),
+        (node, "hold no list of 29 labels, but nothing"),
+    ):
+        path = torch_save(tmp_path / "a.ckpt", checkpoint(hyper_parameters=hyper))
+        with pytest.raises(TfvoiceError, match=words):
+            importing.import_run(path, tmp_path / "run")
+
+
+def original(torch, cell, bidirectional):
+    """Modules of PyTorch, called what those of deepspeech.pytorch are called."""
+    nn = torch.nn
+
+    def held(**children):
+        made = nn.Module()
+        for name, child in children.items():
+            made.add_module(name, child)
+        return made
+
+    def numbered(*children):
+        return nn.ModuleList(children)
+
+    kind = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}[cell]
+    first, second = (
+        [nn.Conv2d(1, CHANNELS, (41, 11), (2, 2), (20, 5)), nn.BatchNorm2d(CHANNELS), nn.Hardtanh(0, 20)],
+        [nn.Conv2d(CHANNELS, CHANNELS, (21, 11), (2, 1), (10, 5)), nn.BatchNorm2d(CHANNELS), nn.Hardtanh(0, 20)],
+    )
+    layers = []
+    for layer in range(LAYERS):
+        recurrent = kind(UNITS if layer else BANDS * CHANNELS, UNITS, bidirectional=bidirectional)
+        norm = {"batch_norm": held(module=nn.BatchNorm1d(UNITS))} if layer else {}
+        layers.append(held(rnn=recurrent, **norm))
+    network = held(conv=held(seq_module=nn.Sequential(*first, *second)), rnns=numbered(*layers))
+    if not bidirectional:
+        network.add_module("lookahead", numbered(held(conv=nn.Conv1d(UNITS, UNITS, 20, groups=UNITS, bias=False))))
+    last = numbered(nn.BatchNorm1d(UNITS), nn.Linear(UNITS, len(LABELS), bias=False))
+    network.add_module("fc", numbered(held(module=last)))
+    with torch.no_grad():
+        for name, value in network.named_buffers():
+            if name.endswith(("running_mean", "running_var")):
+                value.copy_(torch.rand_like(value) + 0.5)
+    return network.eval()
+
+
+def original_logits(torch, network, samples, bidirectional):
+    """What deepspeech.pytorch computes from the samples of one utterance at 16 kHz."""
+    window = torch.hamming_window(320, periodic=False, dtype=torch.float64)
+    spectrum = torch.stft(torch.tensor(samples).double(), 320, 160, window=window, return_complex=True)
+    x = torch.log1p(spectrum.abs())
+    x = ((x - x.mean()) / x.std()).float()[None, None]
+    x = network.conv.seq_module(x).flatten(1, 2)[0].T
+    for number, layer in enumerate(network.rnns):
+        x = layer.batch_norm.module(x) if number else x
+        x = layer.rnn(x[:, None])[0][:, 0]
+        x = x.view(len(x), -1, UNITS).sum(1)
+    if not bidirectional:
+        ahead = torch.nn.functional.pad(x.T[None], (0, 19))
+        x = torch.nn.functional.hardtanh(network.lookahead[0].conv(ahead)[0].T, 0, 20)
+    norm, linear = network.fc[0].module
+    return linear(norm(x))
+
+
+@each_form
+def test_checkpoints_of_pytorch_give_its_logits_on_real_audio(tmp_path, form):
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    form = {"bidirectional": True, **FORMS[form]}
+    network = original(torch, **form)
+    content = {**checkpoint(), "state_dict": network.state_dict(), "optimizer_states": [{"state": torch.ones(3)}]}
+    torch.save(content, tmp_path / "a.ckpt")
+    importing.import_run(tmp_path / "a.ckpt", tmp_path / "run")
+    loaded = Experiment.load(tmp_path / "run")
+    path = sorted((Path(__file__).parent / "data" / "asterisk").rglob("*.opus"))[0]
+    samples = io.read(path, 16000)
+    found = loaded.logits(samples[np.newaxis], np.array([len(samples)], np.int32)).values[0]
+    with torch.inference_mode():
+        wanted = original_logits(torch, network, samples, form["bidirectional"]).numpy()
+    np.testing.assert_allclose(found, np.roll(wanted, -1, axis=1), atol=1e-4)
 
 
 def changed(weights, name, value):
@@ -176,6 +267,14 @@ def changed(weights, name, value):
 
 def without(weights, name):
     return collections.OrderedDict((key, value) for key, value in weights.items() if key != name)
+
+
+def spectrogram_of(**values):
+    return checkpoint(hyper_parameters={"labels": LABELS, "spect_cfg": values})
+
+
+def weights_of(name, shape):
+    return checkpoint(state_dict=changed(state_dict(), name, np.ones(shape, np.float32)))
 
 
 @pytest.mark.parametrize(
@@ -208,14 +307,26 @@ def without(weights, name):
             checkpoint(state_dict=changed(state_dict(), "rnns.0.rnn.weight_hh_l0", np.ones([12, 6], np.float32))),
             "rnns.0.rnn.weight_hh_l0 is 12 x 6: no LSTM, GRU or RNN",
         ),
-        (checkpoint(hyper_parameters=None), "hold no list of 29 labels with one _ among them, but nothing"),
-        (checkpoint(hyper_parameters={"labels": LABELS[:-1]}), "with one _ among them, but a list of 28"),
+        (checkpoint(hyper_parameters=None), "hold no list of 29 labels, but nothing"),
+        (checkpoint(hyper_parameters={"labels": LABELS[:-1]}), "hold no list of 29 labels, but a list of 28"),
+        (checkpoint(hyper_parameters={"labels": ["x", *LABELS[1:]]}), "one of its labels should be _, the blank; 0 are"),
+        (checkpoint(hyper_parameters={"labels": [1, *LABELS[1:]]}), "its labels are not single characters: 1,"),
         (checkpoint(hyper_parameters={"labels": ["ab", *LABELS[1:-1], "_"]}), "its labels are not single characters"),
         (checkpoint(hyper_parameters={"labels": ["A", *LABELS[1:-1], "_"]}), "'A' is there 2 times"),
         (
             checkpoint(hyper_parameters={"labels": LABELS, "spect_cfg": {"window": "blackman"}}),
             "cannot be used here: .*features.window",
         ),
+        (spectrogram_of(window=None), "its spect_cfg.window is nothing, no name of a window"),
+        (spectrogram_of(window_size="0.02"), "its spect_cfg.window_size is 0.02, no number between 0 and a million"),
+        (spectrogram_of(window_stride=None), "its spect_cfg.window_stride is nothing, no number"),
+        (spectrogram_of(sample_rate=10**400), "its spect_cfg.sample_rate is 1000"),
+        (spectrogram_of(sample_rate=float("nan")), "its spect_cfg.sample_rate is nan"),
+        (weights_of("rnns.0.rnn.weight_hh_l0", [24]), r"weight_hh_l0 is \(24,\) and should have 2 axes"),
+        (weights_of("rnns.0.rnn.weight_hh_l0", [0, 0]), r"weight_hh_l0 is \(0, 0\) and should have 2 axes"),
+        (weights_of("fc.0.module.1.weight", []), r"fc.0.module.1.weight is \(\) and should have 2 axes"),
+        (weights_of("conv.seq_module.0.weight", [4, 1]), r"0.weight is \(4, 1\) and should have 4 axes"),
+        (weights_of(3, [2]), "holds tensors that this network has no place for: 3"),
     ],
 )
 def test_what_is_not_understood_is_refused_and_leaves_nothing(torch_save, tmp_path, content, words):
@@ -233,3 +344,14 @@ def test_a_run_is_replaced_only_when_told(torch_save, tmp_path):
         importing.import_run(path, tmp_path / "run")
     importing.import_run(path, tmp_path / "run", overwrite=True)
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+def test_pieces_of_a_run_are_replaced_when_told(torch_save, tmp_path):
+    path = torch_save(tmp_path / "a.ckpt", checkpoint())
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "metrics.jsonl").write_text("{}")
+    with pytest.raises(TfvoiceError, match="no experiment.json, so it is not a whole run"):
+        importing.import_run(path, tmp_path / "run")
+    importing.import_run(path, tmp_path / "run", overwrite=True)
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
