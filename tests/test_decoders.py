@@ -34,9 +34,15 @@ def test_what_is_given_comes_before_what_is_remembered_and_that_before_the_defau
     assert decoders.choose(tmp_path, "lm") == tuned
     assert decoders.choose(tmp_path, "lm", word_score=0.0) == tuned.model_copy(update={"word_score": 0.0})
     assert decoders.choose(tmp_path, "beam") == DecoderConfig(name="beam")
-    # The weights of one search mean nothing to the other.
+
+
+def test_weights_belong_to_a_language_model_and_to_a_search(tmp_path):
+    tuned = DecoderConfig(name="lm", lm=str(tmp_path / "b.arpa"), lm_weight=0.7, word_score=1.5, beam_width=30)
+    decoders.remember(tmp_path, tuned)
+    assert decoders.choose(tmp_path, "lm", lm=str(tmp_path / "." / "b.arpa")).lm_weight == 0.7
+    assert decoders.choose(tmp_path, "lm", lm="c.arpa") == DecoderConfig(name="lm", lm="c.arpa")
     assert decoders.choose(tmp_path, "lm", lexicon=False, lm="c") == DecoderConfig(name="lm", lm="c", lexicon=False)
-    free = DecoderConfig(name="lm", lm="/b.arpa", lm_weight=0.1, lexicon=False)
+    free = tuned.model_copy(update={"lm_weight": 0.1, "lexicon": False})
     decoders.remember(tmp_path, free)
     assert (decoders.choose(tmp_path, "lm"), decoders.choose(tmp_path, "lm", lexicon=False)) == (tuned, free)
 
@@ -54,6 +60,9 @@ def test_mistakes_are_told(tmp_path):
         decoders.choose(tmp_path, "beam", beam_width=0)
     with pytest.raises(TfvoiceError, match=r"^--decoder=lm: needs --lm=FILE"):
         decoders.build(DecoderConfig(name="lm"), ALPHABET)
-    (tmp_path / "decoder.json").write_text("{")
-    with pytest.raises(TfvoiceError, match=r"decoder.json: is damaged .* delete it, or run tfvoice_tune_lm again"):
-        decoders.choose(tmp_path, "lm")
+    with pytest.raises(TfvoiceError, match=r"^--word_score=nan: input should be a finite number.$"):
+        decoders.choose(tmp_path, "lm", word_score=float("nan"))
+    for content in ("{", "[1]", '{"lexicon": 3}', '{"lexicon": {"lm_weight": -1}}', '{"lexicon": {"beam": 1}}', "3"):
+        (tmp_path / "decoder.json").write_text(content)
+        with pytest.raises(TfvoiceError, match=r"decoder.json: is damaged .* delete it, or run tfvoice_tune_lm again"):
+            decoders.choose(tmp_path, "lm")

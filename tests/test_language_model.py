@@ -116,6 +116,28 @@ def test_what_the_model_expects_wins_over_what_is_a_little_likelier(model):
     assert Search(made, 100, 0.0, 0.0).best(heard) != Search(made, 100, 20.0, 0.0).best(heard) == "ab"
 
 
+@pytest.mark.parametrize("beam_width", [1, 3, 50])
+@pytest.mark.parametrize("seed", range(4))
+def test_with_a_lexicon_no_word_is_left_unfinished(model, beam_width, seed):
+    made = model()
+    for text in ("ca", "ab c", "b"):
+        read = Search(made, beam_width, 0.0, 0.0).best(emissions(text, 9.0, seed, frames=9))
+        assert set(read.split()) <= set(made.vocabulary.words)
+
+
+def test_logits_are_read_as_their_log_softmax_is(model):
+    heard, search = emissions("ab ba"), Search(model(), 50, 0.5, 0.0)
+    assert search.best(heard + 3.0) == search.best(heard)
+
+
+def test_what_keeps_words_from_being_read_is_logged(model, caplog):
+    model().warn()
+    assert "1 of its 4 words cannot be spelled with the alphabet of the run and are left out, such as 'é€'" in caplog.text
+    assert "<unk>" not in caplog.text
+    model(unigrams={"ab": -0.5, "<s>": -99, "</s>": -1.0}).warn()
+    assert "words.arpa: has no <unk>; without a lexicon, words that it lacks are hardly read" in caplog.text
+
+
 @pytest.mark.parametrize("lexicon", [True, False])
 def test_a_word_score_decides_how_many_words_there_are(model, lexicon):
     heard, made = emissions("ab ba", 1.0), model()

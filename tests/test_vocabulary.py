@@ -33,14 +33,21 @@ ALPHABET = Alphabet(AlphabetConfig())
     ("suffix", "packed"), [("", bytes), (".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)]
 )
 def test_the_words_of_an_arpa_file_are_its_unigrams(tmp_path, suffix, packed):
-    path = tmp_path / f"words.arpa{suffix}"
-    path.write_bytes(packed(ARPA.encode()))
-    assert list(vocabulary.listed(path)) == ["Hello", "hello", "é€"]
+    for name in (f"words.arpa{suffix}", "words.lm"):
+        (tmp_path / name).write_bytes(packed(ARPA.encode()))
+        assert list(vocabulary.listed(tmp_path / name)) == ["Hello", "hello", "é€"]
+
+
+def test_words_end_where_kenlm_ends_them(tmp_path):
+    path = tmp_path / "words.arpa"
+    path.write_text(ARPA.replace("Hello", "new\u00a0york").replace("-1.0\thello", "-1.0 one\u2028two\t-0.3"))
+    assert list(vocabulary.listed(path)) == ["new\u00a0york", "one\u2028two", "é€"]
 
 
 def test_the_words_of_a_binary_stand_at_its_end(tmp_path):
     path = tmp_path / "words.bin"
-    path.write_bytes(b"mmap lm http://kheafield.com/code format version 5\n\0numbers\0<unk>\0ab\0</s>\0ba\0")
+    # Before the list are numbers, the last byte of which can be anything.
+    path.write_bytes(b"mmap lm http://kheafield.com/code format version 5\n\0numbers\x9d<unk>\0ab\0</s>\0ba\0")
     assert list(vocabulary.listed(path)) == ["ab", "ba"]
     path.write_bytes(b"mmap lm http://kheafield.com/code format version 5\n\0numbers\0")
     with pytest.raises(TfvoiceError, match="holds no list of its words"):

@@ -36,8 +36,8 @@ class DecoderConfig(Config):
     name: Name = "greedy"
     beam_width: int = pydantic.Field(100, ge=1)
     lm: str | None = None
-    lm_weight: float = pydantic.Field(0.5, ge=0)
-    word_score: float = 0.0
+    lm_weight: float = pydantic.Field(0.5, ge=0, allow_inf_nan=False)
+    word_score: pydantic.FiniteFloat = 0.0
     lexicon: bool = True
 
     def __str__(self) -> str:
@@ -75,7 +75,9 @@ def build(config: DecoderConfig, alphabet: Alphabet) -> Decoder:
         raise TfvoiceError(
             "--decoder=lm: needs --lm=FILE, an ARPA file or a KenLM binary, or a run that tfvoice_tune_lm has tuned."
         )
-    search = search_with(LanguageModel(config.lm, alphabet), config)
+    model = LanguageModel(config.lm, alphabet)
+    model.warn()
+    search = search_with(model, config)
     return Decoder(search, search.break_class)
 
 
@@ -87,6 +89,8 @@ def search_with(model: LanguageModel, config: DecoderConfig) -> Search:
 def choose(run_dir: str | Path, name: str = "greedy", lexicon: bool = True, **given) -> DecoderConfig:
     """Puts the settings of a decoder together: what is given, then what the run remembers, then the defaults.
 
+    What a run remembers belongs to one language model, and is not used with another.
+
     Args:
       run_dir: folder of the run.
       name: of the decoder.
@@ -96,12 +100,19 @@ def choose(run_dir: str | Path, name: str = "greedy", lexicon: bool = True, **gi
     Raises:
       TfvoiceError: there is no such decoder, or a number is out of range.
     """
-    if name not in DECODERS:
-        raise TfvoiceError(f"--decoder={name}: there is no such decoder; use one of {', '.join(DECODERS)}.")
-    values = {key: value for key, value in given.items() if value is not None}
-    remembered = _remembered(run_dir).get(_key(lexicon), {}) if name == "lm" else {}
+    remembered = _remembered(run_dir).get(_key(lexicon)) if name == "lm" else None
+    other = remembered and given.get("lm") and Path(given["lm"]).resolve() != Path(remembered.lm or "")
+    values = remembered.model_dump() if remembered and not other else {}
+    values |= {key: value for key, value in given.items() if value is not None}
+    return checked(**{**values, "name": name, "lexicon": lexicon})
+
+
+def checked(**values) -> DecoderConfig:
+    """Makes a `DecoderConfig` of what a command line says; raises `TfvoiceError` where that does not fit."""
+    if values["name"] not in DECODERS:
+        raise TfvoiceError(f"--decoder={values['name']}: there is no such decoder; use one of {', '.join(DECODERS)}.")
     try:
-        return DecoderConfig(**{**remembered, **values, "name": name, "lexicon": lexicon})
+        return DecoderConfig(**values)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         raise TfvoiceError(f"--{first['loc'][0]}={first['input']}: {first['msg'].lower()}.") from None
@@ -110,8 +121,8 @@ def choose(run_dir: str | Path, name: str = "greedy", lexicon: bool = True, **gi
 def remember(run_dir: str | Path, config: DecoderConfig) -> Path:
     """Writes the settings of the decoder `lm` into a run, where `choose` finds them; returns the path."""
     path = Path(run_dir) / FILE
-    content = config.model_dump(exclude={"name", "lexicon"})
-    content = {**_remembered(run_dir), _key(config.lexicon): content}
+    found = {**_remembered(run_dir), _key(config.lexicon): config}
+    content = {key: each.model_dump(exclude={"name", "lexicon"}) for key, each in found.items()}
     checkpoints.write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
     return path
 
@@ -120,11 +131,17 @@ def _key(lexicon: bool) -> str:
     return "lexicon" if lexicon else "any_word"
 
 
-def _remembered(run_dir: str | Path) -> dict[str, dict]:
+def _remembered(run_dir: str | Path) -> dict[str, DecoderConfig]:
     path = Path(run_dir) / FILE
     if not path.is_file():
         return {}
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise TfvoiceError(f"{path}: is damaged ({error}); delete it, or run tfvoice_tune_lm again.") from None
+        content = dict(json.loads(path.read_text(encoding="utf-8")))
+        return {
+            _key(lexicon): DecoderConfig(**{**content[_key(lexicon)], "name": "lm", "lexicon": lexicon})
+            for lexicon in (True, False)
+            if _key(lexicon) in content
+        }
+    except (ValueError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise TfvoiceError(f"{path}: is damaged ({reason}); delete it, or run tfvoice_tune_lm again.") from None

@@ -9,6 +9,7 @@ kenlm and flashlight-text are the extra `tfvoice[lm]`; they are imported when a 
 """
 
 import importlib
+import logging
 import math
 import re
 from pathlib import Path
@@ -22,11 +23,13 @@ from tfvoice.errors import TfvoiceError
 from tfvoice.lengths import Sequence
 from tfvoice.text import Alphabet
 
-# Prefixes that are less likely than the best by more than this factor, as a power of e, are dropped.
+# Prefixes whose score is lower than the best by more than this are dropped.
 _THRESHOLD = 25.0
 # Without a lexicon, only so many classes of a frame are tried: each is a call from C++ to Python.
 _CLASSES = 10
 _LN_10 = math.log(10)
+# KenLM gives `<unk>` 10 ** -100 where the file does not have it.
+_IMPOSSIBLE = -99 * _LN_10
 # The appended frame that ends the last word: all classes but the space are this unlikely.
 _NEVER = -1e4
 
@@ -71,19 +74,34 @@ class LanguageModel:
             )
         self._state = kenlm.State
 
+    def warn(self) -> None:
+        """Logs what will keep words from being read."""
+        unspelled, words = self.vocabulary.unspelled, len(self.vocabulary.words)
+        if unspelled:
+            logging.warning(
+                "--lm=%s: %s of its %s words cannot be spelled with the alphabet of the run and are left out, such as "
+                "%s",
+                self.path,
+                f"{len(unspelled):,}",
+                f"{len(unspelled) + words:,}",
+                ", ".join(map(repr, unspelled[:3])),
+            )
+        if self.score(self.start(), "<unk>")[1] < _IMPOSSIBLE:
+            logging.warning("--lm=%s: has no <unk>; without a lexicon, words that it lacks are hardly read", self.path)
+
     def start(self):
-        """The state before the first word."""
+        """Returns the state before the first word: what KenLM keeps of the words so far."""
         state = self._state()
         self._model.BeginSentenceWrite(state)
         return state
 
     def score(self, state, word: str) -> tuple:
-        """The state after a word of the vocabulary, by the model's own form, and ln of its probability."""
+        """Returns the state after a word, by the model's own form, and ln of the probability of that word."""
         after = self._state()
         return after, _LN_10 * self._model.BaseScore(state, word, after)
 
     def end(self, state) -> float:
-        """ln of the probability that the sentence ends here."""
+        """Returns ln of the probability that the sentence ends here."""
         return self.score(state, "</s>")[1]
 
 
@@ -109,12 +127,10 @@ class Search:
         library = _imported("flashlight.lib.text.decoder")
         blank = model.alphabet.size
         # flashlight-text would give its score of a word to a second space in a row, too: ours are all in the scorer.
-        if lexicon:
-            words = list(model.vocabulary.words.items())
-            kind = _Words([word for _, word in words])
-        else:
-            kind = _Letters(model, self._space)
+        words = list(model.vocabulary.words.items())
+        kind = _Words([word for _, word in words]) if lexicon else _Letters(model, self._space)
         self._model = _scorer(library, model, kind, lm_weight, word_score)
+        self._lexicon = [spelling for spelling, _ in words] if lexicon else None
         if lexicon:
             options = library.LexiconDecoderOptions(
                 beam_width, blank + 1, _THRESHOLD, 1.0, 0.0, -math.inf, 0.0, True, library.CriterionType.CTC
@@ -139,22 +155,27 @@ class Search:
         counts.set_shape([None])
         return tf.RaggedTensor.from_row_lengths(ids, counts, validate=False)
 
-    def best(self, log_probabilities: np.ndarray) -> str:
-        """The best text for the log softmax of one row, `[frames, classes]`."""
-        classes = log_probabilities.shape[1]
+    def best(self, logits: np.ndarray) -> str:
+        """The best text for one row of logits, or of log probabilities, `[frames, classes]`."""
+        values = logits.astype(np.float32)
+        values -= np.logaddexp.reduce(values, axis=-1, keepdims=True)
+        classes = values.shape[1]
         end = np.full([1, classes], _NEVER, np.float32)
         end[0, self._space] = 0.0
-        emissions = np.ascontiguousarray(np.concatenate([log_probabilities, end]), np.float32)
+        emissions = np.ascontiguousarray(np.concatenate([values, end]))
         self._model.reset()
         found = self._decoder.decode(emissions.ctypes.data, len(emissions), classes)
-        path = np.array(found[0].tokens if found else [], np.int64)
+        if not found:
+            return ""
+        if self._lexicon is not None:
+            # Its characters may go on into a word that was never finished.
+            return " ".join(self._lexicon[word] for word in found[0].words if word >= 0)
+        path = np.array(found[0].tokens, np.int64)
         kept = path[np.flatnonzero(np.diff(path, prepend=-1))]
         text = self._alphabet.decode(kept[(kept >= 0) & (kept < classes - 1)].tolist())
         return " ".join(text.split())
 
     def _decode(self, values: np.ndarray, lengths: np.ndarray):
-        values = values.astype(np.float32)
-        values -= np.logaddexp.reduce(values, axis=-1, keepdims=True)
         rows = [self._alphabet.encode(self.best(row[:length])) for row, length in zip(values, lengths, strict=True)]
         ids = np.array([label for row in rows for label in row], np.int32)
         return ids, np.array([len(row) for row in rows], np.int64)
@@ -168,7 +189,11 @@ class _Worth(NamedTuple):
 
 
 class _Words:
-    """What a language model's state holds in a search that adds whole words: the model's state alone."""
+    """What a search holds that adds whole words: the state of the language model alone.
+
+    This and `_Letters` are what `_scorer` asks. `start` gives what is held at the beginning; `after`, what is held
+    after a word or a letter, by its number, and what that adds; `end`, what the end adds.
+    """
 
     def __init__(self, words: list[str]):
         self._words = words
@@ -185,7 +210,7 @@ class _Words:
 
 
 class _Letters:
-    """The same in a search that adds characters: the model's state, and the beginning of a word.
+    """What a search holds that adds characters: the state of the language model, and the beginning of a word.
 
     What is no beginning of a known word pays for its letters at once, so that it does not crowd the beam until it ends.
     """

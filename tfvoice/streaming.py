@@ -22,6 +22,9 @@ from tfvoice.transcript import Word
 
 # New audio in each block. Shorter ones cost more, longer ones come later.
 BLOCK_SECONDS = 0.2
+# Deviation of the samples in the loudest tenth of a second, up to which a recording holds no speech but dither, which
+# normalisation would blow up: three steps of 16 bits, 80 dB below a loud sine.
+SILENCE = 1e-4
 
 
 class Follower:
@@ -45,7 +48,9 @@ class Follower:
         self._seconds = experiment.seconds_per_frame()
         self._frame = config.features.hop_samples * config.model.stride
         self._kept = max(1, round(block_seconds / self._seconds))
-        self._context = math.ceil(config.features.transform_samples / self._frame) + config.model.convolution_reach
+        # The samples of a transform lie around its frame.
+        half = config.features.transform_samples // 2
+        self._context = math.ceil(half / self._frame) + config.model.convolution_reach
         self._lookahead = config.model.lookahead - 1
         self._convolved = tf.function(self._convolve, reduce_retracing=True)
         self._recurred = tf.function(self._recur, reduce_retracing=True)
@@ -53,10 +58,23 @@ class Follower:
 
     def words(self, chunks: Iterable[np.ndarray]) -> Iterator[Word]:
         """Reads chunks of samples of any length, float32 at the run's rate, and yields each word when it is final."""
-        reader = _Greedy(self._experiment.alphabet, self._seconds)
-        for values in self.log_probabilities(chunks):
-            yield from reader.read(values)
-        yield from reader.end()
+        meter = Meter(self._experiment.config.features.sample_rate_hz)
+        reader = _Words(self._experiment.alphabet)
+        # While there was nothing but dither, there was no word either, whatever the network read.
+        waiting: list[ctc.Word] = []
+        for values in self.log_probabilities(map(meter.add, chunks)):
+            waiting += reader.read(values)
+            if meter.loudest > SILENCE:
+                yield from self._timed(waiting, meter)
+                waiting = []
+        meter.end()
+        if meter.loudest > SILENCE:
+            yield from self._timed([*waiting, *reader.end()], meter)
+
+    def _timed(self, words: list[ctc.Word], meter: "Meter") -> Iterator[Word]:
+        for word in words:
+            end = min(word.end * self._seconds, meter.seconds)
+            yield Word(word.text, word.start * self._seconds, end, word.confidence)
 
     def log_probabilities(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Yields the log softmax of the logits, `[frames, classes]`, in order and as soon as they can be known."""
@@ -123,35 +141,67 @@ def windows(
     yield held, skip, None
 
 
-class _Greedy:
-    """The best class of each frame, joined to words as frames come in; as `ctc.greedy` and `ctc.words` together."""
+class Meter:
+    """How long a recording is and how loud, as its samples go by.
 
-    def __init__(self, alphabet: Alphabet, seconds_per_frame: float):
+    Attributes:
+      loudest: deviation of the samples in its loudest tenth of a second.
+    """
+
+    def __init__(self, sample_rate_hz: int):
+        self.loudest = 0.0
+        self._rate_hz = sample_rate_hz
+        self._samples = 0
+        self._left = np.zeros(0, np.float32)
+
+    @property
+    def seconds(self) -> float:
+        """How much has gone by."""
+        return self._samples / self._rate_hz
+
+    def add(self, samples: np.ndarray) -> np.ndarray:
+        """Takes the next samples, and returns them."""
+        self._samples += len(samples)
+        short = max(1, self._rate_hz // 10)
+        held = np.concatenate([self._left, samples])
+        whole = len(held) // short * short
+        if whole:
+            self.loudest = max(self.loudest, float(held[:whole].reshape(-1, short).std(axis=1).max()))
+        self._left = held[whole:]
+        return samples
+
+    def end(self) -> None:
+        """Counts what is left of the last tenth of a second."""
+        if len(self._left):
+            self.loudest = max(self.loudest, float(self._left.std()))
+
+
+class _Words:
+    """The best class of each frame, joined to words as frames come in."""
+
+    def __init__(self, alphabet: Alphabet):
         self._alphabet = alphabet
-        self._seconds = seconds_per_frame
-        self._frame, self._last = 0, -1
-        # Label, first frame, the frame after the last one, and confidence of each character of the word that has begun.
-        self._word: list[list] = []
+        self._space = alphabet.decode(range(alphabet.size)).find(" ")
+        # Frames since the last space, and the number of the first of them.
+        self._held: list[np.ndarray] = []
+        self._first = 0
 
-    def read(self, values: np.ndarray) -> Iterator[Word]:
-        """Takes log probabilities of the next frames; yields the words that a space has ended."""
-        for row in values:
-            label, before = int(np.argmax(row)), self._last
-            self._last, self._frame = label, self._frame + 1
-            if label == ctc.blank(values):
-                continue
-            if self._alphabet.decode([label]) == " ":
-                yield from self.end()
-                continue
-            if label != before:
-                self._word.append([label, self._frame - 1, self._frame, 0.0])
-            run = self._word[-1]
-            run[2:] = self._frame, max(run[3], float(np.exp(row[label])))
+    def read(self, values: np.ndarray) -> list[ctc.Word]:
+        """Takes log probabilities of the next frames, `[frames, classes]`; returns the words that a space has ended."""
+        spaces = np.flatnonzero(values.argmax(axis=-1) == self._space) + 1
+        *ended, last = np.split(values, spaces)
+        words = []
+        for piece in ended:
+            self._held.append(piece)
+            words += self.end()
+        self._held.append(last)
+        return words
 
-    def end(self) -> Iterator[Word]:
-        """Yields the word that has begun, if any."""
-        if self._word:
-            labels, starts, ends, confidences = zip(*self._word, strict=True)
-            self._word = []
-            text = self._alphabet.decode(labels)
-            yield Word(text, starts[0] * self._seconds, ends[-1] * self._seconds, min(confidences))
+    def end(self) -> list[ctc.Word]:
+        """Returns the word that has begun, if any."""
+        values = np.concatenate(self._held) if self._held else np.zeros([0, self._alphabet.size + 1], np.float32)
+        found = ctc.greedy(Sequence(tf.constant(values[np.newaxis]), tf.constant([len(values)])))
+        ids, starts, ends, confidences = (ragged[0].numpy().tolist() for ragged in found)
+        spans = [(self._first + start, self._first + end) for start, end in zip(starts, ends, strict=True)]
+        self._held, self._first = [], self._first + len(values)
+        return ctc.words(self._alphabet.decode(ids), spans, confidences)

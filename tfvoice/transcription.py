@@ -33,9 +33,6 @@ from tfvoice.experiment import Experiment, ExperimentConfig
 from tfvoice.lengths import Sequence
 from tfvoice.transcript import Transcript, Word
 
-# Deviation of the samples in the loudest tenth of a second, up to which a recording holds no speech but dither, which
-# normalisation would blow up: three steps of 16 bits, 80 dB below a loud sine.
-_SILENCE = 1e-4
 # TensorFlow's beam search frees no prefix before its end, and an alignment holds a matrix of frames x labels.
 _SEARCH_SECONDS = 30.0
 
@@ -50,7 +47,7 @@ class Transcriber:
         not the text.
 
     Raises:
-      TfvoiceError: there is no such decoder, or a number is out of range.
+      TfvoiceError: the decoder's language model cannot be used, or `window_seconds` is not above 0.
     """
 
     def __init__(
@@ -95,7 +92,7 @@ class Transcriber:
         with _repeatable(source) as again:
             audio = _Audio(again, self._features.sample_rate_hz, self._kept * self._frame)
             values = self._log_probabilities(audio, progress)
-        words = self._words(values, audio.seconds) if audio.loudest > _SILENCE else []
+        words = self._words(values, audio.seconds) if audio.loudest > streaming.SILENCE else []
         confidence = float(np.mean([word.confidence for word in words])) if words else None
         return Transcript(audio.seconds, " ".join(word.text for word in words), confidence, words)
 
@@ -217,15 +214,13 @@ class _Audio:
         self.seconds = self.loudest = 0.0
 
     def blocks(self) -> Iterator[np.ndarray]:
-        samples, self.loudest = 0, 0.0
-        short = max(1, self._rate_hz // 10)
+        meter = streaming.Meter(self._rate_hz)
         for block in io.read_blocks(self.source, self._rate_hz, self._block_seconds):
-            samples += len(block)
-            self.seconds = samples / self._rate_hz
-            whole = len(block) // short * short
-            for part in (block[:whole].reshape(-1, short), block[np.newaxis, whole:]):
-                self.loudest = max(self.loudest, part.std(axis=1).max() if part.size else 0.0)
+            meter.add(block)
+            self.seconds, self.loudest = meter.seconds, meter.loudest
             yield block
+        meter.end()
+        self.loudest = meter.loudest
 
 
 @contextlib.contextmanager

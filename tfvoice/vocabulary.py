@@ -13,7 +13,10 @@ from tfvoice.errors import TfvoiceError
 from tfvoice.text import Alphabet
 
 _BINARY = b"mmap lm http://kheafield.com/code"
-_OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+# KenLM goes by the first bytes too, whatever the name says.
+_OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
+# Where KenLM splits; other white space belongs to words.
+_SPACES = re.compile("[ \t\n\v\f\r]+")
 
 
 class Vocabulary(NamedTuple):
@@ -44,8 +47,8 @@ def spelled(words: Iterator[str], alphabet: Alphabet) -> Vocabulary:
 def listed(path: Path) -> Iterator[str]:
     """The words of an ARPA file, or of a KenLM binary, without the marks for sentences and the unknown."""
     with open(path, "rb") as file:
-        binary = file.read(len(_BINARY)) == _BINARY
-    for word in _from_binary(path) if binary else _from_arpa(path):
+        start = file.read(len(_BINARY))
+    for word in _from_binary(path) if start == _BINARY else _from_arpa(path, start):
         if not re.fullmatch("<.*>", word):
             yield word
 
@@ -53,22 +56,23 @@ def listed(path: Path) -> Iterator[str]:
 def _from_binary(path: Path) -> Iterator[str]:
     """The strings at the end of the file, each closed by a zero; the first is `<unk>`."""
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        start = content.rfind(b"\0<unk>\0")
+        start = content.rfind(b"<unk>\0")
         if start < 0:
             raise TfvoiceError(
                 f"--lm={path}: holds no list of its words, which build_binary writes unless told not to; give the ARPA."
             )
-        words = content[start + 1 :].decode("utf-8", "replace").split("\0")
+        words = content[start:].decode("utf-8", "replace").split("\0")
     yield from filter(None, words)
 
 
-def _from_arpa(path: Path) -> Iterator[str]:
-    with _OPENERS.get(path.suffix, open)(path, "rt", encoding="utf-8", errors="replace") as lines:
+def _from_arpa(path: Path, start: bytes) -> Iterator[str]:
+    opener = next((opener for magic, opener in _OPENERS.items() if start.startswith(magic)), open)
+    with opener(path, "rt", encoding="utf-8", errors="replace", newline="\n") as lines:
         unigrams = False
         for line in lines:
             if line.startswith("\\"):
                 if unigrams:
                     return
                 unigrams = line.strip() == "\\1-grams:"
-            elif unigrams and len(fields := line.split()) > 1:
+            elif unigrams and len(fields := _SPACES.split(line.strip())) > 1:
                 yield fields[1]

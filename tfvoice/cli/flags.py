@@ -164,10 +164,10 @@ class DecoderFlags:
             self._name = to.choice(
                 "decoder", DECODERS, "beam is slower and a little better; lm also asks a language model.", "greedy"
             )
+        without = "" if language_model else " Without it: the one that tfvoice_tune_lm was given."
         self._lm = to.string(
             "lm",
-            "Language model of words for the decoder lm: an ARPA file or a KenLM binary. Without it: the one that "
-            "tfvoice_tune_lm was given.",
+            f"Language model of words for the decoder lm: an ARPA file or a KenLM binary.{without}",
             shape="FILE",
             required=language_model,
         )
@@ -185,14 +185,31 @@ class DecoderFlags:
         """The decoder that the command line asks for."""
         return "lm" if self._name is None else self._name.value
 
+    def check(self) -> None:
+        """Refuses flags of another decoder than the one that is asked for."""
+        of_lm = {"--lm": self._lm, "--[no]lexicon": self._lexicon}
+        of_lm |= {f"--{name}": flag for name, flag in self._weights.items()}
+        for flag, holder in of_lm.items():
+            if holder.present and self.name != "lm":
+                raise UsageError(f"{flag} is for --decoder=lm; add that, or leave it out.")
+        if self._beam_width.present and self.name == "greedy":
+            raise UsageError("--beam_width is for --decoder=beam or lm; add one of these, or leave it out.")
+
     def choose(self, run_dir: str):
-        """Returns the `DecoderConfig` for a run."""
+        """Returns the `DecoderConfig` for a run; in a command that is about the language model, as if it had no other.
+
+        Raises:
+          UsageError: a flag belongs to another decoder.
+        """
         from tfvoice import decoders
 
-        weights = {name: flag.value for name, flag in self._weights.items()}
-        return decoders.choose(
-            run_dir, self.name, self._lexicon.value, lm=self._lm.value, beam_width=self._beam_width.value, **weights
-        )
+        self.check()
+        given = {"lm": self._lm.value, "beam_width": self._beam_width.value}
+        given |= {name: flag.value for name, flag in self._weights.items()}
+        if self._name is not None:
+            return decoders.choose(run_dir, self.name, self._lexicon.value, **given)
+        given = {key: value for key, value in given.items() if value is not None}
+        return decoders.checked(name=self.name, lexicon=self._lexicon.value, **given)
 
 
 DECODERS = ("greedy", "beam", "lm")
