@@ -309,7 +309,10 @@ def weights_of(name, shape):
         ),
         (checkpoint(hyper_parameters=None), "hold no list of 29 labels, but nothing"),
         (checkpoint(hyper_parameters={"labels": LABELS[:-1]}), "hold no list of 29 labels, but a list of 28"),
-        (checkpoint(hyper_parameters={"labels": ["x", *LABELS[1:]]}), "one of its labels should be _, the blank; 0 are"),
+        (
+            checkpoint(hyper_parameters={"labels": ["x", *LABELS[1:]]}),
+            "one of its labels should be _, the blank; 0 are",
+        ),
         (checkpoint(hyper_parameters={"labels": [1, *LABELS[1:]]}), "its labels are not single characters: 1,"),
         (checkpoint(hyper_parameters={"labels": ["ab", *LABELS[1:-1], "_"]}), "its labels are not single characters"),
         (checkpoint(hyper_parameters={"labels": ["A", *LABELS[1:-1], "_"]}), "'A' is there 2 times"),
@@ -350,8 +353,7 @@ def test_pieces_of_a_run_are_replaced_when_told(torch_save, tmp_path):
     path = torch_save(tmp_path / "a.ckpt", checkpoint())
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "metrics.jsonl").write_text("{}")
-    with pytest.raises(TfvoiceError, match="no experiment.json, so it is not a whole run"):
+    with pytest.raises(TfvoiceError, match=r"no experiment.json, so it is not a whole run"):
         importing.import_run(path, tmp_path / "run")
     importing.import_run(path, tmp_path / "run", overwrite=True)
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
-

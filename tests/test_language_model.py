@@ -132,7 +132,9 @@ def test_logits_are_read_as_their_log_softmax_is(model):
 
 def test_what_keeps_words_from_being_read_is_logged(model, caplog):
     model().warn()
-    assert "1 of its 4 words cannot be spelled with the alphabet of the run and are left out, such as 'é€'" in caplog.text
+    assert (
+        "1 of its 4 words cannot be spelled with the alphabet of the run and are left out, such as 'é€'" in caplog.text
+    )
     assert "<unk>" not in caplog.text
     model(unigrams={"ab": -0.5, "<s>": -99, "</s>": -1.0}).warn()
     assert "words.arpa: has no <unk>; without a lexicon, words that it lacks are hardly read" in caplog.text

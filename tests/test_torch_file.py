@@ -206,7 +206,7 @@ def test_numbers_that_are_packed_are_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "b.ckpt", "w", zipfile.ZIP_DEFLATED) as packed:
         packed.writestr("archive/data.pkl", content)
         packed.writestr("archive/data/0", bytes(24))
-    with pytest.raises(TfvoiceError, match="b.ckpt: is damaged .* is not 6 numbers"):
+    with pytest.raises(TfvoiceError, match=r"b.ckpt: is damaged .* is not 6 numbers"):
         torch_file.read(tmp_path / "b.ckpt")
 
 
@@ -216,5 +216,5 @@ def test_damaged_numbers_are_told_when_they_are_read(torch_save, tmp_path):
     at = content.index(np.ones(1, np.float32).tobytes() * 2)
     path.write_bytes(content[:at] + b"\xff" + content[at + 1 :])
     found = torch_file.read(path)
-    with pytest.raises(TfvoiceError, match="a.ckpt: is damaged .*CRC"):
+    with pytest.raises(TfvoiceError, match=r"a.ckpt: is damaged .*CRC"):
         found["w"].read()

@@ -1,6 +1,8 @@
 """Laws of the search for the weights of a language model."""
 
 import json
+import os
+import signal
 
 import matplotlib.image
 import numpy as np
@@ -68,11 +70,28 @@ def test_the_best_weights_are_found_again_in_the_run(run, decoder, monkeypatch):
     # The network does not run again, unless its weights have changed.
     monkeypatch.setattr(tuning, "_computed", lambda *_: pytest.fail("computed again"))
     assert tuning.tune(run, decoder, utterances=2, workers=1) == ([greedy, *trials], best)
+    path = run / "report" / "logits-valid.npz"
+    content = path.read_bytes()
+    monkeypatch.setattr(tuning, "_computed", lambda *_: (_ for _ in ()).throw(TfvoiceError("computed again")))
+    for damaged in (content[:-100], content[:1000] + b"12345678" + content[1008:], b""):
+        path.write_bytes(damaged)
+        with pytest.raises(TfvoiceError, match="computed again"):
+            tuning._utterances(experiment.Experiment.open(run), None, "valid", "best")
+    path.write_bytes(content)
     checkpoint = run / "checkpoints" / "best.npz"
     checkpoint.write_bytes(checkpoint.read_bytes() + b" ")
-    monkeypatch.setattr(tuning, "_computed", lambda *_: (_ for _ in ()).throw(TfvoiceError("computed again")))
     with pytest.raises(TfvoiceError, match="computed again"):
         tuning._utterances(experiment.Experiment.open(run), None, "valid", "best")
+
+
+def test_a_process_that_is_killed_is_told(run, decoder, monkeypatch):
+    monkeypatch.setattr(tuning, "_try", _die)
+    with pytest.raises(TfvoiceError, match="a process that tried weights was killed, perhaps for want of memory"):
+        tuning.tune(run, decoder, utterances=1, workers=1)
+
+
+def _die(_):
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_finer_grids_lie_around_the_best():

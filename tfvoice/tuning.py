@@ -1,9 +1,10 @@
 """Finding the two weights of a language model: a search on a split, from logits that are computed once."""
 
 import hashlib
+import io
 import json
 import multiprocessing
-import os
+import zipfile
 from collections.abc import Iterator
 from concurrent import futures
 from dataclasses import asdict, dataclass
@@ -56,7 +57,7 @@ def tune(
     split: str = "valid",
     checkpoint: str = "best",
     utterances: int = 300,
-    workers: int | None = None,
+    workers: int = 1,
 ) -> tuple[list[Trial], Trial]:
     """Tries weights on a split, and writes the best into the run.
 
@@ -70,7 +71,7 @@ def tune(
       split: name of the split, which must not be the one that is to be measured later.
       checkpoint: `best` or `last`.
       utterances: how many are read in each trial, spread over all lengths.
-      workers: processes; None: one for each core.
+      workers: processes, each of which holds the language model.
 
     Returns:
       All trials in order, the first being greedy decoding without a language model, and the best one.
@@ -82,7 +83,7 @@ def tune(
     decoders.build(decoder, experiment.alphabet)
     chosen = _spread(_utterances(experiment, data_dir, split, checkpoint), utterances)
     trials = [_greedy(chosen, experiment.alphabet)]
-    with _Pool(decoder, experiment.config.alphabet, chosen, workers or os.cpu_count() or 1) as pool:
+    with _Pool(decoder, experiment.config.alphabet, chosen, workers) as pool:
         for grid in _grids(trials):
             trials += pool.run(grid, trials)
     best = _best(trials[1:])
@@ -154,13 +155,19 @@ class _Pool:
         """Tries the pairs of a grid, and shows the best so far."""
         found = []
         with tqdm(total=len(grid), unit="trial", desc="tuning") as bar:
-            for trial in self._pool.map(_try, grid):
-                found.append(trial)
-                best = _best([*before[1:], *found])
-                bar.set_postfix_str(
-                    f"best WER {best.wer:.2%} at {best.lm_weight:g}, {best.word_score:g}", refresh=False
-                )
-                bar.update()
+            try:
+                for trial in self._pool.map(_try, grid):
+                    found.append(trial)
+                    best = _best([*before[1:], *found])
+                    bar.set_postfix_str(
+                        f"best WER {best.wer:.2%} at {best.lm_weight:g}, {best.word_score:g}", refresh=False
+                    )
+                    bar.update()
+            except futures.process.BrokenProcessPool:
+                raise TfvoiceError(
+                    "a process that tried weights was killed, perhaps for want of memory: each holds the language "
+                    "model; use --workers=1."
+                ) from None
         return found
 
 
@@ -206,17 +213,28 @@ def _utterances(experiment: Experiment, data_dir, split: str, checkpoint: str) -
     digest = hashlib.sha256(experiment.checkpoint(checkpoint).read_bytes())
     digest.update(str(shards.read_manifest(data_dir).fingerprint).encode())
     path = experiment.run_dir / "report" / f"logits-{split}.npz"
-    if path.is_file():
-        with np.load(path) as kept:
-            if kept["digest"] == digest.hexdigest():
-                values = np.split(kept["values"], np.cumsum(kept["frames"])[:-1])
-                return Utterances(values, kept["references"].tolist())
+    if kept := _kept(path, digest.hexdigest()):
+        return kept
     found = _computed(experiment, data_dir, split)
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {"values": np.concatenate(found.log_probabilities), "references": np.array(found.references)}
     arrays |= {"frames": [len(values) for values in found.log_probabilities], "digest": digest.hexdigest()}
-    np.savez(path, **arrays)
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    checkpoints.write_atomically(path, content.getbuffer())
     return found
+
+
+def _kept(path: Path, digest: str) -> Utterances | None:
+    """What an earlier search left; None where it left nothing, something else, or something damaged."""
+    try:
+        with np.load(path) as kept:
+            if kept["digest"] == digest:
+                values = np.split(kept["values"], np.cumsum(kept["frames"])[:-1])
+                return Utterances(values, kept["references"].tolist())
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        pass
+    return None
 
 
 def _computed(experiment: Experiment, data_dir, split: str) -> Utterances:

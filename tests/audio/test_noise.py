@@ -38,12 +38,25 @@ def test_no_more_than_an_hour_is_held(tmp_path, monkeypatch, caplog):
     for name in "abc":
         write(tmp_path / f"{name}.wav", 1)
     monkeypatch.setattr(noise, "_MOST_SECONDS", 1.5)
-    assert noise.load(str(tmp_path), 8000).nrows() == 2 and "only the first hour" in caplog.text
+    assert noise.load(str(tmp_path), 8000).row_lengths().numpy().tolist() == [8000, 4000]
+    assert "only the first hour" in caplog.text
+
+
+def test_of_a_long_recording_no_more_is_read_than_is_held(tmp_path, monkeypatch):
+    write(tmp_path / "a.wav", 30)
+    read, blocks = [], io.read_blocks
+    monkeypatch.setattr(io, "read_blocks", lambda *rest: (read.append(len(b)) or b for b in blocks(*rest)))
+    monkeypatch.setattr(noise, "_MOST_SECONDS", 1.5)
+    monkeypatch.setattr(noise, "_BLOCK_SECONDS", 1.0)
+    assert noise.load(str(tmp_path), 8000).row_lengths().numpy().tolist() == [12000]
+    assert read == [8000, 8000]
 
 
 def test_a_folder_without_noise_is_told(tmp_path):
-    with pytest.raises(TfvoiceError, match=r"^augmentation.noise_folder=nowhere: holds no audio file\.$"):
+    with pytest.raises(TfvoiceError, match=r"^augmentation.noise_folder=nowhere: there is no such folder\.$"):
         noise.load("nowhere", 8000)
+    with pytest.raises(TfvoiceError, match=r": holds no audio file\.$"):
+        noise.load(str(tmp_path), 8000)
     (tmp_path / "c.wav").write_bytes(b"nothing")
     with pytest.raises(TfvoiceError, match=r"none of its 1 audio files can be used: .*c.wav: "):
         noise.load(str(tmp_path), 8000)

@@ -28,6 +28,14 @@ def test_other_text_is_spelled_alike(command, tmp_path):
     assert command(f"--input={path}")[1].splitlines()[0] == "hello world"
 
 
+def test_what_cannot_be_spelled_is_counted_and_the_rest_goes_on(command, tmp_path):
+    path = tmp_path / "news.txt"
+    path.write_bytes("\ufeffone ☃ two ☃\n".encode() + b"thr\xffee\n")
+    status, out, err = command(f"--input={path}")
+    assert (status, out) == (0, "one two\nthree\n")
+    assert err == "tfvoice_text: symbols dropped, because the alphabet lacks them: 2 '☃', 1 '\ufffd'\n"
+
+
 def test_mistakes_are_told_in_a_sentence(command, tmp_path):
     for arguments, sentence in (
         ([f"--input={tmp_path}/none.txt"], "none.txt"),

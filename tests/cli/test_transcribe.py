@@ -3,6 +3,8 @@
 import functools
 import io
 import json
+import os
+import signal
 import subprocess
 import sys
 import types
@@ -236,10 +238,46 @@ def test_the_standard_input_is_followed(live, in_process, monkeypatch, tmp_path,
         assert [json.loads(line)["word"] for line in out.splitlines()] == expected["text"].split()
 
 
+def test_an_interrupt_ends_the_stream_and_loses_nothing(live, in_process, monkeypatch, tmp_path):
+    path = write(tmp_path / "a.wav", 3)
+    command = functools.partial(in_process, transcribe.main, "tfvoice_transcribe", f"--run={live}")
+    expected = command(path)[1].split()
+    reading, writing = os.pipe()
+    os.write(writing, soundfile.read(path, dtype="int16")[0].tobytes())
+
+    class Microphone:
+        """Whose next block never comes."""
+
+        calls = 0
+
+        def read1(self, size):
+            self.calls += 1
+            if self.calls > 1:
+                os.kill(os.getpid(), signal.SIGINT)
+            return os.read(reading, size)
+
+    monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=Microphone(), fileno=lambda: reading))
+    before = signal.getsignal(signal.SIGINT)
+    status, out, err = command("--stream")
+    for each in (reading, writing):
+        os.close(each)
+    assert (status, out.split()) == (130, expected)
+    assert err == "tfvoice_transcribe: interrupted; what was said until then is written.\n"
+    assert signal.getsignal(signal.SIGINT) is before
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["a.wav", "--stream"], "--stream reads the standard input and prints; leave files and --output out."),
+        (["a.wav", "--stream"], "--stream reads the standard input and prints; leave files, --output and --overwrite"),
+        (["--stream", "--overwrite"], "leave files, --output and --overwrite out."),
+        (["--stream", "--window_seconds=9"], "--stream has windows of its own; leave --window_seconds out."),
+        (["--stream", "--lm=a.arpa"], "--lm is for --decoder=lm; add that, or leave it out."),
+        (["a.wav", "--stream_hz=8000"], "--stream_hz is for --stream; add that, or leave it out."),
+        (["a.wav", "--nolexicon"], "--[no]lexicon is for --decoder=lm; add that, or leave it out."),
+        (["a.wav", "--decoder=beam", "--lm_weight=1"], "--lm_weight is for --decoder=lm"),
+        (["a.wav", "--word_score=1"], "--word_score is for --decoder=lm"),
+        (["a.wav", "--beam_width=10"], "--beam_width is for --decoder=beam or lm; add one of these, or leave it out."),
         (["--stream", "--output=x"], "--stream reads the standard input and prints"),
         (["--stream", "--format=srt"], "--stream goes with --decoder=greedy and --format=text or json."),
         (["--stream", "--decoder=beam"], "--stream goes with --decoder=greedy"),

@@ -1,6 +1,7 @@
 """A folder of recorded noise, held in memory to be added to speech."""
 
 import logging
+import os
 
 import numpy as np
 import tensorflow as tf
@@ -10,6 +11,7 @@ from tfvoice.errors import TfvoiceError
 
 # What is held: an hour at 16 kHz is 230 MB.
 _MOST_SECONDS = 3600.0
+_BLOCK_SECONDS = 10.0
 
 
 def load(folder: str, sample_rate_hz: int) -> tf.RaggedTensor:
@@ -25,13 +27,15 @@ def load(folder: str, sample_rate_hz: int) -> tf.RaggedTensor:
     Raises:
       TfvoiceError: there is no recording that can be used.
     """
-    recordings, left_out, seconds = [], [], 0.0
+    if not os.path.isdir(folder):
+        raise TfvoiceError(f"augmentation.noise_folder={folder}: there is no such folder.")
+    recordings, left_out, left = [], [], round(_MOST_SECONDS * sample_rate_hz)
     for path in sorted(files.below(folder)):
-        if seconds >= _MOST_SECONDS:
+        if left <= 0:
             logging.warning("%s: only the first hour of its noise is used", folder)
             break
         try:
-            samples = io.read(path, sample_rate_hz)
+            samples = _beginning(path, sample_rate_hz, left)
         except io.AudioError as error:
             left_out.append(str(error))
             continue
@@ -39,7 +43,7 @@ def load(folder: str, sample_rate_hz: int) -> tf.RaggedTensor:
             left_out.append(f"{path}: is silent.")
             continue
         recordings.append(samples)
-        seconds += len(samples) / sample_rate_hz
+        left -= len(samples)
     if not recordings:
         fact = (
             f"none of its {len(left_out)} audio files can be used: {left_out[0]}"
@@ -51,3 +55,14 @@ def load(folder: str, sample_rate_hz: int) -> tf.RaggedTensor:
         logging.warning("noise left out: %s", sentence)
     lengths = [len(samples) for samples in recordings]
     return tf.RaggedTensor.from_row_lengths(np.concatenate(recordings), lengths, validate=False)
+
+
+def _beginning(path: str, sample_rate_hz: int, most: int) -> np.ndarray:
+    """Reads at most so many samples."""
+    parts, count = [], 0
+    for block in io.read_blocks(path, sample_rate_hz, _BLOCK_SECONDS):
+        parts.append(block[: most - count])
+        count += len(parts[-1])
+        if count >= most:
+            break
+    return np.concatenate(parts)

@@ -7,7 +7,9 @@ Other text goes through the same spelling with --input, a file or - for the stan
   tfvoice_text --run=runs/vctk --input=news.txt > news_spelled.txt
 """
 
+import contextlib
 import sys
+from collections import Counter
 
 from tfvoice.cli.flags import Flags, UsageError, load_tensorflow
 
@@ -21,18 +23,25 @@ INPUT = FLAGS.string("input", "Text file to spell instead, or - for the standard
 
 
 def main(_: list[str]) -> None:
-    """Prints `evaluation.texts`, or a file spelled alike."""
+    """Prints the texts of a split, or the lines of a file, as the run's alphabet spells them."""
     if INPUT.value and DATA.value:
         raise UsageError("--input and --data both say what to print; leave one out.")
     load_tensorflow()
     from tfvoice.experiment import Experiment
 
     experiment = Experiment.open(RUN.value)
-    if INPUT.value:
-        with open(sys.stdin.fileno() if INPUT.value == "-" else INPUT.value, encoding="utf-8") as lines:
-            texts = list(lines)
-    else:
-        texts = experiment.scan(experiment.data_dir(DATA.value), SPLIT.value).texts
-    for text in map(experiment.alphabet.normalise, texts):
-        if text:
-            print(text)
+    dropped: Counter[str] = Counter()
+    with contextlib.ExitStack() as stack:
+        if INPUT.value:
+            source = sys.stdin.fileno() if INPUT.value == "-" else INPUT.value
+            # Text from the web is never all UTF-8; what is not becomes a symbol that no alphabet has.
+            texts = stack.enter_context(open(source, encoding="utf-8-sig", errors="replace"))
+        else:
+            texts = experiment.scan(experiment.data_dir(DATA.value), SPLIT.value).texts
+        for text in texts:
+            dropped += experiment.alphabet.unknown(text)
+            if spelled := experiment.alphabet.normalise(text):
+                print(spelled)
+    if dropped:
+        symbols = ", ".join(f"{count} {symbol!r}" for symbol, count in dropped.most_common(10))
+        print(f"tfvoice_text: symbols dropped, because the alphabet lacks them: {symbols}", file=sys.stderr)

@@ -16,9 +16,12 @@ A run whose network reads forwards, as with --config=deepspeech2_streaming, can 
 A recording that cannot be read is reported and the others go on; the exit status is then 1.
 """
 
+import contextlib
 import os
+import signal
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,7 +40,7 @@ STREAM = FLAGS.boolean(
     "stream",
     "Read bare 16-bit little-endian mono samples from the standard input, and print each word when it is final.",
 )
-STREAM_HZ = FLAGS.integer("stream_hz", "Sample rate of --stream. Without it: that of the run.", None, 1)
+STREAM_HZ = FLAGS.integer("stream_hz", "Sample rate of what --stream reads. Without it: that of the run.", None, 1)
 CHECKPOINT = FLAGS.choice("checkpoint", ["best", "last"], "Which weights of the run.", "best")
 WINDOW_SECONDS = FLAGS.number(
     "window_seconds", "Long recordings are read in pieces of this length. More takes more memory.", 60, 1
@@ -53,8 +56,11 @@ class _Recording(NamedTuple):
 
 def main(argv: list[str]) -> int:
     """Transcribes what the command line names; returns the exit status."""
+    DECODER.check()
     if STREAM.value:
         return _follow(argv[1:])
+    if STREAM_HZ.present:
+        raise UsageError("--stream_hz is for --stream; add that, or leave it out.")
     if not argv[1:]:
         raise UsageError("no recording is named; add a file, a folder, or - for the standard input.")
     recordings, empty = _find(argv[1:])
@@ -83,10 +89,12 @@ def main(argv: list[str]) -> int:
 
 def _follow(arguments: list[str]) -> int:
     """Transcribes the standard input as it arrives."""
-    if arguments or OUTPUT.value:
-        raise UsageError("--stream reads the standard input and prints; leave files and --output out.")
+    if arguments or OUTPUT.present or OVERWRITE.present:
+        raise UsageError("--stream reads the standard input and prints; leave files, --output and --overwrite out.")
     if DECODER.name != "greedy" or FORMAT.value not in ("text", "json"):
         raise UsageError("--stream goes with --decoder=greedy and --format=text or json.")
+    if WINDOW_SECONDS.present:
+        raise UsageError("--stream has windows of its own; leave --window_seconds out.")
     load_tensorflow()
     from tfvoice.audio import io
     from tfvoice.experiment import Experiment
@@ -95,12 +103,34 @@ def _follow(arguments: list[str]) -> int:
     experiment = Experiment.load(RUN.value, CHECKPOINT.value)
     rate_hz = experiment.config.features.sample_rate_hz
     follower = Follower(experiment)
-    for word in follower.words(io.follow(sys.stdin.buffer, STREAM_HZ.value or rate_hz, rate_hz)):
-        as_json = FORMAT.value == "json"
-        print(transcript.word_to_json(word) if as_json else word.text, end="\n" if as_json else " ", flush=True)
-    if FORMAT.value == "text":
-        print()
+    as_json = FORMAT.value == "json"
+    with _interrupt_as_end() as interrupted:
+        for word in follower.words(io.follow(sys.stdin.buffer, STREAM_HZ.value or rate_hz, rate_hz)):
+            print(transcript.word_to_json(word) if as_json else word.text, end="\n" if as_json else " ", flush=True)
+    if not as_json:
+        print(flush=True)
+    if interrupted:
+        raise KeyboardInterrupt("what was said until then is written.")
     return 0
+
+
+@contextlib.contextmanager
+def _interrupt_as_end() -> Iterator[list[int]]:
+    """Makes the first Ctrl-C the end of the standard input, which is how one stops a microphone; yields what came."""
+    interrupted = []
+
+    def end(number, _):
+        interrupted.append(number)
+        signal.signal(signal.SIGINT, before)
+        # A read that is waiting begins anew after this, and finds nothing more.
+        with open(os.devnull, "rb") as nothing:
+            os.dup2(nothing.fileno(), sys.stdin.fileno())
+
+    before = signal.signal(signal.SIGINT, end)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _find(arguments: list[str]) -> tuple[list[_Recording], list[str]]:
