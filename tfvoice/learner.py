@@ -14,9 +14,6 @@ from tfvoice.experiment import TrainingConfig
 
 # float16 products lose gradients below 6e-8; this lifts them, and is divided out again in float32.
 _FLOAT16_SCALE = 1024.0
-# Weights that are updated at once. A compiled update holds the new weights, slots and averages beside the old ones until
-# it ends: a gigabyte and a half for 87 million weights.
-_PART_BYTES = 32 << 20
 
 
 class Learner:
@@ -46,11 +43,7 @@ class Learner:
         # Compiled, some thousand small operations become a pass over each weight: 20 ms for 45 on 2 cores. XLA cannot
         # compile the exchange between replicas.
         compiled = settings.xla != "off" and strategy.num_replicas_in_sync == 1
-        self._parts = _parts(self.variables)
-        self._updates = [
-            tf.function(functools.partial(self._distributed_update, part), jit_compile=compiled or None)
-            for part in range(len(self._parts))
-        ]
+        self._update = tf.function(self._distributed_update, jit_compile=compiled or None)
         self._norm = tf.function(tf.linalg.global_norm)
         self._swap = tf.function(self._swap_weights)
         self._copy = tf.function(lambda: [tf.identity(value) for value in model.non_trainable_variables])
@@ -69,8 +62,7 @@ class Learner:
     def update(self, gradients: list[tf.Tensor], norm: float, learning_rate: float, step: int) -> None:
         """Moves the weights, and the average after them."""
         self.optimizer.learning_rate = learning_rate
-        for part, update in zip(self._parts, self._updates, strict=True):
-            update(gradients[part], tf.constant(norm), tf.constant(step, tf.float32))
+        self._update(gradients, tf.constant(norm), tf.constant(step, tf.float32))
 
     def undo(self) -> None:
         """Gives the moving statistics of the model the values that they had before the last `gradients`."""
@@ -132,26 +124,17 @@ class Learner:
             lambda context: shares[context.replica_id_in_sync_group]
         )
 
-    def _distributed_update(self, number: int, gradients, norm, step):
+    def _distributed_update(self, gradients, norm, step):
         limit = self.settings.clip_norm or math.inf
         # Every replica hands in the same gradients and Keras adds them up.
         factor = tf.minimum(1.0, limit / tf.maximum(norm, 1e-12)) / self.strategy.num_replicas_in_sync
         # A young average forgets faster, or the random start would stay in it for long.
         decay = tf.minimum(self.settings.average, (1.0 + step) / (10.0 + step))
 
-        variables = self.variables[self._parts[number]]
-        moved = {id(variable) for variable in variables}
-        if number == 0:
-            moved |= {id(variable) for variable in self.model.non_trainable_variables}
-
         def on_replica():
-            if number:
-                # Keras counts each call, and all parts are one step.
-                self.optimizer.iterations.assign_sub(1)
-            self.optimizer.apply([gradient * factor for gradient in gradients], variables)
+            self.optimizer.apply([gradient * factor for gradient in gradients], self.variables)
             for average, weight in zip(self.average, self.model.weights if self.average else [], strict=True):
-                if id(weight) in moved:
-                    average.assign_add((1.0 - decay) * (tf.convert_to_tensor(weight) - average))
+                average.assign_add((1.0 - decay) * (tf.convert_to_tensor(weight) - average))
 
         self.strategy.run(on_replica)
 
@@ -160,18 +143,6 @@ class Learner:
             kept = tf.identity(average)
             average.assign(tf.convert_to_tensor(weight))
             weight.assign(kept)
-
-
-def _parts(variables: list) -> list[slice]:
-    """Cuts the list of weights into parts of at most so many bytes, or of a single weight."""
-    parts, start, size = [], 0, 0
-    for place, variable in enumerate(variables):
-        own = 4 * math.prod(variable.shape)
-        if size and size + own > _PART_BYTES:
-            parts.append(slice(start, place))
-            start, size = place, 0
-        size += own
-    return [*parts, slice(start, len(variables))]
 
 
 def strategy_for(settings: TrainingConfig) -> tf.distribute.Strategy:
