@@ -11,7 +11,7 @@ from tfvoice.audio import features
 from tfvoice.errors import TfvoiceError
 from tfvoice.experiment import Experiment
 from tfvoice.lengths import Sequence
-from tfvoice.streaming import Follower
+from tfvoice.streaming import StreamingTranscriber
 from tfvoice.transcription import Transcriber
 
 RATE = 8000
@@ -69,7 +69,7 @@ def cut(samples, size):
 @pytest.mark.parametrize("length", [0, 1, 79, 160, 1599, 1600, 8000, 24000, 24001, 30011])
 def test_frames_are_those_of_one_pass(run, cell, length):
     samples = speech(4)[:length]
-    found = np.concatenate(list(Follower(run(cell)).log_probabilities(cut(samples, 800))))
+    found = np.concatenate(list(StreamingTranscriber(run(cell)).log_probabilities(cut(samples, 800))))
     expected = whole(run(cell), samples)
     assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected, atol=1e-4)
@@ -78,9 +78,9 @@ def test_frames_are_those_of_one_pass(run, cell, length):
 @pytest.mark.parametrize("seconds", [0.02, 0.1, 1.0, 7.0, 0.0371])
 def test_words_do_not_depend_on_the_chunks(run, seconds):
     samples = speech(9)
-    words = list(Follower(run()).words(cut(samples, round(seconds * RATE))))
-    assert len(words) > 5 and words == list(Follower(run()).words([samples]))
-    as_file = np.concatenate(list(Follower(run(), 1.3).log_probabilities([samples])))
+    words = list(StreamingTranscriber(run()).words(cut(samples, round(seconds * RATE))))
+    assert len(words) > 5 and words == list(StreamingTranscriber(run()).words([samples]))
+    as_file = np.concatenate(list(StreamingTranscriber(run(), 1.3).log_probabilities([samples])))
     assert [word.text for word in words] == decoded(run(), as_file)
 
 
@@ -94,7 +94,7 @@ def test_a_file_is_read_as_a_stream_is(run, tmp_path):
 
     io.write(tmp_path / "a.wav", speech(9), RATE)
     samples = io.read(tmp_path / "a.wav", RATE)
-    words = list(Follower(run()).words(cut(samples, 160)))
+    words = list(StreamingTranscriber(run()).words(cut(samples, 160)))
     found = Transcriber(run(), window_seconds=2.0).transcribe(tmp_path / "a.wav")
     assert found.text == " ".join(word.text for word in words)
     for one, other in zip(found.words, words, strict=True):
@@ -105,10 +105,10 @@ def test_a_file_is_read_as_a_stream_is(run, tmp_path):
 def test_what_is_no_louder_than_dither_has_no_words_however_it_arrives(run, tmp_path):
     quiet = speech(6) * 1e-4
     assert ctc_text(run(), quiet)
-    assert not list(Follower(run()).words(cut(quiet, 160)))
+    assert not list(StreamingTranscriber(run()).words(cut(quiet, 160)))
     # Words that the network read in it are worth something where it is the beginning of speech.
     both = np.concatenate([quiet, speech(3, seed=3)])
-    words = list(Follower(run()).words(cut(both, 160)))
+    words = list(StreamingTranscriber(run()).words(cut(both, 160)))
     assert [word.text for word in words] == ctc_text(run(), both)
 
 
@@ -139,7 +139,7 @@ def test_a_word_comes_when_its_space_can_be_known(run):
             heard[:] = [number * 160 / RATE]
             yield chunk
 
-    words = [(word, heard[0]) for word in Follower(used).words(chunks())]
+    words = [(word, heard[0]) for word in StreamingTranscriber(used).words(chunks())]
     frames = used.seconds_per_frame()
     wait = streaming.BLOCK_SECONDS + (3 + used.config.model.convolution_reach + 1) * frames + 0.02
     for (word, time), (following, _) in itertools.pairwise(words):
@@ -150,11 +150,11 @@ def test_no_more_than_a_block_is_looked_at_at_once(run, monkeypatch):
     lengths = []
     compute = features.compute
     monkeypatch.setattr(features, "compute", lambda c, samples, *rest: lengths.append(1) or compute(c, samples, *rest))
-    follower = Follower(run())
+    transcriber = StreamingTranscriber(run())
     sizes = []
-    inner = follower._convolved
-    follower._convolved = lambda samples: sizes.append(samples.shape[1]) or inner(samples)
-    list(follower.words(cut(speech(20), 4000)))
+    inner = transcriber._convolved
+    transcriber._convolved = lambda samples: sizes.append(samples.shape[1]) or inner(samples)
+    list(transcriber.words(cut(speech(20), 4000)))
     context = 8 + 1
     assert max(sizes) <= RATE * streaming.BLOCK_SECONDS + 2 * context * 160 + 160 and len(lengths) <= 4
 
@@ -172,4 +172,4 @@ def test_what_needs_the_end_first_is_refused(tmp_path, overrides, words):
     settings = experiment.resolve("deepspeech2", overrides=[*SMALL, *overrides])
     statistics = features.Statistics(*np.ones([2, features.channels(settings.features)]))
     with pytest.raises(TfvoiceError, match=f"cannot follow speech as it is spoken: .*{words}"):
-        Follower(Experiment(tmp_path, settings, statistics))
+        StreamingTranscriber(Experiment(tmp_path, settings, statistics))

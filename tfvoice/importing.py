@@ -22,8 +22,6 @@ from tfvoice.errors import TfvoiceError
 from tfvoice.experiment import Experiment, ExperimentConfig
 from tfvoice.torch_file import Inert, Tensor
 
-SOURCES = ("deepspeech.pytorch",)
-
 _CELLS = {4: "lstm", 3: "gru", 1: "rnn"}
 _NORM = ("weight", "bias", "running_mean", "running_var")
 # What deepspeech.pytorch uses where the checkpoint does not say.
@@ -62,7 +60,9 @@ def import_run(
     except ConfigError as error:
         raise TfvoiceError(f"{checkpoint}: cannot be used here: {error}") from None
     # Built before the folder is touched: weights that do not fit leave nothing behind.
-    made = Experiment(run_dir, settings, info={"imported": {"from": SOURCES[0], "checkpoint": str(checkpoint)}})
+    made = Experiment(
+        run_dir, settings, info={"imported": {"from": "deepspeech.pytorch", "checkpoint": str(checkpoint)}}
+    )
     _assign(made.model, weights, labels.index("_"))
     weights.check_all_used()
     if overwrite:

@@ -27,7 +27,7 @@ BLOCK_SECONDS = 0.2
 SILENCE = 1e-4
 
 
-class Follower:
+class StreamingTranscriber:
     """Reads audio from its beginning to its end with one recogniser.
 
     Args:

@@ -70,7 +70,7 @@ class Transcriber:
         self._context = math.ceil(reach_samples(experiment.config) / self._frame)
         # What can be followed needs no context beyond its states, and none can be long enough for a recurrent layer.
         follows = not streaming.reason_against(experiment.config)
-        self._follower = streaming.Follower(experiment, window_seconds) if follows else None
+        self._streaming = streaming.StreamingTranscriber(experiment, window_seconds) if follows else None
         shape = [1, None, features.channels(self._features)]
         signature = (tf.TensorSpec(shape, tf.float32), tf.TensorSpec([1], tf.int32))
         self._network = tf.function(experiment.network, input_signature=signature)
@@ -107,8 +107,8 @@ class Transcriber:
             first = next(windows)
         if first.keep is None and (not self._adapts or len(first.samples) <= self._longest):
             return self._plain(first)
-        if self._follower is not None:
-            passes = self._follower.log_probabilities(audio.blocks())
+        if self._streaming is not None:
+            passes = self._streaming.log_probabilities(audio.blocks())
         elif self._adapts:
             passes = self._adapted(audio)
         else:

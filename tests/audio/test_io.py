@@ -195,13 +195,15 @@ class Pipe:
 @pytest.mark.parametrize("stream_hz", [8000, 44100])
 def test_what_arrives_in_pieces_is_what_a_file_of_it_holds(size, stream_hz):
     samples = np.random.default_rng(0).integers(-9999, 9999, 3000).astype("<i2")
-    found = np.concatenate(list(io.follow(Pipe(samples.tobytes(), size), stream_hz, 8000)))
+    found = np.concatenate(list(io.read_pcm16(Pipe(samples.tobytes(), size), stream_hz, 8000)))
     file = streams.BytesIO()
     soundfile.write(file, samples, stream_hz, format="WAV")
     np.testing.assert_allclose(found, io.read(file.getvalue(), 8000), atol=1e-6)
 
 
 def test_half_a_sample_at_the_end_is_dropped_and_nothing_at_all_is_told():
-    assert len(np.concatenate(list(io.follow(Pipe(b"abcde", 2), 8000, 8000)))) == 2
-    with pytest.raises(io.AudioError, match="no samples"):
-        list(io.follow(Pipe(b"", 2), 8000, 8000))
+    assert len(np.concatenate(list(io.read_pcm16(Pipe(b"abcde", 2), 8000, 8000)))) == 2
+    with pytest.raises(
+        io.AudioError, match=r"the stream: ended before the first sample; pipe 16-bit samples into it\.$"
+    ):
+        list(io.read_pcm16(Pipe(b"", 2), 8000, 8000))

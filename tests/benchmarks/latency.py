@@ -25,12 +25,12 @@ def main() -> int:
 
     from tfvoice.audio import io
     from tfvoice.experiment import Experiment
-    from tfvoice.streaming import BLOCK_SECONDS, Follower
+    from tfvoice.streaming import BLOCK_SECONDS, StreamingTranscriber
     from tfvoice.transcription import Transcriber
 
     experiment = Experiment.load(flags.run)
     rate_hz = experiment.config.features.sample_rate_hz
-    follower, transcriber = Follower(experiment), Transcriber(experiment)
+    streaming, transcriber = StreamingTranscriber(experiment), Transcriber(experiment)
     late, blocks, seconds, unequal = [], [], 0.0, 0
     for file in flags.files:
         samples = io.read(file, rate_hz)
@@ -47,7 +47,7 @@ def main() -> int:
                 arrived[0] = None
 
             words = []
-            for word in follower.words(pieces()):
+            for word in streaming.words(pieces()):
                 words.append(word.text)
                 if piece == _PIECES_SECONDS[0] and arrived[0] is not None:
                     late.append(arrived[0] - word.end)

@@ -81,7 +81,7 @@ def read_blocks(source: Source, sample_rate_hz: int, block_seconds: float) -> It
         yield np.concatenate(waiting)
 
 
-def follow(stream: BinaryIO, stream_hz: int, sample_rate_hz: int) -> Iterator[np.ndarray]:
+def read_pcm16(stream: BinaryIO, stream_hz: int, sample_rate_hz: int) -> Iterator[np.ndarray]:
     """Reads bare 16-bit little-endian mono samples as they arrive, such as a microphone's.
 
     Args:
@@ -96,7 +96,12 @@ def follow(stream: BinaryIO, stream_hz: int, sample_rate_hz: int) -> Iterator[np
       AudioError: the stream ends before the first sample.
     """
     name = str(getattr(stream, "name", "the stream"))
-    yield from _samples(decoding.Stream(name, stream_hz, None, _pcm16(stream)), sample_rate_hz)
+    try:
+        yield from _samples(decoding.Stream(name, stream_hz, None, _pcm16(stream)), sample_rate_hz)
+    except AudioError as error:
+        if error.reason != "no_samples":
+            raise
+        raise AudioError(f"{name}: ended before the first sample; pipe 16-bit samples into it.", error.reason) from None
 
 
 def _pcm16(stream: BinaryIO) -> Iterator[np.ndarray]:

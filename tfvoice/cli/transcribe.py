@@ -98,14 +98,14 @@ def _follow(arguments: list[str]) -> int:
     load_tensorflow()
     from tfvoice.audio import io
     from tfvoice.experiment import Experiment
-    from tfvoice.streaming import Follower
+    from tfvoice.streaming import StreamingTranscriber
 
     experiment = Experiment.load(RUN.value, CHECKPOINT.value)
     rate_hz = experiment.config.features.sample_rate_hz
-    follower = Follower(experiment)
+    transcriber = StreamingTranscriber(experiment)
     as_json = FORMAT.value == "json"
     with _interrupt_as_end() as interrupted:
-        for word in follower.words(io.follow(sys.stdin.buffer, STREAM_HZ.value or rate_hz, rate_hz)):
+        for word in transcriber.words(io.read_pcm16(sys.stdin.buffer, STREAM_HZ.value or rate_hz, rate_hz)):
             print(transcript.word_to_json(word) if as_json else word.text, end="\n" if as_json else " ", flush=True)
     if not as_json:
         print(flush=True)
