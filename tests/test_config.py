@@ -131,7 +131,7 @@ def test_an_override_sets_one_key_only(text):
             {"maybe": {"sise": 1}},
             "f.toml: there is no key maybe.sise; did you mean size? Known: kind, limit, size, steps.",
         ),
-        ({"zzz": 1}, "f.toml: there is no key zzz; Known: inner, maybe, name, rate."),
+        ({"zzz": 1}, "f.toml: there is no key zzz; known: inner, maybe, name, rate."),
         ({"inner": {"size": 0}}, "f.toml: inner.size: Input should be greater than or equal to 1 (it is 0)."),
         ({"inner": {"kind": "oval"}}, "f.toml: inner.kind: Input should be 'round' or 'square' (it is 'oval')."),
         ({"rate": 9}, "f.toml: Outer: rate must be at most inner.size."),
@@ -183,4 +183,4 @@ def test_toml_files_are_read_and_bad_ones_named(tmp_path):
 
 def test_the_nearest_name_is_meant_and_all_are_listed():
     assert config.nearest("trian", ["valid", "train"]) == "did you mean train? Known: train, valid"
-    assert config.nearest("qqqq", ["valid", "train"]) == "Known: train, valid"
+    assert config.nearest("qqqq", ["valid", "train"]) == "known: train, valid"

@@ -69,7 +69,7 @@ def test_configurations_that_come_along_are_found_by_name():
         (("wavenet_asr", None, ["training.epoch=3"]), "--set: there is no key training.epoch; did you mean epochs?"),
         (("wavenet_asr", None, ["trainin.epochs=3"]), "--set: there is no key trainin; did you mean training?"),
         (("wavenet_asr", None, ["training.epochs=no"]), "--set: training.epochs: "),
-        (("wavenet_asr", None, ["model.unit=3"]), "--set: there is no key model.unit; Known: batch_norm_epsilon"),
+        (("wavenet_asr", None, ["model.unit=3"]), "--set: there is no key model.unit; known: batch_norm_epsilon"),
         (("deepspeech2", None, ["model.unit=3"]), "--set: there is no key model.unit; did you mean units?"),
         (("deepspeech2", None, ["model.units=0"]), "--set: model.units: Input should be greater than or equal to 1"),
         (("wavenet_asr", None, ["training.epochs"]), "--set training.epochs: write it as section.key=value"),

@@ -164,9 +164,14 @@ def test_errors_say_what_to_do(model, tmp_path, monkeypatch):
     with pytest.raises(TfvoiceError, match=r"--lm=nowhere: no such file; docs/language_model.md"):
         LanguageModel("nowhere", ALPHABET)
     corrupt = tmp_path / "corrupt.arpa"
-    for content in ("", "hello\n", arpa()[:60]):
+    for content, reason in (
+        ("", "End of file"),
+        ("hello\n", 'first non-empty line was "hello"'),
+        (arpa()[:60], "End of file in the 1-gram"),
+        (arpa().replace("-0.5", "x"), 'Could not parse "x" into a float'),
+    ):
         corrupt.write_text(content)
-        with pytest.raises(TfvoiceError, match=r"corrupt.arpa: is no language model that KenLM can read"):
+        with pytest.raises(TfvoiceError, match=rf"corrupt.arpa: is no language model that KenLM can read \({reason}"):
             LanguageModel(corrupt, ALPHABET)
     with pytest.raises(TfvoiceError, match=r"none of its 1 words, such as 'привет', can be spelled with the alphabet"):
         model(unigrams={"привет": -1.0, "<unk>": -2.0, "<s>": -99, "</s>": -1.0})

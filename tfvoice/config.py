@@ -130,8 +130,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Says which known name was probably meant, and lists them all."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
-    return f"{hint}Known: {', '.join(known)}"
+    listed = ", ".join(known)
+    return f"did you mean {close[0]}? Known: {listed}" if close else f"known: {listed}"
 
 
 def _sentence(schema: type[Config], error: dict[str, Any], source: str) -> str:

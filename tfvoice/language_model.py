@@ -301,8 +301,10 @@ def _space(alphabet: Alphabet) -> int:
 
 
 def _reason(error: Exception) -> str:
-    """What KenLM says, without the place in its own source."""
-    return re.sub(r"^.*(threw \w+\.|\() ?", "", " ".join(str(error).split())).rstrip(").")
+    """What KenLM says, without the place and the condition in its own source."""
+    text = " ".join(str(error).split())
+    found = re.search(r"threw \w+(?: because `.*?')?\. ?(.*)", text) or re.search(r"\((.*)", text)
+    return (found[1] if found else text).rstrip(").")
 
 
 def _imported(name: str):

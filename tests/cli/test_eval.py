@@ -97,7 +97,7 @@ def broken(run, how, tmp_path):
         ("half", [], "{run}/checkpoints/best.npz: this checkpoint is damaged ("),
         ("moved", [], "{run}: its data, /gone/"),
         ("", ["--data={run}/none"], "{run}/none: no converted corpus is here; make one with tfvoice_convert"),
-        ("", ["--split=dev"], "{data}: there is no split dev; Known: test, train, valid."),
+        ("", ["--split=dev"], "{data}: there is no split dev; known: test, train, valid."),
         ("", ["--decoder=fast"], "--decoder=fast does not fit; one of greedy, beam, lm is wanted."),
         ("", ["--decoder=lm"], "--decoder=lm: needs --lm=FILE, an ARPA file or a KenLM binary, or a run that"),
         ("", ["--decoder=lm", "--lm=no.arpa"], "--lm=no.arpa: no such file; docs/language_model.md shows"),
