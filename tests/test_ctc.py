@@ -237,6 +237,15 @@ def test_decoders_in_a_graph_of_unknown_shape():
             assert compiled(*sequence).ids.to_list() == decoder(sequence).ids.to_list()
 
 
+@pytest.mark.parametrize("frames", [0, 1, 40])
+def test_the_best_path_of_a_row_is_its_greedy_one(frames):
+    logits = random_logits(frames, 6)
+    ids, spans, confidences = ctc.best_path(logits)
+    found = ctc.greedy(batch(logits[np.newaxis]))
+    assert (ids, confidences) == (found.ids[0].numpy().tolist(), found.confidences[0].numpy().tolist())
+    assert spans == list(zip(found.starts[0].numpy(), found.ends[0].numpy(), strict=True))
+
+
 @given(seeds, st.sampled_from([0.0, 100.0, -100.0]))
 @quick
 def test_a_beam_wide_enough_finds_the_best_labelling(seed, shift):

@@ -102,7 +102,7 @@ def test_a_file_is_read_as_a_stream_is(run, tmp_path):
         assert one.confidence == pytest.approx(other.confidence, abs=1e-3)
 
 
-def test_what_is_no_louder_than_dither_has_no_words_however_it_arrives(run, tmp_path):
+def test_what_is_no_louder_than_dither_has_no_words_however_it_arrives(run):
     quiet = speech(6) * 1e-4
     assert ctc_text(run(), quiet)
     assert not list(StreamingTranscriber(run()).words(cut(quiet, 160)))

@@ -199,6 +199,15 @@ def greedy(logits: Sequence) -> Emissions:
     )
 
 
+def best_path(log_probabilities: np.ndarray) -> tuple[list[int], list[tuple[int, int]], list[float]]:
+    """`greedy` for one row, `[frames, classes]`: labels, (first frame, frame after the last one), confidences."""
+    rows = tf.constant(log_probabilities[np.newaxis])
+    ids, starts, ends, confidences = (
+        ragged[0].numpy().tolist() for ragged in greedy(Sequence(rows, tf.constant([len(log_probabilities)])))
+    )
+    return ids, list(zip(starts, ends, strict=True)), confidences
+
+
 def beam(logits: Sequence, beam_width: int = 100) -> Hypotheses:
     """The most probable labelling that TensorFlow's prefix beam search finds.
 

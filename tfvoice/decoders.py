@@ -86,13 +86,13 @@ def search_with(model: LanguageModel, config: DecoderConfig) -> Search:
     return Search(model, config.beam_width, config.lm_weight, config.word_score, config.lexicon)
 
 
-def choose(run_dir: str | Path, name: str = "greedy", lexicon: bool = True, **given) -> DecoderConfig:
+def choose(run_dir: str | Path | None, name: str = "greedy", lexicon: bool = True, **given) -> DecoderConfig:
     """Puts the settings of a decoder together: what is given, then what the run remembers, then the defaults.
 
     What a run remembers belongs to one language model, and is not used with another.
 
     Args:
-      run_dir: folder of the run.
+      run_dir: folder of the run; None: nothing is remembered.
       name: of the decoder.
       lexicon: as in `DecoderConfig`.
       given: other attributes of `DecoderConfig`; None where nothing was said.
@@ -100,19 +100,14 @@ def choose(run_dir: str | Path, name: str = "greedy", lexicon: bool = True, **gi
     Raises:
       TfvoiceError: there is no such decoder, or a number is out of range.
     """
-    remembered = _remembered(run_dir).get(_key(lexicon)) if name == "lm" else None
+    if name not in DECODERS:
+        raise TfvoiceError(f"--decoder={name}: there is no such decoder; use one of {', '.join(DECODERS)}.")
+    remembered = _remembered(run_dir).get(_key(lexicon)) if name == "lm" and run_dir is not None else None
     other = remembered and given.get("lm") and Path(given["lm"]).resolve() != Path(remembered.lm or "")
     values = remembered.model_dump() if remembered and not other else {}
     values |= {key: value for key, value in given.items() if value is not None}
-    return checked(**{**values, "name": name, "lexicon": lexicon})
-
-
-def checked(**values) -> DecoderConfig:
-    """Makes a `DecoderConfig` of what a command line says; raises `TfvoiceError` where that does not fit."""
-    if values["name"] not in DECODERS:
-        raise TfvoiceError(f"--decoder={values['name']}: there is no such decoder; use one of {', '.join(DECODERS)}.")
     try:
-        return DecoderConfig(**values)
+        return DecoderConfig(**{**values, "name": name, "lexicon": lexicon})
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         raise TfvoiceError(f"--{first['loc'][0]}={first['input']}: {first['msg'].lower()}.") from None

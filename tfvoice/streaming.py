@@ -65,16 +65,11 @@ class StreamingTranscriber:
         for values in self.log_probabilities(map(meter.add, chunks)):
             waiting += reader.read(values)
             if meter.loudest > SILENCE:
-                yield from self._timed(waiting, meter)
+                yield from timed(waiting, self._seconds, meter.seconds)
                 waiting = []
         meter.end()
         if meter.loudest > SILENCE:
-            yield from self._timed([*waiting, *reader.end()], meter)
-
-    def _timed(self, words: list[ctc.Word], meter: "Meter") -> Iterator[Word]:
-        for word in words:
-            end = min(word.end * self._seconds, meter.seconds)
-            yield Word(word.text, word.start * self._seconds, end, word.confidence)
+            yield from timed([*waiting, *reader.end()], self._seconds, meter.seconds)
 
     def log_probabilities(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Yields the log softmax of the logits, `[frames, classes]`, in order and as soon as they can be known."""
@@ -141,6 +136,14 @@ def windows(
     yield held, skip, None
 
 
+def timed(words: list[ctc.Word], seconds_per_frame: float, seconds: float) -> list[Word]:
+    """Turns frames into seconds; the last frame may go beyond the end of the audio, which is at `seconds`."""
+    return [
+        Word(word.text, word.start * seconds_per_frame, min(word.end * seconds_per_frame, seconds), word.confidence)
+        for word in words
+    ]
+
+
 class Meter:
     """How long a recording is and how loud, as its samples go by.
 
@@ -200,8 +203,7 @@ class _Words:
     def end(self) -> list[ctc.Word]:
         """Returns the word that has begun, if any."""
         values = np.concatenate(self._held) if self._held else np.zeros([0, self._alphabet.size + 1], np.float32)
-        found = ctc.greedy(Sequence(tf.constant(values[np.newaxis]), tf.constant([len(values)])))
-        ids, starts, ends, confidences = (ragged[0].numpy().tolist() for ragged in found)
-        spans = [(self._first + start, self._first + end) for start, end in zip(starts, ends, strict=True)]
+        ids, spans, confidences = ctc.best_path(values)
+        spans = [(self._first + start, self._first + end) for start, end in spans]
         self._held, self._first = [], self._first + len(values)
         return ctc.words(self._alphabet.decode(ids), spans, confidences)

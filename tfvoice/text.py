@@ -198,6 +198,11 @@ class Alphabet:
         return tf.ragged.map_flat_values(look_up, tf.strings.unicode_decode(composed, "UTF-8"))
 
 
+def listed(symbols: Counter[str]) -> str:
+    """The most frequent of the symbols that `Alphabet.unknown` counts, with their numbers."""
+    return ", ".join(f"{count} {symbol!r}" for symbol, count in symbols.most_common(10))
+
+
 class _Spelling(dict):
     """Code point -> how the alphabet spells it, None if it cannot (which `str.translate` drops); filled on demand."""
 

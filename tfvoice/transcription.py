@@ -92,9 +92,10 @@ class Transcriber:
         with _repeatable(source) as again:
             audio = _Audio(again, self._features.sample_rate_hz, self._kept * self._frame)
             values = self._log_probabilities(audio, progress)
-        words = self._words(values, audio.seconds) if audio.loudest > streaming.SILENCE else []
+        seconds = audio.meter.seconds
+        words = self._words(values, seconds) if audio.meter.loudest > streaming.SILENCE else []
         confidence = float(np.mean([word.confidence for word in words])) if words else None
-        return Transcript(audio.seconds, " ".join(word.text for word in words), confidence, words)
+        return Transcript(seconds, " ".join(word.text for word in words), confidence, words)
 
     def log_probabilities(self, source: io.Source) -> np.ndarray:
         """Returns the log softmax of the logits of a recording, `[frames, classes]`; source as for `transcribe`."""
@@ -154,16 +155,9 @@ class Transcriber:
 
     def _words(self, values: np.ndarray, seconds: float) -> list[Word]:
         """Decodes log probabilities `[frames, classes]` of a recording of so many seconds."""
-        ids, spans, confidences = self._greedy(values) if self._search is None else self._beam(values)
-        return [
-            Word(word.text, word.start * self._seconds, min(word.end * self._seconds, seconds), word.confidence)
-            for word in ctc.words(self._experiment.alphabet.decode(ids), spans, confidences)
-        ]
-
-    def _greedy(self, values: np.ndarray):
-        found = ctc.greedy(Sequence(*_batch(values)))
-        ids, starts, ends, confidences = (ragged[0].numpy().tolist() for ragged in found)
-        return ids, list(zip(starts, ends, strict=True)), confidences
+        ids, spans, confidences = ctc.best_path(values) if self._search is None else self._beam(values)
+        words = ctc.words(self._experiment.alphabet.decode(ids), spans, confidences)
+        return streaming.timed(words, self._seconds, seconds)
 
     def _beam(self, values: np.ndarray):
         ids, spans, confidences = [], [], []
@@ -203,24 +197,19 @@ class _Audio:
 
     Attributes:
       source: where it comes from.
-      seconds: its length.
-      loudest: deviation of the samples in its loudest tenth of a second.
+      meter: how long and how loud it was in the last pass.
     """
 
     def __init__(self, source: io.Source, sample_rate_hz: int, block_samples: int):
         self.source = source
         self._rate_hz = sample_rate_hz
         self._block_seconds = block_samples / sample_rate_hz
-        self.seconds = self.loudest = 0.0
+        self.meter = streaming.Meter(sample_rate_hz)
 
     def blocks(self) -> Iterator[np.ndarray]:
-        meter = streaming.Meter(self._rate_hz)
-        for block in io.read_blocks(self.source, self._rate_hz, self._block_seconds):
-            meter.add(block)
-            self.seconds, self.loudest = meter.seconds, meter.loudest
-            yield block
-        meter.end()
-        self.loudest = meter.loudest
+        self.meter = streaming.Meter(self._rate_hz)
+        yield from map(self.meter.add, io.read_blocks(self.source, self._rate_hz, self._block_seconds))
+        self.meter.end()
 
 
 @contextlib.contextmanager

@@ -24,7 +24,6 @@ from tfvoice.decoders import DecoderConfig
 from tfvoice.errors import TfvoiceError
 from tfvoice.experiment import Experiment
 from tfvoice.language_model import LanguageModel
-from tfvoice.lengths import Sequence
 from tfvoice.text import Alphabet, AlphabetConfig
 
 # The first grid, and how often its steps are then halved around the best.
@@ -187,9 +186,8 @@ def _try(pair: tuple[float, float]) -> Trial:
 
 
 def _greedy(chosen: Utterances, alphabet: Alphabet) -> Trial:
-    rows = [tf.constant(values[np.newaxis]) for values in chosen.log_probabilities]
-    ids = [ctc.greedy(Sequence(row, tf.constant([row.shape[1]]))).ids[0].numpy().tolist() for row in rows]
-    return _trial(0.0, 0.0, chosen, [" ".join(alphabet.decode(one).split()) for one in ids])
+    texts = [alphabet.decode(ctc.best_path(values)[0]) for values in chosen.log_probabilities]
+    return _trial(0.0, 0.0, chosen, [" ".join(text.split()) for text in texts])
 
 
 def _trial(lm_weight: float, word_score: float, chosen: Utterances, hypotheses: list[str]) -> Trial:

@@ -15,8 +15,8 @@ from tfvoice.text import Alphabet
 _BINARY = b"mmap lm http://kheafield.com/code"
 # KenLM goes by the first bytes too, whatever the name says.
 _OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
-# Where KenLM splits; other white space belongs to words.
-_SPACES = re.compile("[ \t\n\v\f\r]+")
+# KenLM splits at these; other white space belongs to words.
+_FIELD = re.compile("[^ \t\n\v\f\r]+")
 
 
 class Vocabulary(NamedTuple):
@@ -74,5 +74,5 @@ def _from_arpa(path: Path, start: bytes) -> Iterator[str]:
                 if unigrams:
                     return
                 unigrams = line.strip() == "\\1-grams:"
-            elif unigrams and len(fields := _SPACES.split(line.strip())) > 1:
+            elif unigrams and len(fields := _FIELD.findall(line)) > 1:
                 yield fields[1]

@@ -206,10 +206,8 @@ class DecoderFlags:
         self.check()
         given = {"lm": self._lm.value, "beam_width": self._beam_width.value}
         given |= {name: flag.value for name, flag in self._weights.items()}
-        if self._name is not None:
-            return decoders.choose(run_dir, self.name, self._lexicon.value, **given)
-        given = {key: value for key, value in given.items() if value is not None}
-        return decoders.checked(name=self.name, lexicon=self._lexicon.value, **given)
+        remembering = None if self._name is None else run_dir
+        return decoders.choose(remembering, self.name, self._lexicon.value, **given)
 
 
 DECODERS = ("greedy", "beam", "lm")

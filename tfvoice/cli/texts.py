@@ -28,6 +28,7 @@ def main(_: list[str]) -> None:
         raise UsageError("--input and --data both say what to print; leave one out.")
     load_tensorflow()
     from tfvoice.experiment import Experiment
+    from tfvoice.text import listed
 
     experiment = Experiment.open(RUN.value)
     dropped: Counter[str] = Counter()
@@ -39,9 +40,8 @@ def main(_: list[str]) -> None:
         else:
             texts = experiment.scan(experiment.data_dir(DATA.value), SPLIT.value).texts
         for text in texts:
-            dropped += experiment.alphabet.unknown(text)
+            dropped.update(experiment.alphabet.unknown(text))
             if spelled := experiment.alphabet.normalise(text):
                 print(spelled)
     if dropped:
-        symbols = ", ".join(f"{count} {symbol!r}" for symbol, count in dropped.most_common(10))
-        print(f"tfvoice_text: symbols dropped, because the alphabet lacks them: {symbols}", file=sys.stderr)
+        print(f"tfvoice_text: symbols dropped, because the alphabet lacks them: {listed(dropped)}", file=sys.stderr)

@@ -20,7 +20,7 @@ from tfvoice.config import Config, nearest
 from tfvoice.data import records
 from tfvoice.data.shards import Manifest, Shard
 from tfvoice.errors import TfvoiceError
-from tfvoice.text import Alphabet
+from tfvoice.text import Alphabet, listed
 
 # A TFRecord puts 12 bytes before each record (length, checksum) and 4 after it.
 _BEFORE, _AFTER = 12, 4
@@ -95,8 +95,7 @@ class Index:
             reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self.dropped.items()))
             text += f"; left out: {reasons}"
         if self.symbols:
-            symbols = ", ".join(f"{count} {symbol!r}" for symbol, count in self.symbols.most_common(10))
-            text += f"; symbols dropped from their texts: {symbols}"
+            text += f"; symbols dropped from their texts: {listed(self.symbols)}"
         return text
 
 
