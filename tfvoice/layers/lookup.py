@@ -1,0 +1,36 @@
+"""Sums of rows of a table, one for each of the last few levels."""
+
+import tensorflow as tf
+
+
+@tf.custom_gradient
+def lookup(table: tf.Tensor, levels: tf.Tensor):
+    """Adds up, for each frame of levels, the row that each level has at its place in the frame.
+
+    This is what an embedding of every level, joined and multiplied by a matrix, would give, where `table[k]` is the
+    embedding times the rows of the matrix for place k. The product would be 4 million multiplications a sample at 16
+    levels a frame and 1024 units; on 2 cores it takes 20 times as long for a batch of 16 x 512.
+
+    Args:
+      table: float32 `[frame, levels, units]`.
+      levels: int32 `[frame - 1 + steps, batch]`.
+
+    Returns:
+      `[steps, batch, units]`; step t sees the levels t to t + frame - 1.
+    """
+    frame, count, units = table.shape
+    steps = tf.shape(levels)[0] - (frame - 1)
+    places = [levels[place : place + steps] for place in range(frame)]
+
+    def gradient(upstream):
+        rows = tf.reshape(upstream, [-1, units])
+        sums = [tf.math.unsorted_segment_sum(rows, tf.reshape(place, [-1]), count) for place in places]
+        return tf.stack(sums), None
+
+    return _gathered(table, places), gradient
+
+
+@tf.function(jit_compile=True, reduce_retracing=True)
+def _gathered(table: tf.Tensor, places: list[tf.Tensor]) -> tf.Tensor:
+    """One pass over the result; apart, the gathers take five times as long."""
+    return tf.add_n([tf.gather(rows, place) for rows, place in zip(tf.unstack(table), places, strict=True)])
