@@ -28,8 +28,8 @@ FLOORS = [
     "data.records data.corpus data.vctk data.ljspeech data.librispeech data.an4 data.common_voice data.tedlium "
     "data.voxforge data.manifest data.shards data.journal data.convert data.index "
     "data.pipeline data",
-    "layers.convolution layers.cells layers.recurrent layers.linear layers.lookup models.wavenet_asr models.deepspeech2 "
-    "models.sample_rnn models optimizers checkpoints",
+    "layers.convolution layers.cells layers.recurrent layers.linear layers.lookup models.wavenet_asr "
+    "models.deepspeech2 models.sample_rnn models optimizers checkpoints",
     "experiment importing decoders learner evaluation report monitoring training tuning transcript "
     "streaming transcription",
     "cli.flags",

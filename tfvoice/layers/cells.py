@@ -25,9 +25,9 @@ def run(
 ) -> list[tf.Tensor]:
     """Runs a cell over all steps of a batch.
 
-    Equations: LSTM as Hochreiter and Schmidhuber with forget gates (no peepholes), gates i, f, c, o; `gru` as Cho et al.
-    (arXiv 1406.1078) with the reset gate after the product, as in cuDNN and PyTorch, gates z, r, h, and
-    `gru_reset_before` as they wrote it, with the reset gate before the product; rnn is `h' = tanh(W x + U h + b)`.
+    Equations: LSTM as Hochreiter and Schmidhuber with forget gates (no peepholes), gates i, f, c, o; GRU as Cho et al.
+    (arXiv 1406.1078), gates z, r, h, `gru_reset_before` as they wrote it, with the reset gate before the product, and
+    `gru` with it after the product, as in cuDNN and PyTorch; rnn is `h' = tanh(W x + U h + b)`.
 
     Args:
       cell: a key of `GATES`.
