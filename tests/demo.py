@@ -14,7 +14,7 @@ from tfvoice.cli.flags import load_tensorflow
 
 load_tensorflow()
 
-from tfvoice.experiment import Experiment  # noqa: E402 (after the quiet import)
+from tfvoice.recognizer import Recognizer  # noqa: E402 (after the quiet import)
 
 CORPUS = Path(__file__).parent / "data" / "asterisk"
 SHOWN = 3
@@ -26,7 +26,7 @@ def main(folder: Path) -> None:
     held_out = [reading["id"] for reading in report["readings"]]
     # Evenly spread over what was held out, which is in order of length: one short, one middling, one long.
     chosen = [held_out[len(held_out) * place // (2 * SHOWN)] for place in range(1, 2 * SHOWN, 2)]
-    training = sorted(Experiment.open(folder / "run").scan(folder / "records", "train").ids)[50:52]
+    training = sorted(Recognizer.open(folder / "run").scan(folder / "records", "train").ids)[50:52]
     print(f"\n{'-' * 78}")
     for title, ids in (("Held-out clips", chosen), ("Training clips", training)):
         print(f"{title}, read by tfvoice_transcribe:")

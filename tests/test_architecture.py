@@ -26,12 +26,12 @@ FLOORS = [
     "lengths audio.files audio.decoding audio.io audio.features audio.surroundings audio.augment audio.noise "
     "audio.quantize text ctc vocabulary language_model metrics",
     "data.records data.corpus data.vctk data.ljspeech data.librispeech data.an4 data.common_voice data.tedlium "
-    "data.voxforge data.manifest data.shards data.journal data.convert data.index "
-    "data.pipeline data",
+    "data.voxforge data.manifest data.audio_folder data.shards data.journal data.convert data.index "
+    "data.pipeline data.clips data",
     "layers.convolution layers.cells layers.recurrent layers.linear layers.lookup models.wavenet_asr "
     "models.deepspeech2 models.sample_rnn models optimizers checkpoints",
-    "experiment importing decoders learner evaluation report monitoring training tuning transcript "
-    "streaming transcription",
+    "experiment recognizer generator objectives learner importing decoders evaluation report monitoring likelihood "
+    "sampling recognition generation training tuning transcript streaming transcription",
     "cli.flags",
 ]
 PLACES = {

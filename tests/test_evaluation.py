@@ -12,7 +12,7 @@ from tfvoice.data import records
 from tfvoice.decoders import DecoderConfig
 from tfvoice.errors import TfvoiceError
 from tfvoice.evaluation import Reading
-from tfvoice.experiment import Experiment
+from tfvoice.recognizer import Recognizer
 
 SMALL = ("model.width=8", "model.kernel_size=3", "model.dilations=[1,2]", "model.stacks=1", "features.bins=20")
 READINGS = [
@@ -27,7 +27,7 @@ RATE_KEYS = {"rate", "interval_95", "substitutions", "deletions", "insertions", 
 def run(converted, tmp_path_factory, talkative):
     """A run of random weights that write something. Read only, but for its report."""
     settings = experiment.resolve("wavenet_asr", overrides=SMALL)
-    made = Experiment.create(tmp_path_factory.mktemp("runs") / "run", settings, info={"data": str(converted)})
+    made = Recognizer.create(tmp_path_factory.mktemp("runs") / "run", settings, info={"data": str(converted)})
     talkative(made.model)
     for name in ("best", "last"):
         checkpoints.save(made.checkpoint(name), {"weights": made.model.weights}, {})
@@ -85,7 +85,7 @@ def test_an_empty_reference_and_an_empty_split_have_an_answer():
 @pytest.mark.parametrize("decoder", ["greedy", "beam"])
 def test_a_split_is_read_as_each_utterance_alone(run, converted, decoder):
     report, path = evaluation.evaluate_run(run, decoder=DecoderConfig(name=decoder, beam_width=5))
-    used = Experiment.load(run)
+    used = Recognizer.load(run)
     scanned = used.scan(converted, "test")
     assert len(report["readings"]) == len(scanned) == 3
     for one in report["readings"]:
@@ -113,7 +113,7 @@ def test_a_split_is_read_as_each_utterance_alone(run, converted, decoder):
 
 
 def test_a_reader_reads_the_same_again_without_a_new_trace(run, converted):
-    used = Experiment.load(run)
+    used = Recognizer.load(run)
     pipeline = used.pipeline(used.scan(converted, "test"))
     reader = evaluation.Reader(
         used.network, pipeline, used.alphabet, decoders.build(DecoderConfig(), used.alphabet).labels
@@ -132,7 +132,7 @@ def test_the_text_of_a_report_has_the_rates_and_the_worst():
 
 def test_what_is_left_out_is_counted(copied, converted):
     content = json.loads((copied / "experiment.json").read_text())
-    seconds = np.sort(Experiment.load(copied).scan(converted, "test").samples) / 16000
+    seconds = np.sort(Recognizer.load(copied).scan(converted, "test").samples) / 16000
     content["config"]["data"]["max_seconds"] = seconds[1]
     content["config"]["alphabet"]["characters"] = " 'abcdefghijklmnopqrstuéwxyz"
     (copied / "experiment.json").write_text(json.dumps(content))

@@ -6,14 +6,13 @@ import shutil
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from tfvoice import checkpoints, experiment
 from tfvoice.audio import features
 from tfvoice.config import ConfigError, differences
-from tfvoice.data import records
 from tfvoice.errors import TfvoiceError
-from tfvoice.experiment import Experiment, ExperimentConfig
+from tfvoice.experiment import RecognizerConfig
+from tfvoice.recognizer import Recognizer
 
 SMALL = ("model.width=8", "model.kernel_size=3", "model.dilations=[1,2]", "model.stacks=1", "features.bins=20")
 
@@ -27,7 +26,7 @@ def run(tmp_path_factory):
     """A run of random weights, `best` other than `last`. Read only."""
     run_dir = tmp_path_factory.mktemp("runs") / "run"
     channels = np.arange(20.0)
-    made = Experiment.create(
+    made = Recognizer.create(
         run_dir, small("features.normalization=corpus"), features.Statistics(channels, channels + 1)
     )
     for seed, name in enumerate(("last", "best")):
@@ -45,12 +44,12 @@ def test_the_command_line_wins_over_the_file_and_the_file_over_the_defaults(tmp_
     path = tmp_path / "mine.toml"
     path.write_text('model.name = "wavenet_asr"\nmodel.width = 16\ntraining.epochs = 7\n')
     chosen = experiment.resolve("wavenet_asr", str(path), ["training.epochs=9", "alphabet.characters=wavenet"])
-    assert differences(ExperimentConfig(), chosen) == [
+    assert differences(RecognizerConfig(), chosen) == [
         "alphabet.characters:  'abcdefghijklmnopqrstuvwxyz ->  abcdefghijklmnopqrstuvwxyz",
         "model.width: 128 -> 16",
         "training.epochs: 50 -> 9",
     ]
-    assert experiment.resolve("wavenet_asr") == ExperimentConfig()
+    assert experiment.resolve("wavenet_asr") == RecognizerConfig()
 
 
 def test_configurations_that_come_along_are_found_by_name():
@@ -91,70 +90,41 @@ def test_a_file_for_another_model_is_refused(tmp_path):
 def test_a_run_comes_back_from_its_folder_wherever_that_is_now(run, tmp_path):
     moved = shutil.copytree(run.run_dir, tmp_path / "moved")
     for name in ("best", "last"):
-        loaded = Experiment.load(moved, name)
+        loaded = Recognizer.load(moved, name)
         assert loaded.config == run.config and loaded.alphabet.characters == run.alphabet.characters
         np.testing.assert_array_equal(loaded.statistics.mean, run.statistics.mean)
         np.testing.assert_array_equal(loaded.statistics.deviation, run.statistics.deviation)
         with np.load(moved / "checkpoints" / f"{name}.npz") as saved:
             for number, weight in enumerate(loaded.model.weights):
                 np.testing.assert_array_equal(weight, saved[f"weights/{number:05d}"])
-    assert not np.array_equal(Experiment.load(moved, "best").model.weights[0], loaded.model.weights[0])
+    assert not np.array_equal(Recognizer.load(moved, "best").model.weights[0], loaded.model.weights[0])
 
 
 def test_the_seed_decides_the_first_weights():
-    one, same, other = (Experiment("unused", small(f"training.seed={seed}")).model.weights for seed in (1, 1, 2))
+    one, same, other = (Recognizer("unused", small(f"training.seed={seed}")).model.weights for seed in (1, 1, 2))
     assert all(np.array_equal(a, b) for a, b in zip(one, same, strict=True))
     assert not np.array_equal(one[0], other[0])
 
 
 def test_a_run_is_used_in_float32_however_it_was_trained(tmp_path):
     chosen = small("training.precision=bfloat16")
-    made = Experiment.create(tmp_path, chosen)
+    made = Recognizer.create(tmp_path, chosen)
     checkpoints.save(made.checkpoint("best"), {"weights": made.model.weights}, {})
-    kinds = [used.model.front.convolution.product_dtype for used in (made, Experiment.load(tmp_path))]
+    kinds = [used.model.front.convolution.product_dtype for used in (made, Recognizer.load(tmp_path))]
     assert kinds == ["bfloat16", "float32"]
 
 
-def test_logits_of_an_utterance_do_not_depend_on_its_batch_and_are_traced_once(run, converted):
-    used = Experiment.load(run.run_dir)
-    scanned = used.scan(converted, "test")
-    waves = [records.decode(record)["audio"].numpy() for record in scanned.read(np.arange(len(scanned)))]
-    longest = max(map(len, waves)) + 777
-    padded = np.stack([np.pad(wave, (0, longest - len(wave))) for wave in waves])
-    together = used.logits(padded, [len(wave) for wave in waves])
-    for row, wave in enumerate(waves):
-        alone = used.logits(wave[np.newaxis], [len(wave)])
-        heard = features.compute(
-            used.config.features, tf.constant(wave[np.newaxis]), tf.constant([len(wave)]), used.statistics
-        )
-        eager = used.network(*heard)
-        length = int(alone.lengths[0])
-        assert length == int(together.lengths[row]) == int(eager.lengths[0])
-        np.testing.assert_allclose(together.values[row, :length], alone.values[0], atol=1e-4)
-        np.testing.assert_allclose(eager.values[0], alone.values[0], atol=1e-4)
-        assert abs(length * used.seconds_per_frame() - len(wave) / 16000) <= 2 * used.seconds_per_frame()
-    assert used._logits.experimental_get_tracing_count() == 1
-
-
-def test_only_training_is_augmented_and_shuffled(run, converted):
-    scanned = run.scan(converted, "train")
-    plain, augmented = run.pipeline(scanned), run.pipeline(scanned, augmented=True)
-    assert plain.augmentation is None and augmented.augmentation == run.config.augmentation
-    assert (np.diff(scanned.samples[np.concatenate(plain.plan(0).batches)] // 160) >= 0).all()
-    assert plain.statistics is run.statistics and augmented.batch_size == run.config.training.batch_size
-
-
 def test_a_checkpoint_that_is_not_there_is_told_with_the_other_one(run, tmp_path):
-    made = Experiment.create(tmp_path / "run", small())
+    made = Recognizer.create(tmp_path / "run", small())
     train = f"tfvoice_train --model=wavenet_asr --run={made.run_dir} --data=DIR"
     with pytest.raises(
         TfvoiceError, match=sentence(f"{made.run_dir}: has no checkpoint best yet; train it with {train}.")
     ):
-        Experiment.load(made.run_dir)
+        Recognizer.load(made.run_dir)
     checkpoints.save(made.checkpoint("last"), {"weights": made.model.weights}, {})
     wanted = f"{made.run_dir}: has no checkpoint best yet; use --checkpoint=last, or train on with {train}."
     with pytest.raises(TfvoiceError, match=sentence(wanted)):
-        Experiment.load(made.run_dir)
+        Recognizer.load(made.run_dir)
 
 
 def test_a_damaged_checkpoint_is_told_with_the_other_one(run, tmp_path):
@@ -163,18 +133,18 @@ def test_a_damaged_checkpoint_is_told_with_the_other_one(run, tmp_path):
     path.write_bytes(path.read_bytes()[:-500])
     fact = rf"^{re.escape(str(path))}: this checkpoint is damaged .* There is --checkpoint=last\.$"
     with pytest.raises(TfvoiceError, match=fact):
-        Experiment.load(moved)
+        Recognizer.load(moved)
     (moved / "checkpoints" / "last.npz").unlink()
     with pytest.raises(TfvoiceError, match=r"use another one\.$"):
-        Experiment.load(moved)
+        Recognizer.load(moved)
 
 
 def test_a_checkpoint_of_another_network_does_not_fit(run, tmp_path):
-    made = Experiment.create(tmp_path, small("model.width=4"))
+    made = Recognizer.create(tmp_path, small("model.width=4"))
     made.checkpoint("best").parent.mkdir()
     shutil.copy(run.checkpoint("best"), made.checkpoint("best"))
     with pytest.raises(TfvoiceError, match="does not fit the model; it belongs to another run"):
-        Experiment.load(tmp_path)
+        Recognizer.load(tmp_path)
 
 
 def test_a_folder_that_is_no_run_is_told(run, tmp_path):
@@ -182,7 +152,7 @@ def test_a_folder_that_is_no_run_is_told(run, tmp_path):
     with pytest.raises(
         TfvoiceError, match=sentence(f"{tmp_path}: is not the folder of a run (it has no experiment.json); {make}")
     ):
-        Experiment.load(tmp_path)
+        Recognizer.load(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +171,7 @@ def test_a_damaged_description_is_told(run, tmp_path, change, fact):
     path = tmp_path / "experiment.json"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(TfvoiceError, match=f"^{re.escape(f'{path}: {fact}')}"):
-        Experiment.open(tmp_path)
+        Recognizer.open(tmp_path)
 
 
 def test_a_description_is_json_with_every_default(run):

@@ -12,7 +12,7 @@ import pytest
 from tfvoice import importing
 from tfvoice.audio import io
 from tfvoice.errors import TfvoiceError
-from tfvoice.experiment import Experiment
+from tfvoice.recognizer import Recognizer
 
 LABELS = list("_'" + string.ascii_uppercase + " ")
 UNITS, LAYERS, CHANNELS, BANDS = 6, 3, 4, 41
@@ -128,7 +128,7 @@ def test_the_logits_are_those_of_the_original_with_blank_last(torch_save, tmp_pa
     weights = state_dict(**FORMS[form])
     path = torch_save(tmp_path / "a.ckpt", checkpoint(state_dict=weights))
     made = importing.import_run(path, tmp_path / "run")
-    loaded = Experiment.load(tmp_path / "run")
+    loaded = Recognizer.load(tmp_path / "run")
     spectrogram = np.random.default_rng(1).standard_normal((161, frames)).astype(np.float32)
     for each in (made, loaded):
         logits = each.network(spectrogram.T[np.newaxis], np.array([frames], np.int32)).values[0]
@@ -252,7 +252,7 @@ def test_checkpoints_of_pytorch_give_its_logits_on_real_audio(tmp_path, form):
     content = {**checkpoint(), "state_dict": network.state_dict(), "optimizer_states": [{"state": torch.ones(3)}]}
     torch.save(content, tmp_path / "a.ckpt")
     importing.import_run(tmp_path / "a.ckpt", tmp_path / "run")
-    loaded = Experiment.load(tmp_path / "run")
+    loaded = Recognizer.load(tmp_path / "run")
     path = sorted((Path(__file__).parent / "data" / "asterisk").rglob("*.opus"))[0]
     samples = io.read(path, 16000)
     found = loaded.logits(samples[np.newaxis], np.array([len(samples)], np.int32)).values[0]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfvoice import ctc, learner, models
+from tfvoice import ctc, learner, models, objectives
 from tfvoice.data.pipeline import Batch
 from tfvoice.experiment import TrainingConfig
 from tfvoice.layers.convolution import BatchNormalization
@@ -68,7 +68,8 @@ def made(model=None, **settings):
     keras.utils.set_random_seed(0)
     model = model or Toy()
     model(tf.zeros([1, 8, CHANNELS]), tf.constant([8]))
-    return learner.Learner(model, CHANNELS, TrainingConfig(**settings), tf.distribute.get_strategy())
+    settings = TrainingConfig(**settings)
+    return learner.Learner(objectives.Ctc(model, CHANNELS, settings), settings, tf.distribute.get_strategy())
 
 
 def wavenet(precision="float32", **settings):
@@ -245,7 +246,7 @@ TWO_DEVICES = """
     tf.config.set_logical_device_configuration(
         tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
     import test_learner as laws
-    from tfvoice import errors, experiment, learner, training
+    from tfvoice import errors, experiment, learner, objectives, recognizer, training
     from tfvoice.experiment import TrainingConfig
 
     def run(strategy, optimizer, given):
@@ -253,8 +254,8 @@ TWO_DEVICES = """
         with strategy.scope():
             model = laws.Toy()
             model(tf.zeros([1, 8, laws.CHANNELS]), tf.constant([8]))
-            student = learner.Learner(
-                model, laws.CHANNELS, TrainingConfig(optimizer=optimizer, clip_norm=1.0), strategy)
+            settings = TrainingConfig(optimizer=optimizer, clip_norm=1.0)
+            student = learner.Learner(objectives.Ctc(model, laws.CHANNELS, settings), settings, strategy)
         losses = []
         for step in range(3):
             loss, norm, gradients = student.gradients([given._replace(position=tf.constant(step, tf.int64))])
@@ -277,7 +278,7 @@ TWO_DEVICES = """
         "training.batch_size=4", "training.epochs=1", "features.bins=16",
         "training.xla=on", "data.buckets=1", *(f"model.{change}" for change in tiny)])
     state = training.train(sys.argv[2], sys.argv[1], settings)
-    used = experiment.Experiment.load(sys.argv[2])
+    used = recognizer.Recognizer.load(sys.argv[2])
     print(json.dumps({"devices": two.num_replicas_in_sync, "pairs": pairs, "sentence": sentence, "step": state.step,
                       "finite": all(bool(np.isfinite(weight).all()) for weight in used.model.weights)}))
 """

@@ -9,8 +9,8 @@ import tensorflow as tf
 from tfvoice import ctc, experiment, streaming
 from tfvoice.audio import features
 from tfvoice.errors import TfvoiceError
-from tfvoice.experiment import Experiment
 from tfvoice.lengths import Sequence
+from tfvoice.recognizer import Recognizer
 from tfvoice.streaming import StreamingTranscriber
 from tfvoice.transcription import Transcriber
 
@@ -32,7 +32,7 @@ def run(tmp_path_factory):
             settings = experiment.resolve("deepspeech2", overrides=[*SMALL, f"model.cell={cell}"])
             channels = features.channels(settings.features)
             statistics = features.Statistics(np.linspace(0, 1, channels), np.linspace(1, 2, channels))
-            made[cell] = Experiment.create(tmp_path_factory.mktemp("run"), settings, statistics)
+            made[cell] = Recognizer.create(tmp_path_factory.mktemp("run"), settings, statistics)
             random = np.random.default_rng(1)
             for weight in made[cell].model.trainable_variables:
                 if len(weight.shape) > 1:
@@ -172,4 +172,4 @@ def test_what_needs_the_end_first_is_refused(tmp_path, overrides, words):
     settings = experiment.resolve("deepspeech2", overrides=[*SMALL, *overrides])
     statistics = features.Statistics(*np.ones([2, features.channels(settings.features)]))
     with pytest.raises(TfvoiceError, match=f"cannot follow speech as it is spoken: .*{words}"):
-        StreamingTranscriber(Experiment(tmp_path, settings, statistics))
+        StreamingTranscriber(Recognizer(tmp_path, settings, statistics))

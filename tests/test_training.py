@@ -17,11 +17,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfvoice import evaluation, experiment, learner, training
+from tfvoice import evaluation, experiment, learner, objectives, training
 from tfvoice.audio import features
 from tfvoice.data import records
 from tfvoice.errors import TfvoiceError
-from tfvoice.experiment import Experiment, TrainingConfig
+from tfvoice.experiment import TrainingConfig
+from tfvoice.recognizer import Recognizer
 from tfvoice.training import Limits
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -212,7 +213,7 @@ def test_overwriting_starts_anew_but_not_before_the_data_have_been_looked_at(fin
     assert fingerprints(run) == before
     state = training.train(run, converted, settings("training.seed=1"), Limits(max_steps=1), overwrite=True)
     assert state.step == 1 and state_of(run)["step"] == 1
-    assert Experiment.open(run).config.training.seed == 1
+    assert Recognizer.open(run).config.training.seed == 1
     assert not (run / "metrics.jsonl").exists() and not (run / "checkpoints" / "best.npz").exists()
     assert not list((run / "report").iterdir()) and (run / "notes.txt").read_text() == "mine"
     assert len(list((run / "logs").iterdir())) == 1
@@ -257,8 +258,10 @@ def test_steps_without_a_finite_loss_change_nothing_and_ten_in_a_row_end_the_run
     run, chosen = tmp_path / "run", settings(*PLAIN)
     state = training.train(run, converted, chosen, Limits(max_steps=8))
     assert (state.step, state.skipped, state.losses, state.loss) == (8, 8, 0, None)
-    fresh = Experiment.open(run)
-    untouched = learner.Learner(fresh.model, 20, chosen.training, tf.distribute.get_strategy()).groups()
+    fresh = Recognizer.open(run)
+    untouched = learner.Learner(
+        objectives.Ctc(fresh.model, 20, chosen.training), chosen.training, tf.distribute.get_strategy()
+    ).groups()
     for name, variables in untouched.items():
         for number, variable in enumerate(variables):
             np.testing.assert_array_equal(arrays(run)[f"{name}/{number:05d}"], variable)
@@ -277,15 +280,15 @@ def test_patience_ends_a_run(converted, settings, tmp_path, monkeypatch, capsys)
         settings("training.patience=2", "training.epochs=9", "training.batch_size=8", *PLAIN),
     )
     state = training.train(run, converted, chosen, Limits(max_minutes=60))
-    assert (state.epoch, state.best_epoch, state.best_cer, state.finished) == (4, 2, 0.8, "early")
-    assert "Stopped early: no better CER in 2 epochs." in capsys.readouterr().out
+    assert (state.epoch, state.best_validation, state.best_score, state.finished) == (4, 2, 0.8, "early")
+    assert "Stopped early: no better result in 2 validations." in capsys.readouterr().out
     assert state_of(run)["finished"] == "early"
 
 
 def test_statistics_of_the_corpus_are_those_of_its_training_split_and_stay_with_the_run(converted, settings, tmp_path):
     chosen = settings("features.normalization=corpus", *PLAIN)
     assert training.train(tmp_path / "run", converted, chosen, Limits(max_minutes=0)).step == 0
-    used = Experiment.load(tmp_path / "run", "last")
+    used = Recognizer.load(tmp_path / "run", "last")
     scanned = used.scan(converted, "train")
     heard = []
     for record in scanned.read(np.arange(len(scanned))):

@@ -14,8 +14,8 @@ from tfvoice import ctc, experiment, transcription
 from tfvoice.audio import features, io, surroundings
 from tfvoice.decoders import DecoderConfig
 from tfvoice.errors import TfvoiceError
-from tfvoice.experiment import Experiment
 from tfvoice.lengths import Sequence
+from tfvoice.recognizer import Recognizer
 from tfvoice.transcription import Transcriber
 
 RATE = 8000
@@ -51,7 +51,7 @@ def run(tmp_path_factory, talkative):
             settings = experiment.resolve("wavenet_asr", overrides=[*SMALL, *KINDS[kind]])
             channels = features.channels(settings.features)
             statistics = features.Statistics(np.linspace(-9, -3, channels), np.linspace(1, 3, channels))
-            made[kind] = Experiment.create(tmp_path_factory.mktemp("run"), settings, statistics)
+            made[kind] = Recognizer.create(tmp_path_factory.mktemp("run"), settings, statistics)
             talkative(made[kind].model)
         return made[kind]
 

@@ -8,7 +8,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from tfvoice import checkpoints, decoders, experiment, tuning
+from tfvoice import checkpoints, decoders, experiment, recognizer, tuning
 from tfvoice.decoders import DecoderConfig
 from tfvoice.errors import TfvoiceError
 from tfvoice.tuning import Trial
@@ -41,7 +41,7 @@ def run(converted, tmp_path_factory, talkative):
     small = ("model.width=4", "model.kernel_size=3", "model.dilations=[1]", "model.stacks=1", "features.bins=20")
     settings = experiment.resolve("wavenet_asr", overrides=small)
     folder = tmp_path_factory.mktemp("runs") / "run"
-    made = experiment.Experiment.create(folder, settings, info={"data": str(converted)})
+    made = recognizer.Recognizer.create(folder, settings, info={"data": str(converted)})
     talkative(made.model)
     checkpoints.save(made.checkpoint("best"), {"weights": made.model.weights}, {})
     return folder
@@ -76,12 +76,12 @@ def test_the_best_weights_are_found_again_in_the_run(run, decoder, monkeypatch):
     for damaged in (content[:-100], content[:1000] + b"12345678" + content[1008:], b""):
         path.write_bytes(damaged)
         with pytest.raises(TfvoiceError, match="computed again"):
-            tuning._utterances(experiment.Experiment.open(run), None, "valid", "best")
+            tuning._utterances(recognizer.Recognizer.open(run), None, "valid", "best")
     path.write_bytes(content)
     checkpoint = run / "checkpoints" / "best.npz"
     checkpoint.write_bytes(checkpoint.read_bytes() + b" ")
     with pytest.raises(TfvoiceError, match="computed again"):
-        tuning._utterances(experiment.Experiment.open(run), None, "valid", "best")
+        tuning._utterances(recognizer.Recognizer.open(run), None, "valid", "best")
 
 
 def test_a_process_that_is_killed_is_told(run, decoder, monkeypatch):

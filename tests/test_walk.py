@@ -13,7 +13,7 @@ import tensorflow as tf
 from tfvoice import ctc, decoders, evaluation, experiment, metrics
 from tfvoice.audio import features, io
 from tfvoice.data import records
-from tfvoice.experiment import Experiment
+from tfvoice.recognizer import Recognizer
 from tfvoice.transcription import Transcriber
 
 BIN = Path(__file__).parent.parent / "bin"
@@ -25,7 +25,7 @@ SETTINGS = {"wavenet_asr": SMALL, "deepspeech2": ("model.units=8", "model.layers
 def run(tmp_path_factory, talkative):
     """A run of random weights that write something."""
     settings = experiment.resolve("wavenet_asr", overrides=SMALL)
-    made = Experiment.create(tmp_path_factory.mktemp("runs") / "run", settings)
+    made = Recognizer.create(tmp_path_factory.mktemp("runs") / "run", settings)
     talkative(made.model)
     return made
 

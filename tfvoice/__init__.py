@@ -2,7 +2,7 @@
 
   import tfvoice
 
-  experiment = tfvoice.Experiment.load("runs/vctk")
+  experiment = tfvoice.Recognizer.load("runs/vctk")
   print(tfvoice.Transcriber(experiment).transcribe("talk.mp3").text)
 
 The names below are loaded when they are first used; to import the package costs nothing.
@@ -13,7 +13,7 @@ import importlib
 _HOMES = {
     "Alphabet": "tfvoice.text",
     "CORPORA": "tfvoice.data",
-    "Experiment": "tfvoice.experiment",
+    "Recognizer": "tfvoice.recognizer",
     "Limits": "tfvoice.training",
     "MODELS": "tfvoice.models",
     "TfvoiceError": "tfvoice.errors",

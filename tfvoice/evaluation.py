@@ -15,8 +15,8 @@ from tfvoice import checkpoints, ctc, decoders, metrics
 from tfvoice.audio import features
 from tfvoice.data.pipeline import Batch, Pipeline, signature
 from tfvoice.decoders import DecoderConfig
-from tfvoice.experiment import Experiment
 from tfvoice.lengths import Sequence
+from tfvoice.recognizer import Recognizer
 from tfvoice.text import Alphabet
 
 
@@ -174,7 +174,7 @@ def evaluate_run(
     Raises:
       TfvoiceError: the run, the data or the split cannot be used.
     """
-    experiment = Experiment.load(run_dir, checkpoint)
+    experiment = Recognizer.load(run_dir, checkpoint)
     decode = decoders.build(decoder, experiment.alphabet).labels
     data_dir = experiment.data_dir(data_dir)
     scanned = experiment.scan(data_dir, split)

@@ -4,25 +4,23 @@ import json
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import keras
-import numpy as np
 import pydantic
-import tensorflow as tf
 
 from tfvoice import checkpoints, models
 from tfvoice import config as config_
-from tfvoice.audio import features
 from tfvoice.audio.augment import AugmentationConfig
 from tfvoice.audio.features import FeatureConfig
+from tfvoice.audio.quantize import QuantizationConfig
 from tfvoice.config import Config
-from tfvoice.data import index, shards
-from tfvoice.data.pipeline import DataConfig, Pipeline
+from tfvoice.data.clips import ClipConfig
+from tfvoice.data.pipeline import DataConfig
 from tfvoice.errors import TfvoiceError
-from tfvoice.lengths import Sequence
+from tfvoice.models.sample_rnn import SampleRnnConfig
 from tfvoice.models.wavenet_asr import WavenetAsrConfig
-from tfvoice.text import Alphabet, AlphabetConfig
+from tfvoice.text import AlphabetConfig
 
 SCHEMA = 1
 
@@ -32,7 +30,7 @@ class TrainingConfig(Config):
 
     Attributes:
       epochs: passes over the training split; the learning rate ends its way at the last.
-      batch_size: utterances in a step, over all devices.
+      batch_size: utterances or clips in a step, over all devices.
       accumulate: batches whose gradients are added up for one step.
       optimizer: `adamw`, `sgd` with a Nesterov momentum of 0.9, or `maxprop`, that of the original WaveNet recogniser.
       learning_rate: highest value.
@@ -41,14 +39,16 @@ class TrainingConfig(Config):
       epoch_factor: of the learning rate after each epoch, where `decay` is `exponential`.
       weight_decay: of AdamW, on kernels only.
       clip_norm: gradients of a larger global norm are scaled down to it; 0: never. The loss is a mean over
-        utterances, so that the norm does not depend on the batch size.
+        utterances or samples, so that the norm does not depend on the batch size.
       average: decay of the moving average of the weights that is evaluated and kept; 0: no average.
       intermediate_share: of predictions before the end of the network in the loss, where the model makes them.
       precision: type of the products in convolutions while training; sums, weights and recurrent layers stay float32.
       xla: compile the network for each bucket. `auto`: on a GPU only, since on CPU it measured no faster. Dropout then
         draws other random numbers. The update of the weights is compiled on any single device, and the time loops of
         recurrent layers on CPUs, except with `off`.
-      patience: stop after so many epochs without a better CER; 0: never.
+      clip_value: each number of a gradient is cut to this size, before `clip_norm`; 0: never.
+      validate_steps: validate after so many steps, too, and not only at the end of each epoch; 0: do not.
+      patience: stop after so many validations without a better result; 0: never.
       seed: of weights, order, augmentation and dropout.
     """
 
@@ -62,18 +62,20 @@ class TrainingConfig(Config):
     epoch_factor: float = pydantic.Field(0.99, gt=0, le=1)
     weight_decay: float = pydantic.Field(0.01, ge=0)
     clip_norm: float = pydantic.Field(50.0, ge=0)
+    clip_value: float = pydantic.Field(0.0, ge=0)
     average: float = pydantic.Field(0.998, ge=0, lt=1)
     intermediate_share: float = pydantic.Field(0.5, ge=0, le=1)
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     xla: Literal["auto", "on", "off"] = "auto"
+    validate_steps: int = pydantic.Field(0, ge=0)
     patience: int = pydantic.Field(0, ge=0)
     seed: int = pydantic.Field(0, ge=0, lt=2**31 - 2**20)
 
 
-class ExperimentConfig(Config):
-    """Everything that decides what a run gives."""
+class RecognizerConfig(Config):
+    """Everything that decides what a run of a recogniser gives."""
 
-    model: models.ModelConfig = WavenetAsrConfig()
+    model: models.RecognizerModelConfig = WavenetAsrConfig()
     features: FeatureConfig = FeatureConfig()
     alphabet: AlphabetConfig = AlphabetConfig()
     data: DataConfig = DataConfig()
@@ -81,7 +83,51 @@ class ExperimentConfig(Config):
     training: TrainingConfig = TrainingConfig()
 
 
-def resolve(model: str, config: str | None = None, overrides: list[str] | tuple[str, ...] = ()) -> ExperimentConfig:
+class SamplingConfig(Config):
+    """What is drawn at each validation.
+
+    Attributes:
+      count: how many samples; 0: none.
+      seconds: length of each.
+      temperature: below 1, what is likely becomes likelier still.
+    """
+
+    count: int = pydantic.Field(2, ge=0)
+    seconds: float = pydantic.Field(2.0, gt=0)
+    temperature: float = pydantic.Field(1.0, gt=0)
+
+
+class GeneratorConfig(Config):
+    """Everything that decides what a run of a generator gives."""
+
+    model: SampleRnnConfig = SampleRnnConfig()
+    quantization: QuantizationConfig = QuantizationConfig()
+    data: ClipConfig = ClipConfig()
+    sampling: SamplingConfig = SamplingConfig()
+    training: TrainingConfig = TrainingConfig()
+
+    @pydantic.model_validator(mode="after")
+    def _windows_are_made_of_frames(self):
+        frame, window = self.model.context, self.data.sequence_samples
+        if window % frame:
+            below = window // frame * frame
+            fit = f"{below} or {below + frame}" if below else frame
+            raise ValueError(
+                f"data.sequence_samples={window} cannot be cut into frames of {frame} samples (model.frame_sizes); "
+                f"set data.sequence_samples={fit}"
+            )
+        return self
+
+
+SCHEMAS: dict[str, type[RecognizerConfig] | type[GeneratorConfig]] = {
+    "recognition": RecognizerConfig,
+    "generation": GeneratorConfig,
+}
+
+
+def resolve(
+    model: str, config: str | None = None, overrides: list[str] | tuple[str, ...] = ()
+) -> RecognizerConfig | GeneratorConfig:
     """Puts a configuration together: defaults of the model, then the TOML file, then `section.key=value` overrides.
 
     Args:
@@ -92,7 +138,8 @@ def resolve(model: str, config: str | None = None, overrides: list[str] | tuple[
     Raises:
       ConfigError: a name, key or value that cannot be used.
     """
-    values = config_.merge(models.entry(model).defaults, {"model": {"name": model}})
+    entry = models.entry(model)
+    values = config_.merge(entry.defaults, {"model": {"name": model}})
     source = "configuration"
     if config:
         path = find(config)
@@ -107,7 +154,7 @@ def resolve(model: str, config: str | None = None, overrides: list[str] | tuple[
         values = config_.merge(values, *(config_.parse_override(text) for text in overrides))
     if isinstance(values["model"], dict) and values["model"]["name"] != model:
         raise config_.ConfigError(f"{source}: model.name={values['model']['name']} contradicts --model={model}.")
-    return config_.build(ExperimentConfig, values, source)
+    return config_.build(SCHEMAS[entry.task], values, source)
 
 
 def find(config: str) -> Path:
@@ -125,70 +172,53 @@ def find(config: str) -> Path:
 
 
 class Experiment:
-    """A run: its folder, its configuration and its model.
+    """A run: its folder, its configuration and its model. Its subclasses know what the model is for.
 
     Attributes:
       run_dir: the folder.
       config: the whole configuration.
-      alphabet: maps text to classes and back.
-      statistics: of the corpus, where features are normalised with them.
       model: the Keras model; its weights are built.
       info: what was written beside the configuration, such as where the data came from.
     """
 
-    def __init__(
-        self,
-        run_dir: str | Path,
-        config: ExperimentConfig,
-        statistics: features.Statistics | None = None,
-        info: dict[str, Any] | None = None,
-        training: bool = False,
-    ):
+    task: ClassVar[str]
+
+    def __init__(self, run_dir: str | Path, config, info: dict[str, Any] | None, training: bool):
         self.run_dir = Path(run_dir)
         self.config = config
-        self.statistics = statistics
         self.info = info or {}
-        self.alphabet = Alphabet(config.alphabet)
         keras.utils.set_random_seed(config.training.seed)
-        product_dtype = config.training.precision if training else "float32"
-        self.model = models.build(config.model, self.alphabet.size + 1, product_dtype)
-        channels = features.channels(config.features)
-        self.model(tf.zeros([1, 8, channels]), tf.constant([8], tf.int32), training=False)
-        self._logits = tf.function(self._compute, input_signature=_WAVEFORMS, reduce_retracing=True)
+        self.model = self._build(config.training.precision if training else "float32")
 
     @classmethod
-    def create(
-        cls,
-        run_dir: str | Path,
-        config: ExperimentConfig,
-        statistics: features.Statistics | None = None,
-        info: dict[str, Any] | None = None,
-    ) -> "Experiment":
-        """Makes the folder of a new run and writes its configuration."""
-        experiment = cls(run_dir, config, statistics, info, training=True)
+    def create(cls, *args, **kwargs):
+        """Makes the folder of a new run and writes its configuration; takes what the class takes."""
+        experiment = cls(*args, **kwargs, training=True)
         experiment.write()
         return experiment
 
     @classmethod
-    def open(cls, run_dir: str | Path, training: bool = False) -> "Experiment":
+    def open(cls, run_dir: str | Path, training: bool = False):
         """Opens the folder of a run, with fresh weights; `load` also restores them."""
         content = read_description(run_dir)
-        config = config_.build(ExperimentConfig, content["config"], str(Path(run_dir) / "experiment.json"))
-        statistics = content.get("statistics")
-        if statistics is not None:
-            statistics = features.Statistics.from_json(json.dumps(statistics))
-        return cls(run_dir, config, statistics, content.get("info"), training)
+        source = str(Path(run_dir) / "experiment.json")
+        name = model_name(content)
+        task = models.MODELS[name].task if name in models.MODELS else cls.task
+        if task != cls.task:
+            raise TfvoiceError(f"{run_dir}: is a run of {name}, {_USED[task]}.")
+        config = config_.build(SCHEMAS[task], content["config"], source)
+        return cls._from(run_dir, config, content, training)
 
     @classmethod
-    def load(cls, run_dir: str | Path, checkpoint: str = "best") -> "Experiment":
+    def load(cls, run_dir: str | Path, checkpoint: str = "best"):
         """Opens a run to use it.
 
         Args:
           run_dir: the folder.
-          checkpoint: `best` (by validation CER) or `last`.
+          checkpoint: `best` (by validation) or `last`.
 
         Raises:
-          TfvoiceError: the folder is no run, or has no such checkpoint.
+          TfvoiceError: the folder is no run of this kind, or has no such checkpoint.
         """
         experiment = cls.open(run_dir)
         path, other = experiment.checkpoint(checkpoint), "last" if checkpoint == "best" else "best"
@@ -207,8 +237,7 @@ class Experiment:
         """Writes `experiment.json`; makes the folder where there is none."""
         self.run_dir.mkdir(parents=True, exist_ok=True)
         content = {"schema": SCHEMA, "config": self.config.model_dump(mode="json"), "info": self.info}
-        if self.statistics is not None:
-            content["statistics"] = json.loads(self.statistics.to_json())
+        content |= self._description()
         text = json.dumps(content, indent=2) + "\n"
         checkpoints.write_atomically(self.run_dir / "experiment.json", text.encode())
 
@@ -223,54 +252,24 @@ class Experiment:
             raise TfvoiceError(f"{self.run_dir}: its data, {found}, is not on this machine; name it with --data=DIR.")
         return found
 
-    def logits(self, samples: np.ndarray | tf.Tensor, lengths: np.ndarray | tf.Tensor) -> Sequence:
-        """Waveforms to logits, compiled once for all shapes.
+    def _build(self, product_dtype: str):
+        """Makes the model, weights included."""
+        raise NotImplementedError
 
-        Args:
-          samples: float32 `[batch, samples]` at the run's sample rate, zero beyond each length.
-          lengths: int32 `[batch]`.
+    @classmethod
+    def _from(cls, run_dir, config, content: dict[str, Any], training: bool):
+        """Makes the run that `content` of its `experiment.json` describes."""
+        return cls(run_dir, config, info=content.get("info"), training=training)
 
-        Returns:
-          Logits `[batch, frames, classes]` and their lengths.
-        """
-        return self._logits(tf.convert_to_tensor(samples, tf.float32), tf.convert_to_tensor(lengths, tf.int32))
-
-    def network(self, values: tf.Tensor, lengths: tf.Tensor) -> Sequence:
-        """Features `[batch, frames, channels]` and their lengths to logits, as in inference."""
-        return self.model(values, lengths, training=False)
-
-    def scan(self, data_dir: str | Path, split: str) -> index.Index:
-        """Looks through a split of converted data with this run's features and alphabet; raises as `index.scan`."""
-        manifest, chosen = shards.read_manifest(data_dir), self.config
-        return index.scan(
-            manifest, data_dir, split, chosen.data, chosen.features, self.alphabet, self.model.output_lengths
-        )
-
-    def pipeline(self, scanned: index.Index, augmented: bool = False) -> Pipeline:
-        """Makes the batches of a split: shuffled and augmented for training, in order and plain otherwise."""
-        chosen = self.config
-        return Pipeline(
-            scanned,
-            chosen.data,
-            chosen.features,
-            self.model.output_lengths,
-            chosen.training.batch_size,
-            chosen.training.seed,
-            chosen.augmentation if augmented else None,
-            self.statistics,
-        )
-
-    def seconds_per_frame(self) -> float:
-        """Time from one frame of logits to the next."""
-        hop = self.config.features.hop_samples / self.config.features.sample_rate_hz
-        return hop * self.config.model.stride
-
-    def _compute(self, samples, lengths):
-        inputs = features.compute(self.config.features, samples, lengths, self.statistics)
-        return self.network(inputs.values, inputs.lengths)
+    def _description(self) -> dict[str, Any]:
+        """What `experiment.json` holds beside the configuration and `info`."""
+        return {}
 
 
-_WAVEFORMS = (tf.TensorSpec([None, None], tf.float32), tf.TensorSpec([None], tf.int32))
+_USED = {
+    "recognition": "a recogniser; tfvoice_transcribe and tfvoice_eval use it",
+    "generation": "which generates audio; tfvoice_sample and tfvoice_eval use it",
+}
 
 
 def read_description(run_dir: str | Path) -> dict[str, Any]:
@@ -288,6 +287,14 @@ def read_description(run_dir: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("schema") != SCHEMA or "config" not in content:
         raise TfvoiceError(f"{path}: was not written by this version of tfvoice; train the run again.")
     return content
+
+
+def model_name(description: dict[str, Any]) -> str:
+    """The name of the model in what `read_description` gives; "" where it has none."""
+    try:
+        return str(description["config"]["model"]["name"])
+    except (KeyError, TypeError):
+        return ""
 
 
 def is_run(run_dir: str | Path) -> bool:

@@ -19,7 +19,8 @@ import numpy as np
 from tfvoice import checkpoints, config, experiment, torch_file
 from tfvoice.config import ConfigError
 from tfvoice.errors import TfvoiceError
-from tfvoice.experiment import Experiment, ExperimentConfig
+from tfvoice.experiment import RecognizerConfig
+from tfvoice.recognizer import Recognizer
 from tfvoice.torch_file import Inert, Tensor
 
 _CELLS = {4: "lstm", 3: "gru", 1: "rnn"}
@@ -32,7 +33,7 @@ _WRAPPINGS = 8
 
 def import_run(
     checkpoint: str | Path, run_dir: str | Path, pad_mode: str = "reflect", overwrite: bool = False
-) -> Experiment:
+) -> Recognizer:
     """Makes a run of a checkpoint of deepspeech.pytorch; nothing in the file is executed.
 
     Args:
@@ -56,11 +57,11 @@ def import_run(
     try:
         values = experiment.resolve("deepspeech2", "deepspeech2_faithful", overrides).model_dump()
         values["alphabet"]["characters"] = characters
-        settings = config.build(ExperimentConfig, values, "this checkpoint")
+        settings = config.build(RecognizerConfig, values, "this checkpoint")
     except ConfigError as error:
         raise TfvoiceError(f"{checkpoint}: cannot be used here: {error}") from None
     # Built before the folder is touched: weights that do not fit leave nothing behind.
-    made = Experiment(
+    made = Recognizer(
         run_dir, settings, info={"imported": {"from": "deepspeech.pytorch", "checkpoint": str(checkpoint)}}
     )
     _assign(made.model, weights, labels.index("_"))

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from tfvoice import ctc, optimizers
-from tfvoice.data.pipeline import Batch, signature
+from tfvoice import optimizers
 from tfvoice.errors import TfvoiceError
 from tfvoice.experiment import TrainingConfig
+from tfvoice.objectives import Objective
 
 # float16 products lose gradients below 6e-8; this lifts them, and is divided out again in float32.
 _FLOAT16_SCALE = 1024.0
@@ -20,14 +20,14 @@ class Learner:
     """Weights, optimizer and average; make it inside the scope of the strategy.
 
     Args:
-      model: a recogniser whose weights are built.
-      channels: of its features.
+      objective: the model, and what is minimised.
       settings: how to train.
       strategy: of `tf.distribute`.
     """
 
-    def __init__(self, model, channels: int, settings: TrainingConfig, strategy: tf.distribute.Strategy):
-        self.model = model
+    def __init__(self, objective: Objective, settings: TrainingConfig, strategy: tf.distribute.Strategy):
+        self.objective = objective
+        self.model = model = objective.model
         self.settings = settings
         self.strategy = strategy
         self.variables = model.trainable_variables
@@ -36,10 +36,13 @@ class Learner:
             tf.Variable(weight.numpy(), trainable=False, aggregation=tf.VariableAggregation.MEAN)
             for weight in (model.weights if settings.average else [])
         ]
+        self.carried = [Carried(value) for value in objective.start(settings.batch_size)]
         self._kept: list[tf.Tensor] = []
+        self._carried_before: list[tf.Tensor] = []
         model.jit_loops = settings.xla != "off"
-        self._network = tf.function(self._forward, jit_compile=_uses_xla(settings, model))
-        self._gradients = tf.function(self._distributed_gradients, input_signature=[signature(channels)])
+        self._network = tf.function(objective.forward, jit_compile=_uses_xla(settings, model))
+        states = [tf.TensorSpec(carried.shape, tf.float32) for carried in self.carried]
+        self._gradients = tf.function(self._distributed_gradients, input_signature=[objective.signature, states])
         # Compiled, some thousand small operations become a pass over each weight: 20 ms for 45 on 2 cores. XLA cannot
         # compile the exchange between replicas.
         compiled = settings.xla != "off" and strategy.num_replicas_in_sync == 1
@@ -48,12 +51,14 @@ class Learner:
         self._swap = tf.function(self._swap_weights)
         self._copy = tf.function(lambda: [tf.identity(value) for value in model.non_trainable_variables])
 
-    def gradients(self, group: list[Batch]) -> tuple[float, float, list[tf.Tensor]]:
-        """Mean loss of the batches (nats per utterance), the norm of its gradient, and the gradient."""
-        self._kept = self._copy()
+    def gradients(self, group: list) -> tuple[float, float, list[tf.Tensor]]:
+        """Mean loss of the batches, the norm of its gradient, and the gradient, each number cut to `clip_value`."""
+        self._kept, self._carried_before = self._copy(), [carried.value for carried in self.carried]
         total, loss = None, 0.0
         for batch in group:
-            batch_loss, gradients = self._gradients(batch)
+            batch_loss, gradients, after = self._gradients(batch, [carried.value for carried in self.carried])
+            for carried, value in zip(self.carried, after, strict=True):
+                carried.assign(value)
             loss += float(batch_loss) / len(group)
             total = gradients if total is None else [a + b for a, b in zip(total, gradients, strict=True)]
         total = total if len(group) == 1 else [gradient / len(group) for gradient in total]
@@ -65,7 +70,9 @@ class Learner:
         self._update(gradients, tf.constant(norm), tf.constant(step, tf.float32))
 
     def undo(self) -> None:
-        """Gives the moving statistics of the model the values that they had before the last `gradients`."""
+        """Gives moving statistics, and what is carried, the values that they had before the last `gradients`."""
+        for carried, kept in zip(self.carried, self._carried_before, strict=True):
+            carried.assign(kept)
         for variable, kept in zip(self.model.non_trainable_variables, self._kept, strict=True):
             variable.assign(kept)
 
@@ -79,42 +86,35 @@ class Learner:
             self._swap()
 
     def groups(self) -> dict[str, list]:
-        """Everything a checkpoint holds: weights to use, weights to go on with, and the optimizer."""
+        """Everything a checkpoint holds: weights to use, weights to go on with, the optimizer, and what is carried."""
         groups = {"weights": self.average or self.model.weights, "optimizer": self.optimizer.variables}
-        return groups | ({"raw": self.model.weights} if self.average else {})
+        groups |= {"raw": self.model.weights} if self.average else {}
+        return groups | ({"carried": self.carried} if self.carried else {})
 
-    def _forward(self, inputs, lengths, seed):
-        return self.model.predictions(inputs, lengths, training=True, seed=seed)
-
-    def _distributed_gradients(self, batch: Batch):
-        count = tf.maximum(tf.reduce_sum(tf.cast(batch.rows >= 0, tf.float32)), 1.0)
+    def _distributed_gradients(self, batch, carried):
+        units = self.objective.units(batch)
         seed = tf.stack([tf.cast(batch.epoch, tf.int32) + self.settings.seed, tf.cast(batch.position, tf.int32)])
         scale = _FLOAT16_SCALE if self.settings.precision == "float16" else 1.0
 
-        def on_replica(inputs, lengths, labels, label_lengths):
+        def on_replica(inputs, targets, carried):
             replica = tf.distribute.get_replica_context().replica_id_in_sync_group
             with tf.GradientTape() as tape:
-                predictions = self._network(inputs, lengths, seed + tf.stack([0, replica * 2**24]))
-                losses = [tf.reduce_sum(ctc.loss(logits, labels, label_lengths)) / count for logits in predictions]
-                loss = losses.pop()
-                scaled = self._objective(losses, loss) * scale
+                outputs, after = self._network(inputs, carried, seed + tf.stack([0, replica * 2**24]))
+                losses = self.objective.losses(outputs, targets, units)
+                scaled = losses.minimised * scale
             gradients = tape.gradient(scaled, [variable.value for variable in self.variables])
             gradients = [gradient / scale for gradient in gradients] if scale != 1.0 else gradients
-            return tf.distribute.get_replica_context().all_reduce("SUM", [loss, *gradients])
+            return tf.distribute.get_replica_context().all_reduce("SUM", [losses.told, *gradients]), after
 
-        parts = (batch.features, batch.lengths, batch.labels, batch.label_lengths)
+        inputs, targets = self.objective.split(batch)
         if self.strategy.num_replicas_in_sync > 1:
-            parts = tuple(self._split(part) for part in parts)
-        results = self.strategy.run(on_replica, args=parts)
+            inputs, targets = (tuple(self._split(part) for part in parts) for parts in (inputs, targets))
+            carried = [self._split(value) for value in carried]
+        results, after = self.strategy.run(on_replica, args=(inputs, targets, carried))
         loss, *gradients = (self.strategy.experimental_local_results(result)[0] for result in results)
-        return loss, gradients
-
-    def _objective(self, early: list[tf.Tensor], loss: tf.Tensor) -> tf.Tensor:
-        """What is minimised: the loss, and, where the network predicts before its end, that of these predictions."""
-        if not early:
-            return loss
-        share = self.settings.intermediate_share
-        return (1 - share) * loss + share * tf.add_n(early) / len(early)
+        if limit := self.settings.clip_value:
+            gradients = [tf.clip_by_value(gradient, -limit, limit) for gradient in gradients]
+        return loss, gradients, [self._joined(value) for value in after]
 
     def _split(self, part: tf.Tensor):
         """Gives each replica every n-th row of a batch, so that a batch that is not full is shared evenly too."""
@@ -123,6 +123,13 @@ class Learner:
         return self.strategy.experimental_distribute_values_from_function(
             lambda context: shares[context.replica_id_in_sync_group]
         )
+
+    def _joined(self, shared) -> tf.Tensor:
+        """What `_split` has given to the replicas, as one batch again."""
+        shares = self.strategy.experimental_local_results(shared)
+        if len(shares) == 1:
+            return shares[0]
+        return tf.reshape(tf.stack(shares, axis=1), [-1, *shares[0].shape[1:]])
 
     def _distributed_update(self, gradients, norm, step):
         limit = self.settings.clip_norm or math.inf
@@ -143,6 +150,29 @@ class Learner:
             kept = tf.identity(average)
             average.assign(tf.convert_to_tensor(weight))
             weight.assign(kept)
+
+
+class Carried:
+    """A tensor that goes from one step into the next; a checkpoint takes it for a variable.
+
+    Args:
+      value: the tensor of the first step.
+    """
+
+    def __init__(self, value: tf.Tensor):
+        self.value = tf.convert_to_tensor(value)
+
+    @property
+    def shape(self) -> tf.TensorShape:
+        """Of the value."""
+        return self.value.shape
+
+    def assign(self, value) -> None:
+        """Puts another value of that shape in its place."""
+        self.value = tf.convert_to_tensor(value, self.value.dtype)
+
+    def __array__(self, dtype=None, copy=None):
+        return self.value.numpy() if dtype is None else self.value.numpy().astype(dtype)
 
 
 def strategy_for(settings: TrainingConfig) -> tf.distribute.Strategy:

@@ -15,8 +15,9 @@ import tensorflow as tf
 from tfvoice import ctc
 from tfvoice.audio import features
 from tfvoice.errors import TfvoiceError
-from tfvoice.experiment import Experiment, ExperimentConfig
+from tfvoice.experiment import RecognizerConfig
 from tfvoice.lengths import Sequence
+from tfvoice.recognizer import Recognizer
 from tfvoice.text import Alphabet
 from tfvoice.transcript import Word
 
@@ -31,14 +32,14 @@ class StreamingTranscriber:
     """Reads audio from its beginning to its end with one recogniser.
 
     Args:
-      experiment: a run whose network reads forwards, from `Experiment.load`.
+      experiment: a run whose network reads forwards, from `Recognizer.load`.
       block_seconds: new audio in each pass through the network.
 
     Raises:
       TfvoiceError: the run needs to know the end of the audio before it can begin.
     """
 
-    def __init__(self, experiment: Experiment, block_seconds: float = BLOCK_SECONDS):
+    def __init__(self, experiment: Recognizer, block_seconds: float = BLOCK_SECONDS):
         refuse = reason_against(experiment.config)
         if refuse:
             raise TfvoiceError(f"{experiment.run_dir}: cannot follow speech as it is spoken: {refuse}.")
@@ -99,7 +100,7 @@ class StreamingTranscriber:
         return tf.nn.log_softmax(self._model.classified(self._model.seen_ahead(waiting, lengths)).values[0])
 
 
-def reason_against(config: ExperimentConfig) -> str:
+def reason_against(config: RecognizerConfig) -> str:
     """Why a run cannot follow speech, as a part of a sentence; empty where it can."""
     if not config.model.streams:
         return "its network reads what comes after; train deepspeech2 with --config=deepspeech2_streaming"

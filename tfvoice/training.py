@@ -14,20 +14,21 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfvoice import checkpoints, config, decoders, evaluation, learner
+from tfvoice import checkpoints, config, learner, models
 from tfvoice import experiment as experiment_
-from tfvoice.audio import features
-from tfvoice.data import index, shards
-from tfvoice.data.pipeline import Batch, Pipeline
+from tfvoice.data import shards
 from tfvoice.errors import TfvoiceError
-from tfvoice.experiment import Experiment, ExperimentConfig, TrainingConfig
+from tfvoice.experiment import Experiment, GeneratorConfig, RecognizerConfig, TrainingConfig
+from tfvoice.generation import Generation
+from tfvoice.generator import Generator
 from tfvoice.monitoring import Monitor
-from tfvoice.text import Alphabet
+from tfvoice.recognition import Recognition
+from tfvoice.recognizer import Recognizer
 
 _GIVE_UP_AFTER = 10
 
@@ -57,26 +58,27 @@ class State:
     minutes: float = 0.0
     loss_sum: float = 0.0
     losses: int = 0
-    best_cer: float = math.inf
-    best_epoch: int = 0
+    validations: int = 0
+    best_score: float = math.inf
+    best_validation: int = 0
     skipped: int = 0
     skipped_in_a_row: int = 0
     finished: str = ""
 
     @property
     def loss(self) -> float | None:
-        """Mean loss of the steps of this epoch, those before a restart included; None before the first."""
+        """Mean loss of the steps since the last validation, those before a restart included; None before the first."""
         return self.loss_sum / self.losses if self.losses else None
 
 
 def train(
     run_dir: str | Path,
     data_dir: str | Path,
-    settings: ExperimentConfig,
+    settings: RecognizerConfig | GeneratorConfig,
     limits: Limits = Limits(),
     overwrite: bool = False,
 ) -> State:
-    """Trains a recogniser, from the start or from where its run stands.
+    """Trains a model, from the start or from where its run stands.
 
     Args:
       run_dir: folder of the run; made where it does not exist.
@@ -94,11 +96,10 @@ def train(
       KeyboardInterrupt: Ctrl-C or SIGTERM, once the run is saved.
     """
     run_dir = Path(run_dir)
-    manifest = shards.read_manifest(data_dir)
     strategy = learner.strategy_for(settings.training)
     new = overwrite or not experiment_.is_run(run_dir)
     with strategy.scope():
-        experiment = _make(run_dir, settings, data_dir, manifest) if new else _open(run_dir, settings, data_dir)
+        experiment = _make(run_dir, settings, data_dir) if new else _open(run_dir, settings, data_dir)
         trainer = Trainer(experiment, data_dir, strategy)
     if new:
         experiment_.clear(run_dir)
@@ -121,17 +122,9 @@ class Trainer:
         self.experiment = experiment
         self.model = experiment.model
         self.settings = experiment.config.training
-        channels = features.channels(experiment.config.features)
-        self.learner = learner.Learner(experiment.model, channels, self.settings, strategy)
-        train_index, valid_index = (experiment.scan(data_dir, split) for split in ("train", "valid"))
-        self.train_data = experiment.pipeline(train_index, augmented=True)
-        self.valid_data = experiment.pipeline(valid_index)
-        self.reader = evaluation.Reader(
-            experiment.network,
-            self.valid_data,
-            experiment.alphabet,
-            decoders.build(decoders.DecoderConfig(), experiment.alphabet).labels,
-        )
+        self.task = _TASKS[experiment.task].training(experiment, data_dir)
+        self.learner = learner.Learner(self.task.objective, self.settings, strategy)
+        self.train_data = self.task.train_data
         self.total_steps = max(1, self._steps(0) * self.settings.epochs)
         self.state = State()
 
@@ -152,8 +145,8 @@ class Trainer:
             print(f"{self.experiment.run_dir}: has already finished after {state.epoch} epochs.")
             return state
         print(self.train_data.index.describe())
-        print(self.valid_data.index.describe())
-        with Monitor(self.experiment, state, self.valid_data.index) as monitor, _StopSignal() as stop:
+        print(self.task.valid_data.index.describe())
+        with Monitor(self.experiment, state) as monitor, _StopSignal() as stop:
             # One dataset for the whole run: to make one an epoch costs memory that is never given back.
             batches = iter(
                 self.train_data.batches(state.epoch, state.position, epochs=self.settings.epochs - state.epoch)
@@ -167,7 +160,7 @@ class Trainer:
             print(f"Stopped at the limit, after step {state.step}; a higher or no limit goes on from there.")
         return state
 
-    def _epoch(self, batches: Iterator[Batch], limits: Limits, stop: "_StopSignal", monitor: Monitor) -> None:
+    def _epoch(self, batches: Iterator, limits: Limits, stop: "_StopSignal", monitor: Monitor) -> None:
         """Goes through the rest of the current epoch, and validates at its end."""
         state, steps = self.state, self._steps(self.state.epoch)
         bar = tqdm(
@@ -182,7 +175,7 @@ class Trainer:
         audio, began = 0.0, time.monotonic()
         saved = clock = began
         with bar:
-            while (left := self.train_data.steps(state.epoch) - state.position) and not self._stopped(limits, stop):
+            while (left := self._left()) and not self._stopped(limits, stop):
                 group = list(itertools.islice(batches, min(left, self.settings.accumulate)))
                 loss, norm = self._step(group)
                 audio += sum(int(batch.samples) for batch in group) / self.train_data.index.sample_rate_hz
@@ -192,39 +185,47 @@ class Trainer:
                 monitor.step(state.step, loss, norm, learning_rate(state.step, self.total_steps, self.settings), rate)
                 bar.update()
                 minutes_left = (self.total_steps - state.step) * state.minutes / state.step
-                bar.set_postfix_str(f"loss {loss:.1f}, {rate:.0f} s/s, {minutes_left:.0f} min left")
-                if now - saved > limits.checkpoint_minutes * 60:
+                bar.set_postfix_str(f"loss {loss:.4g}, {rate:.3g} s/s, {minutes_left:.0f} min left")
+                if self._validates_within() and self._left():
+                    self._validate(monitor, rate)
+                    saved = clock = time.monotonic()
+                elif now - saved > limits.checkpoint_minutes * 60:
                     self._save()
                     saved = time.monotonic()
-        if state.position >= self.train_data.steps(state.epoch):
+        if not self._left() and not state.finished:
             self._end_of_epoch(monitor, audio / max(time.monotonic() - began, 1e-9))
 
     def _end_of_epoch(self, monitor: Monitor, rate: float) -> None:
         state = self.state
         state.epoch, state.position = state.epoch + 1, 0
+        if state.epoch >= self.settings.epochs:
+            state.finished = "all"
+        self._validate(monitor, rate)
+
+    def _validate(self, monitor: Monitor, rate: float) -> None:
+        """Validates, keeps the weights where they are the best so far, and saves."""
+        state = self.state
+        state.validations += 1
         began = time.monotonic()
         with self.learner.averaged():
-            readings = self.reader.read()
-            score = evaluation.score(readings)
-            if score.cer < state.best_cer:
-                state.best_cer, state.best_epoch = score.cer, state.epoch
+            found = self.task.validate()
+            if found.score < state.best_score:
+                state.best_score, state.best_validation = found.score, state.validations
                 checkpoints.save(
                     self.experiment.checkpoint("best"),
                     {"weights": self.model.weights},
-                    {"epoch": state.epoch, **score._asdict()},
+                    {"epoch": state.epoch, "step": state.step, "loss": found.loss, **found.rates},
                 )
-            monitor.epoch(state, score, readings, rate)
+            monitor.validation(state, found, rate)
         state.loss_sum, state.losses = 0.0, 0
         patience = self.settings.patience
-        if state.epoch >= self.settings.epochs:
-            state.finished = "all"
-        elif patience and state.epoch - state.best_epoch >= patience:
+        if not state.finished and patience and state.validations - state.best_validation >= patience:
             state.finished = "early"
-            print(f"Stopped early: no better CER in {patience} epochs.")
+            print(f"Stopped early: no better result in {patience} validations.")
         state.minutes += (time.monotonic() - began) / 60
         self._save()
 
-    def _step(self, group: list[Batch]) -> tuple[float, float]:
+    def _step(self, group: list) -> tuple[float, float]:
         """One update; returns loss and gradient norm. Where they are not finite, nothing is changed but the count."""
         state = self.state
         loss, norm, gradients = self.learner.gradients(group)
@@ -244,6 +245,13 @@ class Trainer:
         state.position += len(group)
         state.step += 1
         return loss, norm
+
+    def _left(self) -> int:
+        """Batches that are left of the current epoch; 0 where the run has ended within it."""
+        return 0 if self.state.finished else self.train_data.steps(self.state.epoch) - self.state.position
+
+    def _validates_within(self) -> bool:
+        return bool(self.settings.validate_steps) and self.state.step % self.settings.validate_steps == 0
 
     def _steps(self, epoch: int) -> int:
         return -(-self.train_data.steps(epoch) // self.settings.accumulate)
@@ -300,18 +308,32 @@ class _StopSignal:
         signal.signal(number, self._before[number])
 
 
-def _make(run_dir: Path, settings: ExperimentConfig, data_dir, manifest) -> Experiment:
+class _Task(NamedTuple):
+    """What a kind of model is trained with: the class of its runs, and that of their training."""
+
+    run: type[Experiment]
+    training: type[Recognition] | type[Generation]
+
+
+_TASKS = {"recognition": _Task(Recognizer, Recognition), "generation": _Task(Generator, Generation)}
+
+
+def _make(run_dir: Path, settings, data_dir) -> Experiment:
     """A new run, of which nothing is on disk yet."""
-    statistics = None
-    if settings.features.normalization == "corpus":
-        statistics = _statistics(settings, data_dir, manifest)
+    manifest = shards.read_manifest(data_dir)
     info = {"data": str(Path(data_dir).resolve()), "manifest_sha256": _digest(data_dir), "corpus": manifest.corpus}
-    return Experiment(run_dir, settings, statistics, info, training=True)
+    return _TASKS[models.entry(settings.model.name).task].run.new(run_dir, settings, data_dir, info)
 
 
-def _open(run_dir: Path, settings: ExperimentConfig, data_dir) -> Experiment:
+def _open(run_dir: Path, settings, data_dir) -> Experiment:
     """The run that is there; raises where it has another configuration or other data."""
-    experiment = Experiment.open(run_dir, training=True)
+    name = experiment_.model_name(experiment_.read_description(run_dir))
+    if name != settings.model.name:
+        raise TfvoiceError(
+            f"{run_dir}: holds a run of {name or 'an unknown model'}, not {settings.model.name}. "
+            "Use another --run, or --overwrite to start anew in this one."
+        )
+    experiment = _TASKS[models.entry(name).task].run.open(run_dir, training=True)
     changed = config.differences(experiment.config, settings)
     if experiment.info.get("manifest_sha256") != _digest(data_dir):
         changed.append(f"data: {experiment.info.get('data')} -> {Path(data_dir).resolve()} (another manifest.json)")
@@ -325,15 +347,3 @@ def _open(run_dir: Path, settings: ExperimentConfig, data_dir) -> Experiment:
 
 def _digest(data_dir) -> str:
     return hashlib.sha256((Path(data_dir) / shards.MANIFEST).read_bytes()).hexdigest()
-
-
-def _statistics(settings: ExperimentConfig, data_dir, manifest) -> features.Statistics:
-    """Mean and deviation of each channel over (at most 1000 utterances of) the training split."""
-    plain = settings.features.model_copy(update={"normalization": "none"})
-    scanned = index.scan(
-        manifest, data_dir, "train", settings.data, plain, Alphabet(settings.alphabet), lambda frames: frames
-    )
-    pipeline = Pipeline(scanned, settings.data, plain, lambda frames: frames, settings.training.batch_size)
-    batches = pipeline.batches(epochs=1).take(-(-1000 // settings.training.batch_size))
-    rows = (zip(batch.features.numpy(), batch.lengths.numpy(), strict=True) for batch in batches)
-    return features.statistics(values[:length] for batch in rows for values, length in batch if length)

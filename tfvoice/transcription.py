@@ -29,8 +29,9 @@ from tfvoice import ctc, decoders, streaming
 from tfvoice.audio import features, io, surroundings
 from tfvoice.decoders import DecoderConfig
 from tfvoice.errors import TfvoiceError
-from tfvoice.experiment import Experiment, ExperimentConfig
+from tfvoice.experiment import RecognizerConfig
 from tfvoice.lengths import Sequence
+from tfvoice.recognizer import Recognizer
 from tfvoice.transcript import Transcript, Word
 
 # TensorFlow's beam search frees no prefix before its end, and an alignment holds a matrix of frames x labels.
@@ -41,7 +42,7 @@ class Transcriber:
     """Turns recordings into text.
 
     Args:
-      experiment: a run, from `Experiment.load`.
+      experiment: a run, from `Recognizer.load`.
       decoder: how text is found, from `decoders.choose`.
       window_seconds: new audio in each window; at least the longest clip of the training. It decides memory and speed,
         not the text.
@@ -52,7 +53,7 @@ class Transcriber:
 
     def __init__(
         self,
-        experiment: Experiment,
+        experiment: Recognizer,
         decoder: DecoderConfig = DecoderConfig(),  # noqa: B008 - frozen
         window_seconds: float = 60.0,
     ):
@@ -175,7 +176,7 @@ class Transcriber:
         return ids, spans, confidences
 
 
-def reach_samples(config: ExperimentConfig) -> int:
+def reach_samples(config: RecognizerConfig) -> int:
     """How far to either side a frame of logits can see, in samples."""
     return config.model.context_frames * config.features.hop_samples + config.features.transform_samples
 

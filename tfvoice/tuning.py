@@ -22,8 +22,8 @@ from tfvoice.data import shards
 from tfvoice.data.convert import end_with_parent
 from tfvoice.decoders import DecoderConfig
 from tfvoice.errors import TfvoiceError
-from tfvoice.experiment import Experiment
 from tfvoice.language_model import LanguageModel
+from tfvoice.recognizer import Recognizer
 from tfvoice.text import Alphabet, AlphabetConfig
 
 # The first grid, and how often its steps are then halved around the best.
@@ -78,7 +78,7 @@ def tune(
     Raises:
       TfvoiceError: the run, the data or the language model cannot be used.
     """
-    experiment = Experiment.load(run_dir, checkpoint)
+    experiment = Recognizer.load(run_dir, checkpoint)
     decoders.build(decoder, experiment.alphabet)
     chosen = _spread(_utterances(experiment, data_dir, split, checkpoint), utterances)
     trials = [_greedy(chosen, experiment.alphabet)]
@@ -205,7 +205,7 @@ def _spread(everything: Utterances, count: int) -> Utterances:
     return Utterances(*([values[row] for row in rows] for values in everything))
 
 
-def _utterances(experiment: Experiment, data_dir, split: str, checkpoint: str) -> Utterances:
+def _utterances(experiment: Recognizer, data_dir, split: str, checkpoint: str) -> Utterances:
     """Reads the log probabilities of a split from the run, or computes and writes them."""
     data_dir = experiment.data_dir(data_dir)
     digest = hashlib.sha256(experiment.checkpoint(checkpoint).read_bytes())
@@ -235,7 +235,7 @@ def _kept(path: Path, digest: str) -> Utterances | None:
     return None
 
 
-def _computed(experiment: Experiment, data_dir, split: str) -> Utterances:
+def _computed(experiment: Recognizer, data_dir, split: str) -> Utterances:
     scanned = experiment.scan(data_dir, split)
     network = tf.function(experiment.network, reduce_retracing=True)
     values, references = [], []

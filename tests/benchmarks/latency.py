@@ -24,11 +24,11 @@ def main() -> int:
     flags = parser.parse_args()
 
     from tfvoice.audio import io
-    from tfvoice.experiment import Experiment
+    from tfvoice.recognizer import Recognizer
     from tfvoice.streaming import BLOCK_SECONDS, StreamingTranscriber
     from tfvoice.transcription import Transcriber
 
-    experiment = Experiment.load(flags.run)
+    experiment = Recognizer.load(flags.run)
     rate_hz = experiment.config.features.sample_rate_hz
     streaming, transcriber = StreamingTranscriber(experiment), Transcriber(experiment)
     late, blocks, seconds, unequal = [], [], 0.0, 0

@@ -71,13 +71,15 @@ def _prepare(spec: dict[str, Any]):
 
     import tensorflow as tf
 
-    from tfvoice import experiment, learner
+    from tfvoice import experiment, learner, objectives, recognizer
     from tfvoice.audio import features
 
     config = experiment.resolve(spec["model"], spec["config"], spec["overrides"])
-    run = experiment.Experiment.create(spec["run"], config)
+    run = recognizer.Recognizer.create(spec["run"], config)
     channels = features.channels(config.features)
-    trained = learner.Learner(run.model, channels, config.training, tf.distribute.get_strategy())
+    trained = learner.Learner(
+        objectives.Ctc(run.model, channels, config.training), config.training, tf.distribute.get_strategy()
+    )
     scanned = run.scan(spec["records"], "train")
     data, first = run.pipeline(scanned, augmented=True), itertools.count(1, _EPOCHS)
     kept = list(data.batches(epochs=1))

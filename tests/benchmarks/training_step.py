@@ -110,7 +110,7 @@ def _prepare(spec: dict[str, Any]):
     import numpy as np
     import tensorflow as tf
 
-    from tfvoice import experiment, learner, models
+    from tfvoice import experiment, learner, models, objectives
     from tfvoice.audio import features
     from tfvoice.data.pipeline import Batch
     from tfvoice.text import Alphabet
@@ -120,7 +120,9 @@ def _prepare(spec: dict[str, Any]):
     channels, classes = features.channels(config.features), Alphabet(config.alphabet).size + 1
     model = models.build(config.model, classes, config.training.precision)
     model(tf.zeros([1, 8, channels]), tf.constant([8], tf.int32), training=False)
-    trained = learner.Learner(model, channels, config.training, tf.distribute.get_strategy())
+    trained = learner.Learner(
+        objectives.Ctc(model, channels, config.training), config.training, tf.distribute.get_strategy()
+    )
     samples = [int(seconds * config.features.sample_rate_hz) for seconds in spec["seconds"]]
     lengths = [int(features.frame_count(config.features, count)) for count in samples]
     rows, frames = len(samples), max(lengths)

@@ -48,14 +48,14 @@ def _prepare(spec: dict[str, Any]):
     import numpy as np
     import tensorflow as tf
 
-    from tfvoice import checkpoints, experiment
+    from tfvoice import checkpoints, experiment, recognizer
     from tfvoice.audio import features
     from tfvoice.transcription import Transcriber
 
     config = experiment.resolve("wavenet_asr")
-    created = experiment.Experiment.create(spec["run"], config)
+    created = recognizer.Recognizer.create(spec["run"], config)
     checkpoints.save(created.checkpoint("best"), {"weights": created.model.weights}, {"epoch": 0})
-    loaded = experiment.Experiment.load(spec["run"])
+    loaded = recognizer.Recognizer.load(spec["run"])
     transcriber = Transcriber(loaded)
     frames, channels = int(features.frame_count(config.features, spec["frames_of"])), features.channels(config.features)
     inputs = tf.constant(np.random.default_rng(0).standard_normal([1, frames, channels]), tf.float32)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tfvoice import checkpoints, evaluation, experiment
+from tfvoice import checkpoints, evaluation, experiment, recognizer
 from tfvoice.cli import eval as eval_
 from tfvoice.cli import flags
 from tfvoice.decoders import DecoderConfig
@@ -27,7 +27,7 @@ def command(in_process):
 @pytest.fixture(scope="module")
 def run(converted, tmp_path_factory):
     """The folder of a run of fresh weights. Its report is overwritten."""
-    made = experiment.Experiment.create(
+    made = recognizer.Recognizer.create(
         tmp_path_factory.mktemp("runs") / "run",
         experiment.resolve("wavenet_asr", overrides=SMALL),
         info={"data": str(converted)},

@@ -4,7 +4,7 @@ import functools
 
 import pytest
 
-from tfvoice import experiment
+from tfvoice import experiment, recognizer
 from tfvoice.cli import texts
 
 
@@ -12,7 +12,7 @@ from tfvoice.cli import texts
 def command(in_process, converted, tmp_path):
     small = ("model.width=4", "model.dilations=[1]", "model.stacks=1")
     settings = experiment.resolve("wavenet_asr", overrides=small)
-    experiment.Experiment.create(tmp_path / "run", settings, info={"data": str(converted)})
+    recognizer.Recognizer.create(tmp_path / "run", settings, info={"data": str(converted)})
     return functools.partial(in_process, texts.main, "tfvoice_text", f"--run={tmp_path / 'run'}")
 
 

@@ -28,7 +28,7 @@ def asked(monkeypatch):
 
     def recorded(*arguments):
         found.append(arguments)
-        return State(best_epoch=1)
+        return State(best_validation=1)
 
     monkeypatch.setattr(training, "train", recorded)
     return found

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tfvoice import checkpoints, experiment
+from tfvoice import checkpoints, experiment, recognizer
 from tfvoice.audio import features
 from tfvoice.cli import flags, transcribe
 from tfvoice.transcription import Transcriber
@@ -33,7 +33,7 @@ SETTINGS = (
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory, talkative):
     """The folder of a run with random weights."""
-    made = experiment.Experiment.create(
+    made = recognizer.Recognizer.create(
         tmp_path_factory.mktemp("runs") / "small", experiment.resolve("wavenet_asr", overrides=list(SETTINGS))
     )
     talkative(made.model)
@@ -44,7 +44,7 @@ def run_dir(tmp_path_factory, talkative):
 @pytest.fixture(scope="module")
 def read(run_dir):
     """What the library reads in a file."""
-    return Transcriber(experiment.Experiment.load(run_dir)).transcribe
+    return Transcriber(recognizer.Recognizer.load(run_dir)).transcribe
 
 
 @pytest.fixture
@@ -218,7 +218,7 @@ def live(tmp_path_factory):
     overrides = ("model.units=6", "model.layers=1", "model.convolution_channels=2", "features.sample_rate_hz=8000")
     settings = experiment.resolve("deepspeech2", "deepspeech2_streaming", overrides)
     statistics = features.Statistics(*np.ones([2, features.channels(settings.features)]))
-    made = experiment.Experiment.create(tmp_path_factory.mktemp("runs") / "live", settings, statistics)
+    made = recognizer.Recognizer.create(tmp_path_factory.mktemp("runs") / "live", settings, statistics)
     checkpoints.save(made.checkpoint("best"), {"weights": made.model.weights}, {})
     return made.run_dir
 

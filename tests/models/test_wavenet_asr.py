@@ -89,7 +89,7 @@ def test_the_faithful_network_starts_as_the_original(faithful):
 
 def test_the_default_has_filters_and_gates_of_equal_weight_count():
     """The front is wider by four taps of 80 channels, and the alphabet by the apostrophe; the rest is the original."""
-    default = experiment.ExperimentConfig()
+    default = experiment.RecognizerConfig()
     model = built(default.model, channels=80, classes=29)
     front, output = (5 * 80 - 20) * 128, 128 + 1
     assert count(model.trainable_weights) == 3_720_988 + front + output
@@ -202,7 +202,7 @@ def padding_errors(model, channels):
 
 @pytest.mark.parametrize("stride", [1, 2, 3])
 def test_padding_never_changes_a_result(stride):
-    default = experiment.ExperimentConfig().model
+    default = experiment.RecognizerConfig().model
     model = disturbed(built(default.model_copy(update={"stride": stride}), channels=80, classes=29))
     assert padding_errors(model, 80).max() < 1e-5
 

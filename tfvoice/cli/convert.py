@@ -52,6 +52,7 @@ MAX_SKIPPED = FLAGS.string("max_skipped", "Fail when more than this share of the
 MIN_SECONDS = FLAGS.number("min_seconds", "Shorter audio is skipped, as too_short.", _DEFAULT.min_seconds, 0)
 MAX_SECONDS = FLAGS.number("max_seconds", "Longer audio is skipped, as too_long.", _DEFAULT.max_seconds, 0.001)
 MIC = FLAGS.choice("mic", ["mic1", "mic2"], "vctk 0.92: which microphone. Without it: mic1.")
+CLIP_SECONDS = FLAGS.string("clip_seconds", "audio: length of the clips. Without it: 8.", None, "SECONDS")
 OVERWRITE = FLAGS.boolean("overwrite", "Replace the conversion that is in --output.")
 DRY_RUN = FLAGS.boolean("dry_run", "Only say what would be converted.")
 VALIDATE = FLAGS.boolean("validate", "Only compare the shards in --output with their checksums.")
@@ -86,7 +87,7 @@ def main(_) -> None:
 
 
 def _settings(entry: corpus.Corpus) -> shards.ConversionConfig:
-    options = {} if MIC.value is None else {"mic": MIC.value}
+    options = {flag.name: flag.value for flag in (MIC, CLIP_SECONDS) if flag.value is not None}
     for name in options.keys() - set(entry.options):
         raise UsageError(f"--{name} does not belong to --corpus={CORPUS.value}; leave it out.")
     values = {
@@ -153,7 +154,8 @@ def _print_summary(manifest: shards.Manifest, own_splits: bool) -> None:
     absent = [name for name in ("train", "valid") if name not in manifest.splits]
     if absent and own_splits:
         print(f"warning: this has no {' and no '.join(absent)}; tfvoice_train needs train and valid")
-    print(f"next: tfvoice_train --model=wavenet_asr --data={OUTPUT.value} --run=runs/{manifest.corpus}")
+    model = CORPORA[manifest.corpus].model
+    print(f"next: tfvoice_train --model={model} --data={OUTPUT.value} --run=runs/{manifest.corpus}")
 
 
 def _row(split: str, utterances: int, seconds: float, count: int) -> str:

@@ -27,10 +27,10 @@ def main(_: list[str]) -> None:
     if INPUT.value and DATA.value:
         raise UsageError("--input and --data both say what to print; leave one out.")
     load_tensorflow()
-    from tfvoice.experiment import Experiment
+    from tfvoice.recognizer import Recognizer
     from tfvoice.text import listed
 
-    experiment = Experiment.open(RUN.value)
+    experiment = Recognizer.open(RUN.value)
     dropped: Counter[str] = Counter()
     with contextlib.ExitStack() as stack:
         if INPUT.value:

@@ -40,5 +40,5 @@ def main(_: list[str]) -> None:
     settings = experiment.resolve(MODEL.value, CONFIG.value, overrides)
     limits = training.Limits(MAX_STEPS.value, MAX_MINUTES.value, CHECKPOINT_MINUTES.value)
     state = training.train(RUN.value, DATA.value, settings, limits, OVERWRITE.value)
-    checkpoint = "" if state.best_epoch else " --checkpoint=last"
+    checkpoint = "" if state.best_validation else " --checkpoint=last"
     print(f"Next: tfvoice_eval --run={RUN.value}{checkpoint} --split=test")

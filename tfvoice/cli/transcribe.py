@@ -68,10 +68,10 @@ def main(argv: list[str]) -> int:
     _check_output(recordings, alone)
 
     load_tensorflow()
-    from tfvoice.experiment import Experiment
+    from tfvoice.recognizer import Recognizer
     from tfvoice.transcription import Transcriber
 
-    experiment = Experiment.load(RUN.value, CHECKPOINT.value)
+    experiment = Recognizer.load(RUN.value, CHECKPOINT.value)
     transcriber = Transcriber(experiment, DECODER.choose(RUN.value), WINDOW_SECONDS.value)
     for folder in empty:
         _complain(f"{folder}: there is no audio file in this folder; name a file whatever its suffix.")
@@ -97,10 +97,10 @@ def _follow(arguments: list[str]) -> int:
         raise UsageError("--stream has windows of its own; leave --window_seconds out.")
     load_tensorflow()
     from tfvoice.audio import io
-    from tfvoice.experiment import Experiment
+    from tfvoice.recognizer import Recognizer
     from tfvoice.streaming import StreamingTranscriber
 
-    experiment = Experiment.load(RUN.value, CHECKPOINT.value)
+    experiment = Recognizer.load(RUN.value, CHECKPOINT.value)
     rate_hz = experiment.config.features.sample_rate_hz
     transcriber = StreamingTranscriber(experiment)
     as_json = FORMAT.value == "json"

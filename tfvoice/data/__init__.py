@@ -1,6 +1,6 @@
 """Corpora in, records out; `CORPORA` is the table of what `--corpus` can name."""
 
-from tfvoice.data import an4, common_voice, librispeech, ljspeech, manifest, tedlium, vctk, voxforge
+from tfvoice.data import an4, audio_folder, common_voice, librispeech, ljspeech, manifest, tedlium, vctk, voxforge
 from tfvoice.data.corpus import Corpus
 
 CORPORA = {
@@ -15,5 +15,12 @@ CORPORA = {
     "voxforge": Corpus(voxforge.read, "folders with etc/prompts-original or etc/PROMPTS, and wav/ or flac/", "speaker"),
     "manifest": Corpus(
         manifest.read, "a CSV, TSV, JSON or JSON-lines file, or a folder with train.*, valid.*, test.*", "utterance"
+    ),
+    "audio": Corpus(
+        audio_folder.read,
+        "a folder of music or speech without transcripts, which is cut into clips",
+        "utterance",
+        ("clip_seconds",),
+        "sample_rnn",
     ),
 }

@@ -88,25 +88,37 @@ class Corpus:
       summary: the expected tree in one line, for the help text.
       split_by: what is kept together in a split unless `--split_by` says otherwise.
       options: names of the flags that belong to this corpus.
+      model: what it is most likely wanted for.
     """
 
     read: Callable[..., Listing]
     summary: str
     split_by: str
     options: tuple[str, ...] = ()
+    model: str = "wavenet_asr"
 
 
 def checked(
-    utterances: Iterable[Utterance], skipped: Iterable[Skip], speakers: dict[str, dict[str, str]] | None = None
+    utterances: Iterable[Utterance],
+    skipped: Iterable[Skip],
+    speakers: dict[str, dict[str, str]] | None = None,
+    with_text: bool = True,
 ) -> Listing:
-    """Sorts a reader's finds by id; takes out empty transcripts, ids that came before, and what is not Unicode."""
+    """Sorts a reader's finds by id; takes out empty transcripts, ids that came before, and what is not Unicode.
+
+    Args:
+      utterances: in any order.
+      skipped: what the reader has left out itself.
+      speakers: facts about them.
+      with_text: whether an empty transcript is a defect.
+    """
     kept: list[Utterance] = []
     skips = list(skipped)
     for utterance in sorted(utterances, key=lambda utterance: (utterance.id, utterance.audio)):
         if not _is_unicode(utterance):
             shown = utterance.id.encode("ascii", "backslashreplace").decode()
             skips.append(Skip(shown, "not_unicode", detail="its id, speaker or text holds half a character"))
-        elif not utterance.text:
+        elif with_text and not utterance.text:
             skips.append(Skip(utterance.id, "empty_transcript", detail=f"no text for {utterance.audio}"))
         elif kept and kept[-1].id == utterance.id:
             skips.append(Skip(utterance.id, "duplicate_id", detail=f"{utterance.audio} and {kept[-1].audio}"))

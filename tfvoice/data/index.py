@@ -123,16 +123,13 @@ def scan(
       TfvoiceError: there is no such split, the sample rate differs, a shard is damaged, or nothing is left.
     """
     directory = Path(directory)
-    if split not in manifest.splits:
-        raise TfvoiceError(f"{directory}: there is no split {split}; {nearest(split, manifest.splits)}.")
+    shards = _shards(manifest, directory, split)
     if manifest.sample_rate_hz != feature_config.sample_rate_hz:
         raise TfvoiceError(
             f"{directory}: its audio has {manifest.sample_rate_hz} Hz and features.sample_rate_hz is "
             f"{feature_config.sample_rate_hz}; set features.sample_rate_hz={manifest.sample_rate_hz}, or convert "
             f"again with --sample_rate_hz={feature_config.sample_rate_hz}."
         )
-    shards = manifest.splits[split].shards
-    paths = [str(directory / shard.name) for shard in shards]
     columns = _columns(directory, shards)
     texts = [text.decode() for text in columns["text"]]
     labels = [np.array(alphabet.encode(text), np.int32) for text in texts]
@@ -141,12 +138,45 @@ def scan(
         _reason(config, alphabet, texts[row], labels[row], columns["samples"][row] / manifest.sample_rate_hz, count)
         for row, count in enumerate(frames)
     ]
-    index = _kept(directory, split, manifest.sample_rate_hz, paths, columns, texts, labels, reasons)
+    index = _kept(directory, split, manifest, columns, texts, labels, reasons)
     for text in index.texts:
         index.symbols.update(alphabet.unknown(text))
     if not len(index):
         raise TfvoiceError(f"{directory}: nothing to use in {index.describe()}. Look at data.* and features.*.")
     return index
+
+
+def scan_clips(manifest: Manifest, directory: str | Path, split: str, samples: int) -> Index:
+    """Reads through the shards of a split for their audio alone.
+
+    Args:
+      manifest: of the converted corpus.
+      directory: folder of the shards.
+      split: name of the split.
+      samples: clips of fewer samples are left out.
+
+    Raises:
+      TfvoiceError: there is no such split, a shard is damaged, or nothing is left.
+    """
+    directory = Path(directory)
+    columns = _columns(directory, _shards(manifest, directory, split))
+    texts = [text.decode() for text in columns["text"]]
+    reason = f"shorter than a window of {samples} samples"
+    reasons = [reason if count < samples else None for count in columns["samples"]]
+    index = _kept(directory, split, manifest, columns, texts, [np.zeros(0, np.int32)] * len(texts), reasons)
+    if not len(index):
+        longest = int(columns["samples"].max())
+        raise TfvoiceError(
+            f"{directory}: nothing to use in {index.describe()}. The longest clip has {longest} samples; set "
+            f"data.sequence_samples to no more, or convert longer clips."
+        )
+    return index
+
+
+def _shards(manifest: Manifest, directory: Path, split: str) -> list[Shard]:
+    if split not in manifest.splits:
+        raise TfvoiceError(f"{directory}: there is no split {split}; {nearest(split, manifest.splits)}.")
+    return manifest.splits[split].shards
 
 
 def _columns(directory: Path, shards: list[Shard]) -> dict[str, np.ndarray]:
@@ -197,15 +227,15 @@ def _reason(
     return None
 
 
-def _kept(directory, split, sample_rate_hz, paths, columns, texts, labels, reasons) -> Index:
+def _kept(directory, split, manifest, columns, texts, labels, reasons) -> Index:
     keep = np.array([reason is None for reason in reasons], bool)
     names = [name.decode() for name in columns["id"]]
     rows = np.flatnonzero(keep)
     index = Index(
         directory,
         split,
-        sample_rate_hz,
-        paths,
+        manifest.sample_rate_hz,
+        [str(directory / shard.name) for shard in manifest.splits[split].shards],
         *(columns[key][rows] for key in ("shard", "offset", "size", "samples")),
         [names[row] for row in rows],
         [columns["speaker"][row].decode() for row in rows],

@@ -5,7 +5,7 @@ samples at a time (section 2.1), and tells the tier below what to expect at each
 small network without memory that sees the last few samples as categories (section 2.2). `docs/models.md` lists what
 the default changes and how to get the original.
 
-One step serves training and generation: `Tier.call` and `Bottom.call` take any number of steps, one included, and the
+One step serves training and generation: `Tier.run` and `Bottom.run` take any number of steps, one included, and the
 matrices that `SampleRnn.prepared` has put together, once for a training step or for hours of audio.
 """
 
@@ -108,6 +108,8 @@ class SampleRnn(keras.Model):
             for size, ratio in zip(sizes[::-1], ratios[::-1], strict=True)
         ]
         self.bottom = Bottom(config, classes, product_dtype, name="bottom")
+        # Time loops are compiled by XLA; learners turn it off where nothing is to be.
+        self.jit_loops = True
 
     def build(self, input_shape):
         for layer in (*self.tiers, self.bottom):
@@ -152,9 +154,12 @@ class SampleRnn(keras.Model):
         for tier, kernels in zip(self.tiers, matrices.tiers, strict=True):
             seen = self.real(levels[context - tier.size : context - tier.size + samples])
             frames = tf.transpose(tf.reshape(seen, [samples // tier.size, tier.size, batch]), [0, 2, 1])
-            above, own = tier(kernels, frames, above, state[len(after) : len(after) + tier.states])
+            own = state[len(after) : len(after) + tier.states]
+            above, own = tier.run(kernels, frames, above, own, self.jit_loops)
             after += own
-        logits = self.bottom(matrices.table, matrices.bottom, levels[context - self.config.frame_sizes[0] : -1], above)
+        logits = self.bottom.run(
+            matrices.table, matrices.bottom, levels[context - self.config.frame_sizes[0] : -1], above
+        )
         return tf.transpose(logits, [1, 0, 2]), after
 
 
@@ -196,7 +201,6 @@ class Tier(keras.layers.Layer):
         self.upsample = Linear(ratio * config.units, norm, initializer="he_uniform", name="upsample")
         self.learned = config.learned_state
         self.first = None
-        self.jit_loops = False
 
     def build(self, _):
         width = self.size if self.slowest else self.units
@@ -220,7 +224,7 @@ class Tier(keras.layers.Layer):
         layers = [*self.entries, *self.recurrents, *self.exits, self.upsample]
         return {layer.name: layer.weights_in_use() for layer in layers + ([self.expand] if self.expand else [])}
 
-    def call(self, matrices, frames, above, state):
+    def run(self, matrices, frames, above, state, compiled=False):
         """Goes through frames.
 
         Args:
@@ -228,6 +232,7 @@ class Tier(keras.layers.Layer):
           frames: float32 `[steps, batch, size]`.
           above: `[steps, batch, units]` from the tier above; None for the slowest.
           state: of the recurrent layers, `states` tensors `[batch, units]`.
+          compiled: let XLA compile the time loop, anew for each shape.
 
         Returns:
           `[steps * ratio, batch, units]` for the tier below, and the state after the last frame.
@@ -240,7 +245,7 @@ class Tier(keras.layers.Layer):
                 values = tf.concat([values, seen], axis=-1)
             projected = affine(values, *matrices[entry.name])
             own = state[number * each : (number + 1) * each]
-            series = cells.run(self.cell, projected, matrices[recurrent.name][0], own, compiled=self.jit_loops)
+            series = cells.run(self.cell, projected, matrices[recurrent.name][0], own, compiled=compiled)
             values, after = series[0], after + [each[-1] for each in series]
             if self.skips:
                 total += affine(values, *matrices[self.exits[number].name])
@@ -289,7 +294,7 @@ class Bottom(keras.layers.Layer):
             table = tf.einsum("le,feu->flu", tf.convert_to_tensor(self.embedding), table)
         return table, [layer.weights_in_use() for layer in (*self.hidden, self.logits)]
 
-    def call(self, table, layers, levels, above):
+    def run(self, table, layers, levels, above):
         """Predicts the samples that follow.
 
         Args:
