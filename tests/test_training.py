@@ -170,7 +170,7 @@ def test_what_a_killed_process_left_behind_does_not_count(finished, converted, s
     assert "Stopped at the limit, after step 9; a higher or no limit goes on from there." in capsys.readouterr().out
     (run / "checkpoints" / ".last.npz.writing").write_bytes(b"half a checkpoint")
     (run / ".metrics.jsonl.writing").write_bytes(b"half")
-    later = json.dumps(lines(run)[0] | {"step": 9, "epoch": 2}) + "\n"
+    later = json.dumps(lines(run)[0] | {"step": 9, "epoch": 2, "validation": 2}) + "\n"
     with open(run / "metrics.jsonl", "a") as file:
         file.write(later + later.replace('"step": 9', '"step": 14') + later[:20])
     training.train(run, converted, settings())

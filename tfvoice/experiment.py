@@ -316,6 +316,13 @@ def clear(run_dir: str | Path) -> None:
 
 
 def _files(run_dir: str | Path) -> Iterator[Path]:
-    patterns = "checkpoints/*.npz", "metrics.jsonl", "logs/events.out.tfevents.*", "decoder.json", "report/*-*.*"
+    patterns = (
+        "checkpoints/*.npz",
+        "metrics.jsonl",
+        "logs/events.out.tfevents.*",
+        "decoder.json",
+        "report/*-*.*",
+        "samples/step-*.*",
+    )
     for pattern in patterns:
         yield from sorted(Path(run_dir).glob(pattern))

@@ -1,8 +1,11 @@
-"""Pictures of a run: what the network heard, and where in time it put each character."""
+"""Pictures of a run: what the network heard and where in time it put each character, and what it generated."""
 
 import itertools
+import math
+from pathlib import Path
 
 import numpy as np
+from matplotlib import image
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -64,6 +67,59 @@ def alignment(
     lower.set_xlabel("time (s)")
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def waveforms(samples: np.ndarray, sample_rate_hz: int, captions: list[str], caption: str = "") -> np.ndarray:
+    """Draws recordings below each other: the waveform of each, and its spectrogram.
+
+    Args:
+      samples: `[recordings, samples]` in -1 to 1.
+      sample_rate_hz: their rate.
+      captions: one for each.
+      caption: one line above the picture.
+
+    Returns:
+      uint8 `[height, width, 3]`.
+    """
+    rows = len(samples)
+    height = 0.7 + 2.4 * rows
+    figure = Figure(figsize=(_WIDTH_INCHES[0], height), dpi=_DOTS_PER_INCH)
+    canvas = FigureCanvasAgg(figure)
+    edges = {"left": 0.09, "right": 0.985, "bottom": 0.5 / height, "top": 1 - 0.45 / height}
+    axes = figure.subplots(
+        2 * rows, 1, sharex=True, squeeze=False, height_ratios=(1, 2) * rows, gridspec_kw=edges | {"hspace": 0.25}
+    )[:, 0]
+    figure.text(0.01, 1 - 0.1 / height, caption, fontsize=10, va="top")
+    times = np.arange(samples.shape[1]) / sample_rate_hz
+    for wave, upper, lower, name in zip(samples, axes[::2], axes[1::2], captions, strict=True):
+        upper.plot(times, wave, color=_SAID, linewidth=0.4)
+        upper.set_ylim(-1, 1)
+        upper.set_ylabel(name, fontsize=8)
+        _spectrogram(lower, wave, sample_rate_hz)
+    axes[-1].set_xlim(0, times[-1])
+    axes[-1].set_xlabel("time (s)")
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def write(path: Path, picture: np.ndarray) -> None:
+    """Writes a picture as PNG."""
+    image.imsave(path, picture)
+
+
+def _spectrogram(axes, wave: np.ndarray, sample_rate_hz: int) -> None:
+    """Levels of a short-time Fourier transform of 32 ms, from the loudest bin down to 80 dB below full scale."""
+    size = 2 ** round(math.log2(0.032 * sample_rate_hz))
+    if len(wave) < size:
+        wave = np.pad(wave, (0, size - len(wave)))
+    windows = np.lib.stride_tricks.sliding_window_view(wave, size)[:: size // 4] * np.hanning(size)
+    magnitude = np.abs(np.fft.rfft(windows, axis=1)) * (4 / size)
+    level_db = 20 * np.log10(np.maximum(magnitude, 1e-5))
+    axes.imshow(
+        level_db.T, origin="lower", aspect="auto", cmap="magma", vmin=-90, vmax=-10,
+        extent=(0, len(wave) / sample_rate_hz, 0, sample_rate_hz / 2000),
+    )  # fmt: skip
+    axes.set_ylabel("kHz", fontsize=8)
 
 
 def _said(log_probabilities: np.ndarray, alphabet: Alphabet, text: str) -> list[tuple[str, float]]:

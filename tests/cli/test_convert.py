@@ -113,7 +113,7 @@ MISTAKES = {
     "no output": (["--corpus=vctk", "--input=y"], "--output is missing; add --output=DIR."),
     "corpus": (
         ["--corpus=timit", "--input=y", "--output=x"],
-        "one of vctk, ljspeech, librispeech, an4, common_voice, tedlium, voxforge, manifest is wanted",
+        "one of vctk, ljspeech, librispeech, an4, common_voice, tedlium, voxforge, manifest, audio is wanted",
     ),
     "percent": (["--corpus=vctk", "--input=y", "--output=x", "--max_skipped=1"], "for example --max_skipped=1%."),
     "percents": (["--corpus=vctk", "--input=y", "--output=x", "--max_skipped=x%"], "--max_skipped=x%: write a perc"),

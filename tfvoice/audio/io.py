@@ -4,6 +4,7 @@ Reading is one road: a source is opened, decoded block by block, mixed down to m
 with soxr. `read` joins the blocks, `read_blocks` hands them on, so both give the same samples bit for bit.
 """
 
+import contextlib
 import os
 from collections.abc import Iterator
 from io import BytesIO
@@ -144,26 +145,61 @@ def write(path: str | Path, samples: np.ndarray, sample_rate_hz: int) -> None:
     Raises:
       AudioError: the suffix is not one of those above, a sample is not finite, or the file cannot be written.
     """
-    path = Path(path)
-    if path.suffix.lower() not in _FORMATS:
-        known = ", ".join(_FORMATS)
-        raise AudioError(f"{path}: cannot tell a format from this name; end it in one of {known}.", "unwritable")
-    if not np.isfinite(samples).all():
-        raise AudioError(f"{path}: not written, because some samples are NaN or infinite.", "non_finite")
-    container, subtype = _FORMATS[path.suffix.lower()]
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    pcm = to_pcm16(samples)
-    try:
-        with soundfile.SoundFile(partial, "w", sample_rate_hz, 1, subtype, format=container) as file:
+    with Writer(path, sample_rate_hz) as writer:
+        writer.write(samples)
+
+
+class Writer:
+    """Writes mono samples piece by piece; the rest is as for `write`.
+
+    Args:
+      path: the file to write; one that exists is replaced at the end of the `with`, unless that ends in an error.
+      sample_rate_hz: of the samples.
+    """
+
+    def __init__(self, path: str | Path, sample_rate_hz: int):
+        self._path = Path(path)
+        self._rate_hz = sample_rate_hz
+        if self._path.suffix.lower() not in _FORMATS:
+            known = ", ".join(_FORMATS)
+            raise AudioError(f"{path}: cannot tell a format from this name; end it in one of {known}.", "unwritable")
+        self._partial = self._path.with_name(f".{self._path.name}.{os.getpid()}.partial")
+
+    def __enter__(self) -> "Writer":
+        container, subtype = _FORMATS[self._path.suffix.lower()]
+        with self._explained():
+            self._file = soundfile.SoundFile(self._partial, "w", self._rate_hz, 1, subtype, format=container)
+        return self
+
+    def __exit__(self, kind, *_) -> None:
+        try:
+            with self._explained():
+                self._file.close()
+                if kind is None:
+                    os.replace(self._partial, self._path)
+        finally:
+            self._partial.unlink(missing_ok=True)
+
+    def write(self, samples: np.ndarray) -> None:
+        """Writes float `[samples]`; raises `AudioError` where one is not finite."""
+        if not np.isfinite(samples).all():
+            raise AudioError(f"{self._path}: not written, because some samples are NaN or infinite.", "non_finite")
+        pcm = to_pcm16(samples)
+        with self._explained():
             # libsndfile's Vorbis encoder keeps the samples of a call on the stack and crashes on long ones.
             for start in range(0, len(pcm), decoding.BLOCK_FRAMES):
-                file.write(pcm[start : start + decoding.BLOCK_FRAMES])
-        os.replace(partial, path)
-    except (soundfile.SoundFileError, OSError) as error:
-        reason = decoding.fact(error) if path.parent.is_dir() else f"make its folder first with mkdir -p {path.parent}"
-        raise AudioError(f"{path}: cannot write this file at {sample_rate_hz} Hz: {reason}.", "unwritable") from error
-    finally:
-        partial.unlink(missing_ok=True)
+                self._file.write(pcm[start : start + decoding.BLOCK_FRAMES])
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (soundfile.SoundFileError, OSError) as error:
+            self._partial.unlink(missing_ok=True)
+            folder = self._path.parent
+            reason = decoding.fact(error) if folder.is_dir() else f"make its folder first with mkdir -p {folder}"
+            sentence = f"{self._path}: cannot write this file at {self._rate_hz} Hz: {reason}."
+            raise AudioError(sentence, "unwritable") from error
 
 
 def with_header(data: bytes, sample_rate_hz: int) -> bytes:

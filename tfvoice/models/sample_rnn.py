@@ -147,8 +147,9 @@ class SampleRnn(keras.Model):
         elif reset is not None:
             state = [tf.where(reset[:, tf.newaxis], new, old) for new, old in zip(first, state, strict=True)]
         matrices = self.prepared()
-        # Time comes first: recurrent layers go through it, and everything else does not care.
-        levels = tf.transpose(levels)
+        # Time comes first: recurrent layers go through it, and everything else does not care. As numbers that oneDNN
+        # can transpose, or it logs an error.
+        levels = tf.cast(tf.transpose(tf.cast(levels, tf.float32)), tf.int32)
         samples = tf.shape(levels)[0] - context
         above, after = None, []
         for tier, kernels in zip(self.tiers, matrices.tiers, strict=True):

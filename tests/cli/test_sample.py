@@ -1,0 +1,50 @@
+"""Laws of tfvoice_sample."""
+
+import functools
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tfvoice import sampling
+from tfvoice.cli import flags, sample
+
+ROOT = Path(flags.__file__).parents[2]
+
+
+@pytest.fixture
+def command(in_process):
+    return functools.partial(in_process, sample.main, "tfvoice_sample")
+
+
+def test_the_help_is_a_command_to_paste_and_needs_no_tensorflow():
+    loaded = "import sys; from tfvoice.cli import sample; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", loaded], cwd=ROOT).returncode == 0
+
+
+def test_flags_reach_the_library(command, monkeypatch):
+    found = []
+    monkeypatch.setattr(sampling, "sample", lambda *given: found.append(given) or [Path("o/a.wav"), Path("o/b.wav")])
+    assert command("--run=r", "--output=o")[0] == 0
+    given = ("--seconds=2.5", "--count=3", "--temperature=1,0.5", "--top_p=0.9", "--seed=7", "--prime=p.wav")
+    status, out, _ = command("--run=r", "--output=o", *given, "--format=flac", "--checkpoint=last", "--overwrite")
+    assert (status, out) == (0, "o/a.wav to b.wav, 2.5 s each; see o/samples.png\n")
+    assert found == [
+        ("r", "o", 5.0, 4, sampling.Draw(), None, "wav", "best", False),
+        ("r", "o", 2.5, 3, sampling.Draw((1.0, 0.5), 0.9, 7), "p.wav", "flac", "last", True),
+    ]
+
+
+@pytest.mark.parametrize(
+    "given, fact",
+    [
+        (("--temperature=warm",), "--temperature=warm: write a number, or several with commas between them"),
+        (("--count=0",), "--count=0 does not fit; a whole number of at least 1 is wanted."),
+        (("--format=mp3",), "--format=mp3 does not fit; one of wav, flac is wanted."),
+        ((), "nowhere: is not the folder of a run"),
+    ],
+)
+def test_what_cannot_be_used_is_told(command, given, fact):
+    status, _, err = command("--run=nowhere", "--output=o", *given)
+    assert status == 1 and fact in err and len(err.splitlines()) == 1

@@ -1,0 +1,111 @@
+"""The training of a generator: it learns, it lets one hear, and it can be killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tfvoice import experiment, training
+from tfvoice.audio import io as audio_io
+from tfvoice.training import Limits
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALL = (
+    *("model.units=16", "model.frame_sizes=[2,8]", "model.embedding=8", "quantization.levels=32"),
+    *("data.sequence_samples=2000", "training.batch_size=4", "training.epochs=2", "training.validate_steps=7"),
+    *("training.warmup=0", "training.learning_rate=0.01", "training.average=0.9", "sampling.seconds=0.05"),
+)
+EXACT = ("step", "epoch", "validation", "train_loss", "valid_loss", "skipped_steps")
+
+
+@pytest.fixture(scope="module")
+def settings():
+    return experiment.resolve("sample_rnn", None, SMALL)
+
+
+@pytest.fixture(scope="module")
+def finished(converted, settings, tmp_path_factory):
+    """A run that nothing disturbed. Read only."""
+    run = tmp_path_factory.mktemp("runs") / "finished"
+    assert training.train(run, converted, settings).finished == "all"
+    return run
+
+
+def lines(run):
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def arrays(run, name="last"):
+    with np.load(run / "checkpoints" / f"{name}.npz") as file:
+        return {key: file[key] for key in file.files if key != "state"}
+
+
+def state_of(run):
+    with np.load(run / "checkpoints" / "last.npz") as file:
+        return json.loads(file["state"].tobytes())
+
+
+def assert_same_run(run, other):
+    for name in ("last", "best"):
+        one, two = arrays(run, name), arrays(other, name)
+        assert one.keys() == two.keys()
+        assert [key for key in one if not np.array_equal(one[key], two[key])] == []
+    assert [[line[key] for key in EXACT] for line in lines(run)] == [
+        [line[key] for key in EXACT] for line in lines(other)
+    ]
+
+
+def test_it_learns_and_validates_every_so_often(finished):
+    found = lines(finished)
+    steps = state_of(finished)["step"] // 2
+    assert [line["step"] for line in found] == sorted({*range(7, 2 * steps + 1, 7), steps, 2 * steps})
+    assert [line["validation"] for line in found] == list(range(1, len(found) + 1))
+    # Nothing known costs 5 bits.
+    assert found[0]["valid_loss"] < 4.9 and found[-1]["valid_loss"] < found[0]["valid_loss"] - 0.3
+    assert {key.split("/")[0] for key in arrays(finished)} == {"weights", "optimizer", "raw", "carried"}
+
+
+def test_samples_of_each_validation_can_be_heard(finished):
+    steps = [line["step"] for line in lines(finished)]
+    files = sorted(path.name for path in (finished / "samples").iterdir())
+    assert files == sorted(
+        name for step in steps for name in (f"step-{step:07d}-0.wav", f"step-{step:07d}-1.wav", f"step-{step:07d}.png")
+    )
+    assert len(audio_io.read(finished / "samples" / files[0], 16000)) == 800
+    found = EventAccumulator(str(finished / "logs"), {"tensors": 0})
+    found.Reload()
+    assert {"samples/0", "samples/1", "samples/picture", "valid/loss"} <= set(found.Tags()["tensors"])
+    assert [event.step for event in found.Tensors("samples/1")] == steps
+
+
+def test_a_run_that_is_stopped_within_a_clip_ends_as_if_nothing_had_happened(finished, converted, settings, tmp_path):
+    run = tmp_path / "run"
+    for step in (3, 7, 12):
+        assert training.train(run, converted, settings, Limits(max_steps=step)).step == step
+    training.train(run, converted, settings)
+    assert_same_run(run, finished)
+
+
+def test_so_does_a_run_that_is_killed(finished, converted, tmp_path):
+    run = tmp_path / "run"
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(ROOT / "bin" / "tfvoice_train"), "--model=sample_rnn", f"--data={converted}"]
+    command += [f"--run={run}", "--checkpoint_minutes=0", *(f"--set={change}" for change in SMALL)]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 200
+    while process.poll() is None and time.monotonic() < deadline:
+        if (run / "checkpoints" / "last.npz").is_file() and state_of(run)["step"] >= 4:
+            break
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert_same_run(run, finished)

@@ -1,0 +1,168 @@
+"""Drawing: the logits of teacher forcing, the same sequence in whatever company, and what bounds it."""
+
+import re
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfvoice import checkpoints, experiment, sampling
+from tfvoice.audio import io as audio_io
+from tfvoice.audio import quantize
+from tfvoice.errors import TfvoiceError
+from tfvoice.generator import Generator
+from tfvoice.sampling import Draw, Sampler
+
+LEVELS = 32
+SHAPES = {
+    "three tiers": ("model.frame_sizes=[2,8]",),
+    "two tiers": ("model.frame_sizes=[4]",),
+    "lstm": ("model.frame_sizes=[2,4,8]", "model.cell=lstm", "model.layers=2"),
+    "skips": ("model.frame_sizes=[2,8]", "model.layers=2", "model.skip_connections=true"),
+}
+
+
+def made(folder, *shape):
+    small = ("model.units=16", "model.embedding=8", f"quantization.levels={LEVELS}")
+    generator = Generator.create(
+        folder, experiment.resolve("sample_rnn", None, [*small, *shape]), {"sample_rate_hz": 8000}
+    )
+    random = np.random.default_rng(0)
+    for weight in generator.model.trainable_variables:
+        scale = 1.5 / np.sqrt(weight.shape[0]) if len(weight.shape) == 2 else 0.5
+        weight.assign(scale * random.standard_normal(weight.shape))
+    checkpoints.save(generator.checkpoint("best"), {"weights": generator.model.weights}, {})
+    return generator
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run of random weights. Read only."""
+    return made(tmp_path_factory.mktemp("runs") / "run", *SHAPES["three tiers"])
+
+
+def prime(seconds=0.05):
+    return np.random.default_rng(4).uniform(-0.5, 0.5, round(8000 * seconds)).astype(np.float32)
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("primed", [False, True])
+def test_each_level_is_drawn_from_the_logits_of_teacher_forcing(tmp_path, shape, primed):
+    generator = made(tmp_path / "run", *shape)
+    sampler, how = Sampler(generator), Draw(seed=3)
+    given = prime() if primed else None
+    count = 4096 + 64
+    waves = sampler.collect(2, count, how, given)
+    levels = quantize.encode(sampler.quantization, waves).numpy()
+    size = sampler.context
+    before = np.full(size, LEVELS // 2, np.int32)
+    if primed:
+        before = np.concatenate([before, quantize.encode(sampler.quantization, given[len(given) % size :])])
+    whole = np.concatenate([np.tile(before, (2, 1)), levels], axis=1)
+    logits, _ = generator.model(tf.constant(whole, tf.int32))
+    logits = logits[:, len(before) - size :]
+    noise = np.concatenate([sampler._noise(3, 0, block) for block in range(2)])[:count]
+    wanted = [sampling.choose(logits[:, t], tf.constant(noise[t, :2])).numpy() for t in range(count)]
+    # Where a random number falls between two levels to the last bit, rounding decides.
+    assert (np.transpose(wanted) == levels).mean() > 0.999
+
+
+def test_the_same_seed_gives_the_same_sequence_in_any_company(run):
+    sampler = Sampler(run)
+    six = sampler.collect(6, 500)
+    assert len(np.unique(six, axis=0)) == 6
+    for count in (1, 3, 5):
+        np.testing.assert_array_equal(sampler.collect(count, 500), six[:count])
+    np.testing.assert_array_equal(Sampler(run).collect(2, 6000)[:, :500], six[:2])
+    assert (sampler.collect(1, 500, Draw(seed=1)) != six[0]).mean() > 0.5
+
+
+def test_a_long_sequence_comes_in_blocks_and_is_traced_once(run):
+    sampler = Sampler(run)
+    blocks = [block for _, block in sampler.draw(1, 10_000)]
+    assert [block.shape for block in blocks] == [(1, 4096), (1, 4096), (1, 1808)]
+    (loop,) = sampler._loops.values()
+    assert loop.experimental_get_tracing_count() == 1
+
+
+def test_weights_that_have_changed_are_used(run, tmp_path):
+    generator = made(tmp_path / "run", *SHAPES["three tiers"])
+    sampler = Sampler(generator)
+    before = sampler.collect(1, 300)
+    generator.model.bottom.logits.bias.assign(np.where(np.arange(LEVELS) == 5, 1e4, 0))
+    after = sampler.collect(1, 300)
+    assert (before != after).any()
+    np.testing.assert_array_equal(quantize.encode(sampler.quantization, after), 5)
+
+
+def test_levels_come_as_often_as_they_are_likely():
+    logits = np.array([0.0, 1.0, -1.0, 2.0], np.float32)
+    uniform = (np.arange(20_000) + 0.5) / 20_000
+    drawn = sampling.choose(tf.constant(np.tile(logits, (20_000, 1))), tf.constant(uniform, tf.float32)).numpy()
+    wanted = np.exp(logits) / np.exp(logits).sum()
+    np.testing.assert_allclose(np.bincount(drawn, minlength=4) / 20_000, wanted, atol=2e-4)
+
+
+@pytest.mark.parametrize("top_p, left", [(0.5, {3}), (0.7, {1, 3}), (0.95, {0, 1, 3}), (1e-9, {3})])
+def test_the_nucleus_is_the_fewest_levels_of_that_share(top_p, left):
+    logits = tf.constant(np.tile(np.array([0.0, 1.0, -1.0, 2.0], np.float32), (1000, 1)))
+    uniform = tf.constant(np.linspace(0, 1, 1000), tf.float32)
+    assert set(sampling.choose(logits, uniform, top_p).numpy().tolist()) == left
+
+
+def test_ends_of_the_random_numbers_give_levels_that_can_be():
+    logits = tf.constant([[-1e9, 0.0, 0.0, -1e9]] * 2)
+    assert sampling.choose(logits, tf.constant([0.0, 1.0])).numpy().tolist() == [1, 2]
+
+
+def test_a_temperature_is_a_number_or_a_line():
+    assert Draw((0.7,)).temperatures(3).tolist() == pytest.approx([0.7, 0.7, 0.7])
+    assert Draw((1.0, 0.5, 1.5)).temperatures(5).tolist() == pytest.approx([1.0, 0.75, 0.5, 1.0, 1.5])
+
+
+def test_a_low_temperature_takes_the_likeliest(run):
+    sampler = Sampler(run)
+    cold = sampler.collect(3, 400, Draw((1e-4,)))
+    np.testing.assert_array_equal(cold[0], cold[1])
+    nucleus = sampler.collect(3, 400, Draw(top_p=1e-6))
+    np.testing.assert_array_equal(nucleus, cold)
+
+
+def test_recordings_are_written_with_a_picture(run, tmp_path):
+    paths = sampling.sample(run.run_dir, tmp_path / "out", seconds=0.1, count=5, suffix="flac")
+    assert [path.name for path in paths] == [f"sample-{number:03d}.flac" for number in range(5)]
+    drawn = Sampler(run).collect(5, 800)
+    for path, wave in zip(paths, drawn, strict=True):
+        np.testing.assert_allclose(audio_io.read(path, 8000), wave, atol=1 / 32768)
+    picture = tf.io.decode_png((tmp_path / "out" / "samples.png").read_bytes()).numpy()
+    assert picture.shape[1] == 900 and len(np.unique(picture)) > 50
+    assert sorted(path.name for path in (tmp_path / "out").iterdir())[-1] == "samples.png"
+    before = paths[0].read_bytes()
+    with pytest.raises(TfvoiceError, match=r"sample-000\.flac: is already there; use another --output, or --overwrite"):
+        sampling.sample(run.run_dir, tmp_path / "out", seconds=0.1, suffix="flac")
+    sampling.sample(run.run_dir, tmp_path / "out", seconds=0.1, count=1, suffix="flac", overwrite=True)
+    assert paths[0].read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "wrong, fact",
+    [
+        ({"how": Draw((0.0,))}, "--temperature must be a number above 0"),
+        ({"how": Draw((1.0, float("nan")))}, "--temperature must be a number above 0"),
+        ({"how": Draw(top_p=0.0)}, "--top_p=0 must be above 0 and at most 1."),
+        ({"how": Draw(top_p=1.5)}, "--top_p=1.5 must be above 0"),
+        ({"seconds": 0.0}, "--seconds=0 is less than a sample at 8000 Hz"),
+        ({"checkpoint": "last"}, "has no checkpoint last yet; use --checkpoint=best"),
+    ],
+)
+def test_what_cannot_be_drawn_is_told_and_writes_nothing(run, tmp_path, wrong, fact):
+    with pytest.raises(TfvoiceError, match=re.escape(fact)):
+        sampling.sample(run.run_dir, tmp_path / "out", **wrong)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_prime_that_is_shorter_than_a_frame_is_told(run, tmp_path):
+    audio_io.write(tmp_path / "short.wav", prime()[:7], 8000)
+    with pytest.raises(TfvoiceError, match="--prime holds 7 samples at 8000 Hz, less than a frame of 8"):
+        sampling.sample(run.run_dir, tmp_path / "out", 0.1, prime=tmp_path / "short.wav")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,317 @@
+"""Drawing audio from a generator: one compiled loop, seeded, in bounded memory.
+
+Sequences are drawn in groups of a fixed size, each with random numbers of its own. So a sequence depends on (seed,
+number) alone: to the last bit it is the same one, whichever others are drawn with it.
+"""
+
+import contextlib
+import functools
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from tfvoice import report
+from tfvoice.audio import io as audio_io
+from tfvoice.audio import quantize
+from tfvoice.errors import TfvoiceError
+from tfvoice.generator import Generator
+from tfvoice.models.sample_rnn import Matrices, SampleRnn
+
+# Sequences in a group. On 2 cores a step of 4 takes as long as one of 1 (it waits for the matrices), 16 twice as long.
+_ROWS = {"CPU": 4, "GPU": 64}
+# How many recordings are in a picture, and how much of each.
+_DRAWN, _DRAWN_SECONDS = 8, 10.0
+# Samples that are drawn between two looks at the clock, about.
+_BLOCK = 4096
+
+
+class Draw(NamedTuple):
+    """How levels are drawn.
+
+    Attributes:
+      temperature: logits are divided by it: a number, or several that are points of a line over the length, evenly
+        spaced.
+      top_p: draw among the likeliest levels that have this share of the probability together; 1: among all
+        (Holtzman et al., arXiv 1904.09751).
+      seed: of the random numbers.
+    """
+
+    temperature: tuple[float, ...] = (1.0,)
+    top_p: float = 1.0
+    seed: int = 0
+
+    def check(self) -> None:
+        """Raises `TfvoiceError` where a number cannot be used."""
+        if not self.temperature or not all(0 < value < float("inf") for value in self.temperature):
+            raise TfvoiceError("--temperature must be a number above 0, or several with commas between them.")
+        if not 0 < self.top_p <= 1:
+            raise TfvoiceError(f"--top_p={self.top_p:g} must be above 0 and at most 1.")
+
+    def temperatures(self, steps: int) -> np.ndarray:
+        """The temperature of each of `steps`, float32."""
+        points = np.linspace(0, 1, len(self.temperature))
+        return np.interp(np.linspace(0, 1, steps), points, self.temperature).astype(np.float32)
+
+
+PLAIN = Draw()
+
+
+class Sampler:
+    """Draws audio from a run.
+
+    Args:
+      generator: the run, with its weights.
+    """
+
+    def __init__(self, generator: Generator):
+        self.sample_rate_hz = generator.sample_rate_hz
+        self.quantization = generator.config.quantization
+        self.context = generator.model.config.context
+        self._model: SampleRnn = generator.model
+        self._rows = _ROWS["GPU" if tf.config.list_logical_devices("GPU") else "CPU"]
+        self._frames = max(1, _BLOCK // self.context)
+        # As a table: in bulk, the last bit of a value depends on where in memory it stands.
+        self._values = quantize.decode(self.quantization, np.arange(self.quantization.levels)).numpy()
+        # Anew for each `draw`, because weights can have changed; the loop is compiled once.
+        self._prepare = tf.function(self._model.prepared)
+        self._loops: dict[float, Callable] = {}
+        self._read = tf.function(lambda levels, state: self._model(levels, state)[1], reduce_retracing=True)
+
+    def draw(
+        self, count: int, samples: int, how: Draw = PLAIN, prime: np.ndarray | None = None
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Draws sequences, block by block.
+
+        Args:
+          count: how many.
+          samples: length of each.
+          how: temperature, nucleus and seed.
+          prime: float32 `[samples]` at the run's rate, which the sequences go on from; None: they begin after silence.
+
+        Returns:
+          The number of the first sequence of a group, and float32 `[sequences, samples]` in -1 to 1, what follows what
+          was there of them; all of one group before those of the next.
+
+        Raises:
+          TfvoiceError: a number of `how` cannot be used, or the prime is shorter than a frame.
+        """
+        how.check()
+        # Before the first block is asked for, so that an error comes at once.
+        before = self._primed(prime)
+        return self._blocks(count, samples, how, *before)
+
+    def _blocks(self, count: int, samples: int, how: Draw, context, state) -> Iterator[tuple[int, np.ndarray]]:
+        matrices = self._prepare()
+        for first in range(0, count, self._rows):
+            used = min(self._rows, count - first)
+            for levels in self._group(matrices, first, samples, how, context, state):
+                yield first, self._values[levels[:, :used].T]
+
+    def collect(self, count: int, samples: int, how: Draw = PLAIN, prime: np.ndarray | None = None) -> np.ndarray:
+        """All that `draw` gives, float32 `[count, samples]`."""
+        groups: dict[int, list[np.ndarray]] = {}
+        for first, block in self.draw(count, samples, how, prime):
+            groups.setdefault(first, []).append(block)
+        joined = [np.concatenate(blocks, axis=1) for blocks in groups.values()]
+        return np.concatenate(joined) if joined else np.zeros((0, samples), np.float32)
+
+    def _primed(self, prime: np.ndarray | None) -> tuple[np.ndarray, list[tf.Tensor]]:
+        """The levels before the first sample `[context, rows]`, and the state there."""
+        state = self._model.start(self._rows)
+        size = self.context
+        if prime is None:
+            return np.full((size, self._rows), self.quantization.silence, np.int32), state
+        if len(prime) < size:
+            raise TfvoiceError(
+                f"--prime holds {len(prime)} samples at {self.sample_rate_hz} Hz, less than a frame of {size}; "
+                "name a longer recording."
+            )
+        # Whole frames, up to its end; the last one is what the first step sees.
+        levels = quantize.encode(self.quantization, prime[len(prime) % size :]).numpy()
+        levels = np.concatenate([np.full(size, self.quantization.silence, np.int32), levels])
+        window = size * self._frames
+        for start in range(0, len(levels) - size, window):
+            part = levels[start : start + window + size]
+            state = self._read(tf.constant(np.tile(part, (self._rows, 1))), state)
+        return np.tile(levels[-size:, np.newaxis], (1, self._rows)), state
+
+    def _group(self, matrices: Matrices, first: int, samples: int, how: Draw, context, state) -> Iterator[np.ndarray]:
+        """Blocks of levels `[samples, rows]` of the sequences from `first` on."""
+        frames = -(-samples // self.context)
+        temperatures = how.temperatures(frames)
+        loop = self._loop(how.top_p)
+        levels = tf.constant(context)
+        for number, start in enumerate(range(0, frames, self._frames)):
+            # The last block is as long as the others, for another length would be compiled anew.
+            block = temperatures[start : start + self._frames]
+            block = np.pad(block, (0, self._frames - len(block)), mode="edge")
+            noise = self._noise(how.seed, first, number)
+            drawn, levels, state = loop(matrices, state, levels, noise, tf.constant(block))
+            yield drawn.numpy()[: samples - start * self.context]
+
+    def _noise(self, seed: int, first: int, block: int) -> tf.Tensor:
+        """Uniform numbers `[samples, rows]`: those of a sequence depend on seed, its number and the block."""
+        columns = []
+        for number in range(first, first + self._rows):
+            key = tf.random.experimental.stateless_fold_in(tf.constant([seed & 0x7FFFFFFF, number]), block)
+            columns.append(tf.random.stateless_uniform([self._frames * self.context], key))
+        return tf.stack(columns, axis=1)
+
+    def _loop(self, top_p: float) -> Callable:
+        if top_p not in self._loops:
+            run = functools.partial(_run, self._model, top_p)
+            self._loops[top_p] = tf.function(run, jit_compile=True, autograph=False)
+        return self._loops[top_p]
+
+
+def sample(
+    run_dir: str | Path,
+    output: str | Path,
+    seconds: float = 5.0,
+    count: int = 4,
+    how: Draw = PLAIN,
+    prime: str | Path | None = None,
+    suffix: str = "wav",
+    checkpoint: str = "best",
+    overwrite: bool = False,
+) -> list[Path]:
+    """Draws audio into files, `sample-000.wav` and on, and a picture of the first of them, `samples.png`.
+
+    Args:
+      run_dir: folder of the run.
+      output: folder of the files; made where it does not exist.
+      seconds: length of each.
+      count: how many.
+      how: temperature, nucleus and seed.
+      prime: recording to go on from. It is not repeated in the files.
+      suffix: `wav` or `flac`.
+      checkpoint: `best` or `last`.
+      overwrite: replace files that are there.
+
+    Returns:
+      The paths of the recordings.
+
+    Raises:
+      TfvoiceError: the run, the prime, a number or the folder cannot be used.
+    """
+    generator = Generator.load(run_dir, checkpoint)
+    rate_hz = generator.sample_rate_hz
+    samples = round(seconds * rate_hz)
+    if samples < 1:
+        raise TfvoiceError(f"--seconds={seconds:g} is less than a sample at {rate_hz} Hz; ask for more.")
+    output = Path(output)
+    paths = [output / f"sample-{number:03d}.{suffix}" for number in range(count)]
+    picture = output / "samples.png"
+    there = [path for path in (*paths, picture) if path.exists()]
+    if there and not overwrite:
+        raise TfvoiceError(f"{there[0]}: is already there; use another --output, or --overwrite to replace it.")
+    known = None if prime is None else audio_io.read(prime, rate_hz)
+    blocks = Sampler(generator).draw(count, samples, how, known)
+    output.mkdir(parents=True, exist_ok=True)
+    drawn = _write(paths, blocks, samples, rate_hz)
+    name = f"{Path(run_dir).name}, temperature {', '.join(f'{value:g}' for value in how.temperature)}, seed {how.seed}"
+    report.write(picture, report.waveforms(drawn, rate_hz, [path.stem for path in paths[: len(drawn)]], name))
+    return paths
+
+
+def _write(paths: list[Path], blocks, samples: int, rate_hz: int) -> np.ndarray:
+    """Writes recordings as they are drawn; returns the beginnings of the first of them, to be drawn."""
+    kept: dict[int, list[np.ndarray]] = {}
+    bar = tqdm(total=len(paths) * samples, unit="sample", unit_scale=True, disable=None, dynamic_ncols=True)
+    with bar:
+        for first, group in itertools.groupby(blocks, key=lambda item: item[0]):
+            with contextlib.ExitStack() as stack:
+                writers: list[audio_io.Writer] = []
+                for _, block in group:
+                    if not writers:
+                        some = paths[first : first + len(block)]
+                        writers = [stack.enter_context(audio_io.Writer(path, rate_hz)) for path in some]
+                    for number, (writer, wave) in enumerate(zip(writers, block, strict=True), first):
+                        writer.write(wave)
+                        had = sum(map(len, kept.get(number, [])))
+                        if number < _DRAWN and had < _DRAWN_SECONDS * rate_hz:
+                            kept.setdefault(number, []).append(wave[: round(_DRAWN_SECONDS * rate_hz) - had])
+                    bar.update(block.size)
+                    if elapsed := bar.format_dict["elapsed"]:
+                        bar.set_postfix_str(f"{elapsed * rate_hz / max(1, bar.n):.2f} of real time", refresh=False)
+    return np.stack([np.concatenate(waves) for waves in kept.values()])
+
+
+class _Place(NamedTuple):
+    """Where a loop stands: samples drawn in this block, states of all tiers, and the last levels `[context, rows]`."""
+
+    drawn: tf.Tensor
+    state: list[tf.Tensor]
+    levels: tf.Tensor
+
+
+def _run(model: SampleRnn, top_p: float, matrices: Matrices, state, levels, noise, temperatures):
+    """Draws some frames of the slowest tier; returns levels `[samples, rows]`, the last of them, and the state."""
+    frames, rows = temperatures.shape[0], levels.shape[1]
+    written = tf.TensorArray(tf.int32, frames, element_shape=[model.config.context, rows])
+
+    def body(frame, place, written):
+        place = _tier(model, top_p, matrices, 0, None, place, noise, temperatures[frame])
+        return frame + 1, place, written.write(frame, place.levels)
+
+    start = _Place(tf.constant(0), list(state), levels)
+    _, place, written = tf.while_loop(
+        lambda frame, *_: frame < frames, body, (tf.constant(0), start, written), parallel_iterations=1
+    )
+    return tf.reshape(written.stack(), [-1, rows]), place.levels, place.state
+
+
+def _tier(model, top_p, matrices, number, above, place: _Place, noise, temperature) -> _Place:
+    """One step of a tier and all steps of the tiers below it."""
+    if number == len(model.tiers):
+        return _sample(model, top_p, matrices, above, place, noise, temperature)
+    tier = model.tiers[number]
+    first = sum(other.states for other in model.tiers[:number])
+    own = place.state[first : first + tier.states]
+    frame = tf.transpose(model.real(place.levels[-tier.size :]))[tf.newaxis]
+    vectors, own = tier.run(matrices.tiers[number], frame, above, own)
+    place = place._replace(state=[*place.state[:first], *own, *place.state[first + tier.states :]])
+
+    def body(step, place):
+        vector = vectors[step][tf.newaxis]
+        return step + 1, _tier(model, top_p, matrices, number + 1, vector, place, noise, temperature)
+
+    _, place = tf.while_loop(lambda step, _: step < tier.ratio, body, (tf.constant(0), place), parallel_iterations=1)
+    return place
+
+
+def _sample(model, top_p, matrices, above, place: _Place, noise, temperature) -> _Place:
+    """One sample of each row."""
+    seen = place.levels[-model.config.frame_sizes[0] :]
+    logits = model.bottom.run(matrices.table, matrices.bottom, seen, above)[0]
+    new = choose(logits / temperature, noise[place.drawn], top_p)
+    return _Place(place.drawn + 1, place.state, tf.concat([place.levels[1:], new[tf.newaxis]], axis=0))
+
+
+def choose(logits: tf.Tensor, uniform: tf.Tensor, top_p: float = 1.0) -> tf.Tensor:
+    """Draws a level for each row by the inverse of the cumulative distribution.
+
+    Args:
+      logits: `[batch, levels]`.
+      uniform: `[batch]`, from 0 to 1.
+      top_p: as in `Draw`.
+
+    Returns:
+      int32 `[batch]`.
+    """
+    probabilities = tf.nn.softmax(logits)
+    if top_p < 1:
+        ordered = tf.sort(probabilities, direction="DESCENDING")
+        # The likeliest level is always among them, and whatever is as likely as the last of them.
+        needed = tf.reduce_sum(tf.cast(tf.cumsum(ordered, axis=1, exclusive=True) < top_p, tf.int32), axis=1)
+        least = tf.gather(ordered, needed - 1, batch_dims=1)
+        probabilities = tf.where(probabilities >= least[:, tf.newaxis], probabilities, 0.0)
+    cumulative = tf.cumsum(probabilities, axis=1)
+    # Not beyond the last level that can be drawn, where sums are rounded.
+    target = tf.minimum(uniform * cumulative[:, -1], cumulative[:, -1] * (1 - 1e-6))
+    return tf.reduce_sum(tf.cast(cumulative <= target[:, tf.newaxis], tf.int32), axis=1)
