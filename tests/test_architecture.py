@@ -24,14 +24,14 @@ COMMANDS = [
 FLOORS = [
     "errors config torch_file",
     "lengths audio.files audio.decoding audio.io audio.features audio.surroundings audio.augment audio.noise "
-    "audio.quantize text ctc vocabulary language_model metrics",
+    "audio.statistics audio.quantize text ctc vocabulary language_model metrics",
     "data.records data.corpus data.vctk data.ljspeech data.librispeech data.an4 data.common_voice data.tedlium "
     "data.voxforge data.manifest data.audio_folder data.shards data.journal data.convert data.index "
     "data.pipeline data.clips data",
     "layers.convolution layers.cells layers.recurrent layers.linear layers.lookup models.wavenet_asr "
     "models.deepspeech2 models.sample_rnn models optimizers checkpoints",
     "experiment recognizer generator objectives learner importing decoders evaluation report monitoring likelihood "
-    "sampling recognition generation training tuning transcript streaming transcription",
+    "sampling audition recognition generation tasks training tuning transcript streaming transcription",
     "cli.flags",
 ]
 PLACES = {
@@ -183,6 +183,11 @@ def test_a_configuration_that_comes_with_the_library_builds(path):
     name = model_of(path)
     config = experiment.resolve(name, path.stem)
     assert config == experiment.resolve(name, str(path))
+    if models.MODELS[name].task == "generation":
+        model = models.build(config.model, config.quantization.levels, config.training.precision)
+        logits, _ = model(tf.zeros([1, 2 * config.model.context], tf.int32))
+        assert logits.shape[-1] == config.quantization.levels
+        return
     model = models.build(config.model, Alphabet(config.alphabet).size + 1, config.training.precision)
     channels = features.channels(config.features)
     logits, _ = model(tf.zeros([1, 8, channels]), tf.constant([8]), training=False)

@@ -117,8 +117,9 @@ def test_interval_contains_the_rate_and_repeats():
     errors = random_errors(300, seed=1)
     low, high = metrics.interval(errors)
     assert low < metrics.rate(errors) < high
-    assert metrics.interval(errors) == (low, high) != metrics.interval(errors, seed=1)
-    inner_low, inner_high = metrics.interval(errors, confidence=0.5)
+    parts = [(each.total, each.reference_units) for each in errors]
+    assert metrics.ratio_interval(parts) == (low, high) != metrics.ratio_interval(parts, seed=1)
+    inner_low, inner_high = metrics.ratio_interval(parts, confidence=0.5)
     assert low < inner_low < inner_high < high
 
 

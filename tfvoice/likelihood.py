@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfvoice import objectives
+from tfvoice import metrics, objectives
 from tfvoice.data.clips import ClipPipeline, Windows
 
 
@@ -55,6 +55,11 @@ class Scorer:
         return [
             Clip(*values) for values in zip(self.index.ids, self.index.samples.tolist(), totals.tolist(), strict=True)
         ]
+
+
+def interval(clips: list[Clip]) -> metrics.Interval:
+    """95 % bootstrap interval of `per_sample`, over clips."""
+    return metrics.ratio_interval([(clip.bits, clip.samples) for clip in clips])
 
 
 def per_sample(clips: list[Clip]) -> float:

@@ -96,14 +96,21 @@ def rate(errors: Iterable[Errors]) -> float:
     return combined.total / max(1, combined.reference_units)
 
 
-def interval(errors: Iterable[Errors], confidence: float = 0.95, resamples: int = 1000, seed: int = 0) -> Interval:
-    """Bootstrap percentile interval of `rate`.
+def interval(errors: Iterable[Errors]) -> Interval:
+    """Bootstrap percentile interval of `rate`: that of errors over units of the reference."""
+    return ratio_interval([(each.total, each.reference_units) for each in errors])
 
-    Utterances are drawn with replacement, because errors within one utterance hang together (Bisani and Ney,
+
+def ratio_interval(
+    parts: Iterable[tuple[float, float]], confidence: float = 0.95, resamples: int = 1000, seed: int = 0
+) -> Interval:
+    """Bootstrap percentile interval of a sum over another.
+
+    Utterances are drawn with replacement, because what is counted within one utterance hangs together (Bisani and Ney,
     "Bootstrap estimates for confidence intervals in ASR performance evaluation", ICASSP 2004).
 
     Args:
-      errors: one entry per utterance.
+      parts: what each utterance adds to either sum.
       confidence: how much of the distribution the interval holds.
       resamples: how many sets of the same size are drawn.
       seed: makes the answer repeatable.
@@ -111,7 +118,7 @@ def interval(errors: Iterable[Errors], confidence: float = 0.95, resamples: int 
     Returns:
       The interval; `(0, 0)` for an empty set.
     """
-    table = np.array([(each.total, each.reference_units) for each in errors], np.int64).reshape(-1, 2)
+    table = np.array(list(parts), np.float64).reshape(-1, 2)
     utterances = len(table)
     if not utterances:
         return Interval(0.0, 0.0)

@@ -14,21 +14,17 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfvoice import checkpoints, config, learner, models
+from tfvoice import checkpoints, config, learner, tasks
 from tfvoice import experiment as experiment_
 from tfvoice.data import shards
 from tfvoice.errors import TfvoiceError
 from tfvoice.experiment import Experiment, GeneratorConfig, RecognizerConfig, TrainingConfig
-from tfvoice.generation import Generation
-from tfvoice.generator import Generator
 from tfvoice.monitoring import Monitor
-from tfvoice.recognition import Recognition
-from tfvoice.recognizer import Recognizer
 
 _GIVE_UP_AFTER = 10
 
@@ -122,7 +118,7 @@ class Trainer:
         self.experiment = experiment
         self.model = experiment.model
         self.settings = experiment.config.training
-        self.task = _TASKS[experiment.task].training(experiment, data_dir)
+        self.task = tasks.TASKS[experiment.task].training(experiment, data_dir)
         self.learner = learner.Learner(self.task.objective, self.settings, strategy)
         self.train_data = self.task.train_data
         self.total_steps = max(1, self._steps(0) * self.settings.epochs)
@@ -308,21 +304,11 @@ class _StopSignal:
         signal.signal(number, self._before[number])
 
 
-class _Task(NamedTuple):
-    """What a kind of model is trained with: the class of its runs, and that of their training."""
-
-    run: type[Experiment]
-    training: type[Recognition] | type[Generation]
-
-
-_TASKS = {"recognition": _Task(Recognizer, Recognition), "generation": _Task(Generator, Generation)}
-
-
 def _make(run_dir: Path, settings, data_dir) -> Experiment:
     """A new run, of which nothing is on disk yet."""
     manifest = shards.read_manifest(data_dir)
     info = {"data": str(Path(data_dir).resolve()), "manifest_sha256": _digest(data_dir), "corpus": manifest.corpus}
-    return _TASKS[models.entry(settings.model.name).task].run.new(run_dir, settings, data_dir, info)
+    return tasks.of_model(settings.model.name).run.new(run_dir, settings, data_dir, info)
 
 
 def _open(run_dir: Path, settings, data_dir) -> Experiment:
@@ -333,7 +319,7 @@ def _open(run_dir: Path, settings, data_dir) -> Experiment:
             f"{run_dir}: holds a run of {name or 'an unknown model'}, not {settings.model.name}. "
             "Use another --run, or --overwrite to start anew in this one."
         )
-    experiment = _TASKS[models.entry(name).task].run.open(run_dir, training=True)
+    experiment = tasks.of_model(name).run.open(run_dir, training=True)
     changed = config.differences(experiment.config, settings)
     if experiment.info.get("manifest_sha256") != _digest(data_dir):
         changed.append(f"data: {experiment.info.get('data')} -> {Path(data_dir).resolve()} (another manifest.json)")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tfvoice import checkpoints, evaluation, experiment, recognizer
+from tfvoice import checkpoints, evaluation, experiment, recognizer, tasks
 from tfvoice.cli import eval as eval_
 from tfvoice.cli import flags
 from tfvoice.decoders import DecoderConfig
@@ -58,8 +58,10 @@ def test_what_is_printed_is_what_is_written(command, run, more):
 
 def test_flags_reach_the_library(command, monkeypatch):
     found = []
-    monkeypatch.setattr(evaluation, "evaluate_run", lambda *arguments: found.append(arguments) or ({}, "path"))
-    monkeypatch.setattr(evaluation, "as_text", lambda *arguments: "text")
+    task = tasks.TASKS["recognition"]._replace(
+        evaluate=lambda *arguments: found.append(arguments) or ({}, "path"), as_text=lambda *arguments: "text"
+    )
+    monkeypatch.setattr(tasks, "of_run", lambda _: task)
     more = ("--data=d", "--split=s", "--checkpoint=last", "--decoder=beam", "--beam_width=7")
     assert command("--run=r", *more) == (0, "text\n\nWritten to path\n", "")
     command("--run=r")

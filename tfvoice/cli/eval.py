@@ -1,4 +1,5 @@
-"""Measures a trained recogniser: word and character error rates, with intervals and the worst utterances.
+"""Measures a trained model: a recogniser by word and character error rates, a generator by bits per sample and by how
+its samples sound, in numbers; with intervals, and the worst utterances.
 
   tfvoice_eval --run=runs/vctk --split=test
   tfvoice_eval --run=runs/vctk --split=test --decoder=lm --lm=english.arpa
@@ -15,18 +16,17 @@ DATA = FLAGS.string(
     "data", "Folder that tfvoice_convert wrote. Without it: the one that the run was trained on.", shape="DIR"
 )
 SPLIT = FLAGS.string("split", "Split to measure: train, valid or test.", "test", "NAME")
-CHECKPOINT = FLAGS.choice("checkpoint", ["best", "last"], "Which weights; best is by CER on valid.", "best")
+CHECKPOINT = FLAGS.choice("checkpoint", ["best", "last"], "Which weights; best is by CER or bits on valid.", "best")
 DECODER = DecoderFlags(FLAGS)
 WORST = FLAGS.integer("worst", "How many of the worst utterances to print.", 5, 0)
 
 
 def main(_: list[str]) -> None:
-    """Calls `evaluation.evaluate_run`."""
+    """Calls `evaluation.evaluate_run`, or `audition.evaluate_run`."""
     load_tensorflow()
-    from tfvoice import evaluation
+    from tfvoice import tasks
 
-    report, path = evaluation.evaluate_run(
-        RUN.value, DATA.value, SPLIT.value, CHECKPOINT.value, DECODER.choose(RUN.value)
-    )
-    print(evaluation.as_text(report, WORST.value))
+    task = tasks.of_run(RUN.value)
+    report, path = task.evaluate(RUN.value, DATA.value, SPLIT.value, CHECKPOINT.value, DECODER.choose(RUN.value))
+    print(task.as_text(report, WORST.value))
     print(f"\nWritten to {path}")

@@ -1,0 +1,46 @@
+"""What a model is for decides how it is made, trained and judged: a table."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from tfvoice import audition, evaluation, experiment, models
+from tfvoice.experiment import Experiment
+from tfvoice.generation import Generation
+from tfvoice.generator import Generator
+from tfvoice.recognition import Recognition
+from tfvoice.recognizer import Recognizer
+
+
+class Task(NamedTuple):
+    """A kind of model.
+
+    Attributes:
+      run: class of its runs.
+      training: class of what `training.Trainer` needs.
+      evaluate: measures a run: `(run_dir, data_dir, split, checkpoint, decoder)` to a report and its path.
+      as_text: the report for people: `(report, how many of the worst)`.
+    """
+
+    run: type[Experiment]
+    training: type[Recognition] | type[Generation]
+    evaluate: Callable
+    as_text: Callable
+
+
+TASKS = {
+    "recognition": Task(Recognizer, Recognition, evaluation.evaluate_run, evaluation.as_text),
+    "generation": Task(Generator, Generation, audition.evaluate_run, audition.as_text),
+}
+
+
+def of_model(name: str) -> Task:
+    """The task of a model; raises `ConfigError` where there is none of that name."""
+    return TASKS[models.entry(name).task]
+
+
+def of_run(run_dir: str | Path) -> Task:
+    """The task of a run; raises `TfvoiceError` where the folder is none."""
+    name = experiment.model_name(experiment.read_description(run_dir))
+    # Where the description is damaged, opening the run says how.
+    return of_model(name) if name in models.MODELS else TASKS["recognition"]
