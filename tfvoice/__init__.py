@@ -2,8 +2,8 @@
 
   import tfvoice
 
-  experiment = tfvoice.Recognizer.load("runs/vctk")
-  print(tfvoice.Transcriber(experiment).transcribe("talk.mp3").text)
+  recognizer = tfvoice.Recognizer.load("runs/vctk")
+  print(tfvoice.Transcriber(recognizer).transcribe("talk.mp3").text)
 
 The names below are loaded when they are first used; to import the package costs nothing.
 """
@@ -14,8 +14,10 @@ _HOMES = {
     "Alphabet": "tfvoice.text",
     "CORPORA": "tfvoice.data",
     "Recognizer": "tfvoice.recognizer",
+    "Generator": "tfvoice.generator",
     "Limits": "tfvoice.training",
     "MODELS": "tfvoice.models",
+    "Sampler": "tfvoice.sampling",
     "TfvoiceError": "tfvoice.errors",
     "Transcriber": "tfvoice.transcription",
     "evaluate_run": "tfvoice.evaluation",

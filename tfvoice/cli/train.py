@@ -1,4 +1,4 @@
-"""Trains a recogniser on a converted corpus.
+"""Trains a model on a converted corpus: a recogniser of speech, or a generator of audio.
 
   tfvoice_train --model=wavenet_asr --data=vctk_records --run=runs/vctk
 
@@ -13,7 +13,7 @@ number of the configuration with a TOML file, or one by one:
 from tfvoice.cli.flags import Flags, load_tensorflow
 
 FLAGS = Flags()
-MODEL = FLAGS.string("model", "Name of the model: wavenet_asr or deepspeech2.", "wavenet_asr", "NAME")
+MODEL = FLAGS.string("model", "Name of the model: wavenet_asr, deepspeech2 or sample_rnn.", "wavenet_asr", "NAME")
 DATA = FLAGS.string(
     "data", "Folder that tfvoice_convert wrote; it needs the splits train and valid.", shape="DIR", required=True
 )

@@ -275,7 +275,7 @@ class Bottom(keras.layers.Layer):
         self.first = Linear(config.units, norm, use_bias=False, initializer="he_uniform", name="first")
         self.hidden = [Linear(config.units, norm, initializer="he_uniform", name=f"hidden_{n}") for n in range(2)]
         # Logits close to 0: the first loss is that of knowing nothing.
-        small = keras.initializers.VarianceScaling(0.01, distribution="uniform")
+        small = keras.initializers.VarianceScaling(0.0025, distribution="uniform")
         self.logits = Linear(classes, norm, initializer=small, name="logits")
 
     def build(self, _):
