@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfvoice.layers.linear import Linear
+from tfvoice.layers.linear import Linear, affine
 
 INPUTS = np.random.default_rng(0).standard_normal((2, 3, 4)).astype(np.float32)
 
@@ -21,6 +21,13 @@ def test_it_is_a_product_and_a_sum():
     wanted = INPUTS.astype(np.float64) @ np.array(layer.kernel, np.float64) + np.arange(5)
     np.testing.assert_allclose(layer(INPUTS), wanted, atol=1e-6)
     np.testing.assert_allclose(layer(INPUTS[0]), wanted[0], atol=1e-6)
+
+
+def test_only_the_product_is_made_in_another_type():
+    matrix, bias = tf.constant(np.eye(4), tf.float32), tf.constant([1e-4] * 4)
+    found = affine(tf.constant(INPUTS), matrix, bias, "bfloat16")
+    assert found.dtype == tf.float32
+    np.testing.assert_array_equal(found, tf.cast(tf.cast(INPUTS, tf.bfloat16), tf.float32) + bias)
 
 
 def test_weights():

@@ -20,10 +20,10 @@ SHAPES = {
 each_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 
 
-def made(random_weights=True, **shape):
+def made(random_weights=True, product_dtype="float32", **shape):
     keras.utils.set_random_seed(1)
     shape = {"frame_sizes": (2, 8), "units": 12, "embedding": 7} | shape
-    model = SampleRnn(SampleRnnConfig(**shape), LEVELS)
+    model = SampleRnn(SampleRnnConfig(**shape), LEVELS, product_dtype)
     model.build(None)
     random = np.random.default_rng(3)
     for weight in model.trainable_variables if random_weights else []:
@@ -137,6 +137,16 @@ def test_a_row_that_is_reset_begins_anew():
     for row, wanted in enumerate((fresh, carried, fresh)):
         np.testing.assert_array_equal(mixed[row], wanted[row])
     assert np.abs(fresh - carried).max() > 1e-3
+
+
+@pytest.mark.parametrize("dtype, tolerance", [("bfloat16", 0.1), ("float16", 0.02)])
+def test_products_of_another_type_give_about_the_same(dtype, tolerance):
+    levels = some_levels(8 + 32)
+    exact, _ = made()(levels)
+    model = made(product_dtype=dtype)
+    found, _ = model(levels)
+    assert found.dtype == tf.float32
+    assert 0 < np.abs(found - exact).max() < tolerance * np.abs(exact).max()
 
 
 def test_nothing_is_seen_of_what_comes_later():

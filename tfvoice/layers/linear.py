@@ -56,9 +56,13 @@ class Linear(keras.layers.Layer):
         return affine(inputs, *self.weights_in_use())
 
 
-def affine(inputs: tf.Tensor, matrix: tf.Tensor, bias: tf.Tensor | None = None) -> tf.Tensor:
-    """`inputs matrix + bias` over the last axis."""
+def affine(
+    inputs: tf.Tensor, matrix: tf.Tensor, bias: tf.Tensor | None = None, product_dtype: str = "float32"
+) -> tf.Tensor:
+    """`inputs matrix + bias` over the last axis, float32; only the product is made in `product_dtype`."""
+    inputs, matrix = tf.cast(inputs, product_dtype), tf.cast(matrix, product_dtype)
     outputs = tf.matmul(inputs, matrix) if inputs.shape.rank == 2 else tf.tensordot(inputs, matrix, 1)
+    outputs = tf.cast(outputs, tf.float32)
     return outputs if bias is None else outputs + bias
 
 

@@ -238,19 +238,19 @@ class Tier(keras.layers.Layer):
         Returns:
           `[steps * ratio, batch, units]` for the tier below, and the state after the last frame.
         """
-        values = frames if above is None else affine(frames, *matrices["expand"]) + above
+        values = frames if above is None else affine(frames, *matrices["expand"], self.product_dtype) + above
         seen, total, after = values, 0.0, []
         each = cells.STATES[self.cell]
         for number, (entry, recurrent) in enumerate(zip(self.entries, self.recurrents, strict=True)):
             if number and self.skips:
                 values = tf.concat([values, seen], axis=-1)
-            projected = affine(values, *matrices[entry.name])
+            projected = affine(values, *matrices[entry.name], self.product_dtype)
             own = state[number * each : (number + 1) * each]
             series = cells.run(self.cell, projected, matrices[recurrent.name][0], own, compiled=compiled)
             values, after = series[0], after + [each[-1] for each in series]
             if self.skips:
-                total += affine(values, *matrices[self.exits[number].name])
-        vectors = affine(total if self.skips else values, *matrices["upsample"])
+                total += affine(values, *matrices[self.exits[number].name], self.product_dtype)
+        vectors = affine(total if self.skips else values, *matrices["upsample"], self.product_dtype)
         steps, batch = tf.shape(vectors)[0], tf.shape(vectors)[1]
         vectors = tf.transpose(tf.reshape(vectors, [steps, batch, self.ratio, self.units]), [0, 2, 1, 3])
         return tf.reshape(vectors, [steps * self.ratio, batch, self.units]), after
@@ -309,8 +309,8 @@ class Bottom(keras.layers.Layer):
         # No activation here, as in the original's code.
         values = lookup(table, levels) + above
         for matrix, bias in layers[:-1]:
-            values = tf.nn.relu(affine(values, matrix, bias))
-        return affine(values, *layers[-1])
+            values = tf.nn.relu(affine(values, matrix, bias, self.product_dtype))
+        return affine(values, *layers[-1], self.product_dtype)
 
 
 class _ForgetBias(keras.initializers.Initializer):
