@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -50,6 +51,31 @@ def arrays(run, name="last"):
 def state_of(run):
     with np.load(run / "checkpoints" / "last.npz") as file:
         return json.loads(file["state"].tobytes())
+
+
+TWO_DEVICES = """
+    import sys
+    import tensorflow as tf
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+    from tfvoice import experiment, training
+    training.train(sys.argv[2], sys.argv[1], experiment.resolve("sample_rnn", None, sys.argv[3:]),
+                   training.Limits(max_steps=7))
+"""
+
+
+def test_two_devices_carry_their_own_states_and_do_what_one_does(converted, settings, tmp_path):
+    changes = [*SMALL, "sampling.count=0", "training.validate_steps=0"]
+    one = tmp_path / "one"
+    training.train(one, converted, experiment.resolve("sample_rnn", None, changes), Limits(max_steps=7))
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
+    code = [sys.executable, "-c", textwrap.dedent(TWO_DEVICES), str(converted), str(tmp_path / "two"), *changes]
+    done = subprocess.run(code, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    alone, shared = arrays(one), arrays(tmp_path / "two")
+    assert alone.keys() == shared.keys()
+    for name in alone:
+        np.testing.assert_allclose(shared[name], alone[name], atol=2e-3, rtol=1e-3, err_msg=name)
 
 
 def assert_same_run(run, other):
