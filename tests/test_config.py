@@ -134,7 +134,7 @@ def test_an_override_sets_one_key_only(text):
         ({"zzz": 1}, "f.toml: there is no key zzz; known: inner, maybe, name, rate."),
         ({"inner": {"size": 0}}, "f.toml: inner.size: Input should be greater than or equal to 1 (it is 0)."),
         ({"inner": {"kind": "oval"}}, "f.toml: inner.kind: Input should be 'round' or 'square' (it is 'oval')."),
-        ({"rate": 9}, "f.toml: Outer: rate must be at most inner.size."),
+        ({"rate": 9}, "f.toml: rate must be at most inner.size."),
     ],
 )
 def test_a_bad_value_is_told_in_one_sentence(given_values, sentence):

@@ -142,7 +142,9 @@ def _sentence(schema: type[Config], error: dict[str, Any], source: str) -> str:
     message = error["msg"].removeprefix("Value error, ")
     value = error.get("input")
     shown = "" if isinstance(value, dict) else f" (it is {value!r})"
-    return f"{source}: {key or schema.__name__}: {message}{shown}."
+    # A rule about several keys names them itself.
+    place = key or ("" if error["type"] == "value_error" else schema.__name__)
+    return ": ".join(filter(None, (source, place, message))) + f"{shown}."
 
 
 def _place(schema: type[Config], location: list[str]) -> tuple[type[Config], list[str]]:
