@@ -15,8 +15,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import pytest
 
+from tfvoice import checkpoints, experiment
+from tfvoice.audio import features
 from tfvoice.data import convert, vctk
 from tfvoice.data.shards import ConversionConfig
+from tfvoice.recognizer import Recognizer
 
 ASTERISK = Path(__file__).parent / "data" / "asterisk"
 _CLIPS = (1, 2, 5, 10, 14, 15, 19, 20, 21, 24, 25, 27, 37, 50, 61, 66, 88, 119)
@@ -61,6 +64,21 @@ def talkative():
         model.trainable_variables[-1].assign(np.where(np.isin(np.arange(29), [0, 28]), 2.0, 0.0))
 
     return talkative
+
+
+@pytest.fixture(scope="session")
+def recognizer_run(tmp_path_factory):
+    """A run of a recogniser of random weights, `best` other than `last`. Read only."""
+    run_dir = tmp_path_factory.mktemp("runs") / "run"
+    channels = np.arange(20.0)
+    small = ["model.width=8", "model.kernel_size=3", "model.dilations=[1,2]", "model.stacks=1", "features.bins=20"]
+    settings = experiment.resolve("wavenet_asr", overrides=[*small, "features.normalization=corpus"])
+    made = Recognizer.create(run_dir, settings, features.Statistics(channels, channels + 1))
+    for seed, name in enumerate(("last", "best")):
+        for number, weight in enumerate(made.model.weights):
+            weight.assign(np.random.default_rng((seed, number)).uniform(0.1, 0.3, weight.shape))
+        checkpoints.save(made.checkpoint(name), {"weights": made.model.weights}, {"epoch": 1})
+    return made
 
 
 @pytest.fixture

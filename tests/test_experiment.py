@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from tfvoice import checkpoints, experiment
-from tfvoice.audio import features
 from tfvoice.config import ConfigError, differences
 from tfvoice.errors import TfvoiceError
 from tfvoice.experiment import RecognizerConfig
@@ -22,18 +21,9 @@ def small(*changes):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A run of random weights, `best` other than `last`. Read only."""
-    run_dir = tmp_path_factory.mktemp("runs") / "run"
-    channels = np.arange(20.0)
-    made = Recognizer.create(
-        run_dir, small("features.normalization=corpus"), features.Statistics(channels, channels + 1)
-    )
-    for seed, name in enumerate(("last", "best")):
-        for number, weight in enumerate(made.model.weights):
-            weight.assign(np.random.default_rng((seed, number)).uniform(0.1, 0.3, weight.shape))
-        checkpoints.save(made.checkpoint(name), {"weights": made.model.weights}, {"epoch": 1})
-    return made
+def run(recognizer_run):
+    """Read only."""
+    return recognizer_run
 
 
 def sentence(text):

@@ -52,6 +52,6 @@ def test_tensorboard_gets_transcripts_the_alignment_and_the_audio(training, monk
 def test_recordings_that_are_too_long_to_draw_give_way_to_the_shortest(training):
     index = training.train_data.index
     longer = type(index)(**{**vars(index), "samples": index.samples + 80_000})
-    sample = Sample(training._experiment, longer)
+    sample = Sample(training._sample._experiment, longer)
     assert len(sample.audio) == index.samples.min()
     assert sample.picture(0).shape == (480, 900, 3)

@@ -4,31 +4,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfvoice import checkpoints, experiment
 from tfvoice.audio import features
 from tfvoice.data import records
 from tfvoice.recognizer import Recognizer
 
-SMALL = ("model.width=8", "model.kernel_size=3", "model.dilations=[1,2]", "model.stacks=1", "features.bins=20")
-
-
-def small(*changes):
-    return experiment.resolve("wavenet_asr", overrides=[*SMALL, *changes])
-
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A run of random weights, `best` other than `last`. Read only."""
-    run_dir = tmp_path_factory.mktemp("runs") / "run"
-    channels = np.arange(20.0)
-    made = Recognizer.create(
-        run_dir, small("features.normalization=corpus"), features.Statistics(channels, channels + 1)
-    )
-    for seed, name in enumerate(("last", "best")):
-        for number, weight in enumerate(made.model.weights):
-            weight.assign(np.random.default_rng((seed, number)).uniform(0.1, 0.3, weight.shape))
-        checkpoints.save(made.checkpoint(name), {"weights": made.model.weights}, {"epoch": 1})
-    return made
+def run(recognizer_run):
+    """Read only."""
+    return recognizer_run
 
 
 def test_logits_of_an_utterance_do_not_depend_on_its_batch_and_are_traced_once(run, converted):

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from written import arrays, assert_same_run, lines, state_of
 
 from tfvoice import evaluation, experiment, learner, objectives, training
 from tfvoice.audio import features
@@ -62,6 +63,7 @@ PLAIN = (
 # Its own: to make a model seeds that of the module.
 RANDOM = random.Random()
 EXACT = ("step", "epoch", "train_loss", "valid_loss", "wer", "cer", "skipped_steps")
+GROUPS = {"weights", "optimizer", "raw"}
 
 
 @pytest.fixture(scope="module")
@@ -84,32 +86,6 @@ def finished(converted, settings, tmp_path_factory):
     state = training.train(run, converted, settings())
     assert state.finished == "all" and state.step == 3 * 7
     return run
-
-
-def arrays(run, name="last"):
-    with np.load(run / "checkpoints" / f"{name}.npz") as file:
-        return {key: file[key] for key in file.files if key != "state"}
-
-
-def state_of(run):
-    with np.load(run / "checkpoints" / "last.npz") as file:
-        return json.loads(file["state"].tobytes())
-
-
-def lines(run):
-    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-
-
-def assert_same_run(run, other):
-    """Weights, optimizer and average bit for bit, and the losses of every epoch."""
-    for name in ("last", "best"):
-        one, two = arrays(run, name), arrays(other, name)
-        assert one.keys() == two.keys()
-        assert [key for key in one if not np.array_equal(one[key], two[key])] == []
-    assert {key.split("/")[0] for key in arrays(run)} == {"weights", "optimizer", "raw"}
-    assert [[line[key] for key in EXACT] for line in lines(run)] == [
-        [line[key] for key in EXACT] for line in lines(other)
-    ]
 
 
 def fingerprints(run):
@@ -160,7 +136,7 @@ def test_a_run_that_is_interrupted_and_killed_ends_as_if_nothing_had_happened(fi
     status, out, err = Command(tiny, converted, run).end()
     assert status == 0, err
     assert out.splitlines()[-1] == f"Next: tfvoice_eval --run={run} --split=test"
-    assert_same_run(run, finished)
+    assert_same_run(run, finished, EXACT, GROUPS)
 
 
 def test_what_a_killed_process_left_behind_does_not_count(finished, converted, settings, tmp_path, capsys):
@@ -174,7 +150,7 @@ def test_what_a_killed_process_left_behind_does_not_count(finished, converted, s
     with open(run / "metrics.jsonl", "a") as file:
         file.write(later + later.replace('"step": 9', '"step": 14') + later[:20])
     training.train(run, converted, settings())
-    assert_same_run(run, finished)
+    assert_same_run(run, finished, EXACT, GROUPS)
 
 
 def test_a_finished_run_says_so_and_stays_as_it_is(finished, converted, settings, capsys):

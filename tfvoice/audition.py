@@ -1,12 +1,11 @@
 """How well a generator predicts a split, and how what it generates compares with it."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tfvoice import checkpoints, likelihood, sampling
+from tfvoice import likelihood, sampling
 from tfvoice.audio import quantize, statistics
 from tfvoice.data.clips import ClipPipeline
 from tfvoice.decoders import DecoderConfig
@@ -61,10 +60,7 @@ def evaluate_run(
         "statistics": compared(np.concatenate(drawn), _data(pipeline), generator.sample_rate_hz),
         "readings": [clip._asdict() for clip in clips],
     }
-    path = generator.run_dir / "report" / f"eval-{split}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    checkpoints.write_atomically(path, (json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode())
-    return report, path
+    return report, generator.write_report(f"eval-{split}", report)
 
 
 def compared(drawn: np.ndarray, data: np.ndarray, sample_rate_hz: int) -> dict[str, dict[str, float]]:

@@ -1,6 +1,5 @@
 """How well a recogniser reads a split: WER and CER with intervals, and where it goes wrong."""
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -11,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfvoice import checkpoints, ctc, decoders, metrics
+from tfvoice import ctc, decoders, metrics
 from tfvoice.audio import features
 from tfvoice.data.pipeline import Batch, Pipeline, signature
 from tfvoice.decoders import DecoderConfig
@@ -190,10 +189,7 @@ def evaluate_run(
         "dropped_symbols": dict(scanned.symbols),
         **summarise(readings, time.perf_counter() - start),
     }
-    path = experiment.run_dir / "report" / f"eval-{split}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    checkpoints.write_atomically(path, (json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode())
-    return report, path
+    return report, experiment.write_report(f"eval-{split}", report)
 
 
 def as_text(report: dict[str, Any], worst: int = 5) -> str:

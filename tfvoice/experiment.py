@@ -245,6 +245,13 @@ class Experiment:
         """Path of the checkpoint `best` or `last`."""
         return self.run_dir / "checkpoints" / f"{name}.npz"
 
+    def write_report(self, name: str, content: dict[str, Any]) -> Path:
+        """Writes `report/<name>.json`; returns its path."""
+        path = self.run_dir / "report" / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        checkpoints.write_atomically(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+        return path
+
     def data_dir(self, given: str | Path | None = None) -> str | Path:
         """The folder that is given, or else that of the run's own data; raises where this machine has none."""
         found = given or self.info.get("data")

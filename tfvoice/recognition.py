@@ -37,15 +37,12 @@ class Recognition:
         self.valid_data = experiment.pipeline(valid_index)
         decode = decoders.build(decoders.DecoderConfig(), experiment.alphabet).labels
         self._reader = evaluation.Reader(experiment.network, self.valid_data, experiment.alphabet, decode)
-        self._sample: Sample | None = None
-        self._experiment = experiment
+        self._sample = Sample(experiment, valid_index)
 
     def validate(self) -> Validation:
         """Reads the split `valid`; the best weights are those of the lowest CER."""
         readings = self._reader.read()
         score = evaluation.score(readings)
-        if self._sample is None:
-            self._sample = Sample(self._experiment, self.valid_data.index)
 
         def summaries(epoch: int) -> None:
             texts = "\n\n".join(f"- {one.reference}\n- **{one.hypothesis}**" for one in readings[::-1][:_TRANSCRIPTS])

@@ -185,6 +185,7 @@ class Trainer:
                 if self._validates_within() and self._left():
                     self._validate(monitor, rate)
                     saved = clock = time.monotonic()
+                    began += clock - now
                 elif now - saved > limits.checkpoint_minutes * 60:
                     self._save()
                     saved = time.monotonic()

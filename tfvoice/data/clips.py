@@ -19,6 +19,7 @@ from tfvoice.audio.quantize import QuantizationConfig
 from tfvoice.config import Config
 from tfvoice.data import records
 from tfvoice.data.index import Index
+from tfvoice.data.pipeline import epochs_from, prefetched
 
 
 class ClipConfig(Config):
@@ -130,16 +131,10 @@ class ClipPipeline:
         """
 
         def windows() -> Iterator[Windows]:
-            current, start = epoch, position
-            while epochs is None or current < epoch + epochs:
+            for current, start in epochs_from(epoch, position, epochs):
                 yield from self._epoch(current, start)
-                current, start = current + 1, 0
 
-        dataset = tf.data.Dataset.from_generator(windows, output_signature=self.signature)
-        options = tf.data.Options()
-        options.autotune.enabled = False
-        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-        return dataset.prefetch(4).with_options(options)
+        return prefetched(tf.data.Dataset.from_generator(windows, output_signature=self.signature), 4)
 
     def levels(self, clip: int) -> np.ndarray:
         """The levels of a whole clip, int32 `[samples]`."""
@@ -203,12 +198,8 @@ class ClipPipeline:
                 if clip < 0:
                     continue
                 if held[row][0] != clip:
-                    held[row] = (
-                        clip,
-                        np.pad(
-                            self.levels(clip), (self.context, self.window), constant_values=self.quantization.silence
-                        ),
-                    )
+                    around = {"pad_width": (self.context, self.window), "constant_values": self.quantization.silence}
+                    held[row] = clip, np.pad(self.levels(clip), **around)
                 levels[row] = held[row][1][window * self.window : window * self.window + width]
                 lengths[row] = min(self.window, self.index.samples[clip] - window * self.window)
             begins = plan.windows[step] == 0

@@ -5,8 +5,9 @@ batches are shuffled. tf.data then reads, decodes, computes features and augment
 order. To start in the middle of an epoch costs nothing: the plan is made again and its first batches are left out.
 """
 
+import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -159,18 +160,13 @@ class Pipeline:
         """
 
         def positions():
-            current, start = epoch, position
-            while epochs is None or current < epoch + epochs:
+            for current, start in epochs_from(epoch, position, epochs):
                 for number in range(start, self.steps(current)):
                     yield current, number
-                current, start = current + 1, 0
 
         dataset = tf.data.Dataset.from_generator(positions, output_signature=_PLACE)
         dataset = dataset.map(self._compiled, num_parallel_calls=self.config.workers, deterministic=True)
-        options = tf.data.Options()
-        options.autotune.enabled = False
-        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-        return dataset.prefetch(2 * self.config.workers).with_options(options)
+        return prefetched(dataset, 2 * self.config.workers)
 
     def _make_plan(self, epoch: int) -> Plan:
         random = np.random.default_rng((self.seed, epoch))
@@ -288,6 +284,20 @@ class Pipeline:
             time_fraction=chosen.time_fraction,
         )
         return masked, values.lengths
+
+
+def epochs_from(epoch: int, position: int, epochs: int | None) -> Iterator[tuple[int, int]]:
+    """Yields so many epochs, or epochs without end, each with its first position: the first one can begin later."""
+    for current in itertools.count(epoch) if epochs is None else range(epoch, epoch + epochs):
+        yield current, position if current == epoch else 0
+
+
+def prefetched(dataset: tf.data.Dataset, batches: int) -> tf.data.Dataset:
+    """Keeps so many batches ready, and lets tf.data change nothing else."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return dataset.prefetch(batches).with_options(options)
 
 
 def _drawn(random: np.random.Generator, spread: float, count: int) -> np.ndarray:

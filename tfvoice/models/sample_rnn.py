@@ -81,13 +81,13 @@ class Matrices(NamedTuple):
       bottom: the other matrices of the lowest tier, from its input to its output.
     """
 
-    tiers: list[dict[str, tf.Tensor]]
+    tiers: list[dict[str, tuple]]
     table: tf.Tensor
-    bottom: list[tf.Tensor]
+    bottom: list[tuple]
 
 
 class SampleRnn(keras.Model):
-    """Levels to logits over the next level (equations 1 to 9 of the paper).
+    """Levels to logits over the next level (sections 2.1 and 2.2 of the paper).
 
     Args:
       config: shape of the network.
@@ -220,7 +220,7 @@ class Tier(keras.layers.Layer):
         """The state at the start of a clip, each tensor `[units]`."""
         return tf.unstack(tf.convert_to_tensor(self.first) if self.learned else tf.zeros([self.states, self.units]))
 
-    def matrices(self) -> dict[str, tf.Tensor]:
+    def matrices(self) -> dict[str, tuple]:
         """The matrices and biases in use, by layer."""
         layers = [*self.entries, *self.recurrents, *self.exits, self.upsample]
         return {layer.name: layer.weights_in_use() for layer in layers + ([self.expand] if self.expand else [])}
@@ -247,7 +247,7 @@ class Tier(keras.layers.Layer):
             projected = affine(values, *matrices[entry.name], self.product_dtype)
             own = state[number * each : (number + 1) * each]
             series = cells.run(self.cell, projected, matrices[recurrent.name][0], own, compiled=compiled)
-            values, after = series[0], after + [each[-1] for each in series]
+            values, after = series[0], after + [steps[-1] for steps in series]
             if self.skips:
                 total += affine(values, *matrices[self.exits[number].name], self.product_dtype)
         vectors = affine(total if self.skips else values, *matrices["upsample"], self.product_dtype)
