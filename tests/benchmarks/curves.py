@@ -9,29 +9,37 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-_NAMES = {"train_loss": "train, augmented", "valid_loss": "valid"}
+_NAMES = {"train_loss": "train", "valid_loss": "valid"}
 
 
 def main(output: str, *runs: str) -> None:
-    """Losses on the left, error rates on the right, against minutes of training."""
-    figure = Figure(figsize=(9, 3.4), dpi=100, layout="constrained")
-    losses, rates = figure.subplots(1, 2)
-    for run in map(Path, runs):
-        lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    """Losses, and of recognisers error rates beside them, against minutes of training."""
+    logs = {Path(run).name: _read(Path(run) / "metrics.jsonl") for run in runs}
+    reads = any("wer" in line for lines in logs.values() for line in lines)
+    figure = Figure(figsize=(9, 3.4) if reads else (6, 3.4), dpi=100, layout="constrained")
+    losses, *others = figure.subplots(1, 2 if reads else 1, squeeze=False)[0]
+    for number, (name, lines) in enumerate(logs.items()):
         minutes = [line["minutes"] for line in lines]
-        of = f" ({run.name})" if len(runs) > 1 else ""
-        for key, name in _NAMES.items():
-            losses.plot(minutes, [line[key] for line in lines], ".-", markersize=4, label=name + of)
-        for key in ("wer", "cer"):
-            rates.plot(minutes, [100 * line[key] for line in lines], ".-", markersize=4, label=key.upper() + of)
-    losses.set_ylabel("loss (nats per utterance)")
-    rates.set_ylabel("error rate on valid, greedy (%)")
-    for axes in (losses, rates):
+        of = f" ({name})" if len(logs) > 1 else ""
+        for (key, title), style in zip(_NAMES.items(), (".:", ".-"), strict=True):
+            color = {} if reads else {"color": f"C{number}"}
+            losses.plot(minutes, [line[key] for line in lines], style, markersize=4, label=title + of, **color)
+        for key in ("wer", "cer") if reads else ():
+            others[0].plot(minutes, [100 * line[key] for line in lines], ".-", markersize=4, label=key.upper() + of)
+    losses.set_ylabel("loss (nats per utterance)" if reads else "bits per sample")
+    for axes in others:
+        axes.set_ylabel("error rate on valid, greedy (%)")
+    for axes in (losses, *others):
         axes.set_xlabel("minutes of training")
-        axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
+        if reads:
+            axes.set_ylim(bottom=0)
     figure.savefig(output)
+
+
+def _read(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import conversion
 import deepspeech2_step
 import measure
 import pipeline
+import sample_rnn
 import startup
 import training_step
 import transcription
@@ -28,6 +29,7 @@ from measure import Failure, Options, Row
 BENCHMARKS = {
     "training_step": training_step.rows,
     "deepspeech2_step": deepspeech2_step.rows,
+    "sample_rnn": sample_rnn.rows,
     "conversion": conversion.rows,
     "pipeline": pipeline.rows,
     "transcription": transcription.rows,

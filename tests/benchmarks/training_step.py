@@ -102,10 +102,24 @@ def floor(about: dict[str, Any], seconds: list[float], rate: float) -> str:
     )
 
 
-def _prepare(spec: dict[str, Any]):
-    """In the worker: a learner and a batch of full-length utterances."""
+def product() -> dict[str, float]:
+    """In a worker: FLOP a second of a float32 product of 2048 x 2048."""
     import time
 
+    import tensorflow as tf
+
+    side = 2048
+    matrix = tf.random.normal([side, side])
+    multiply = tf.function(lambda: tf.matmul(matrix, matrix))
+    multiply()
+    began = time.perf_counter()
+    for _ in range(3):
+        multiply()
+    return {"flops": 3 * 2 * side**3 / (time.perf_counter() - began)}
+
+
+def _prepare(spec: dict[str, Any]):
+    """In the worker: a learner and a batch of full-length utterances."""
     import keras
     import numpy as np
     import tensorflow as tf
@@ -144,17 +158,6 @@ def _prepare(spec: dict[str, Any]):
         loss, norm, gradients = trained.gradients([batch])
         trained.update(gradients, norm, config.training.learning_rate, 0)
         return {"loss": loss}
-
-    side = 2048
-    matrix = tf.random.normal([side, side])
-    multiply = tf.function(lambda: tf.matmul(matrix, matrix))
-
-    def product():
-        multiply()
-        began = time.perf_counter()
-        for _ in range(3):
-            multiply()
-        return {"flops": 3 * 2 * side**3 / (time.perf_counter() - began)}
 
     peer = {"channels": channels, "classes": classes, "labels": spec["labels"]}
     peer |= {"batch": rows, "frames": frames, "lengths": lengths}
