@@ -24,14 +24,15 @@ COMMANDS = [
 FLOORS = [
     "errors config torch_file",
     "lengths audio.files audio.decoding audio.io audio.features audio.surroundings audio.augment audio.noise "
-    "audio.statistics audio.quantize text ctc vocabulary language_model metrics",
+    "audio.statistics audio.quantize audio.resample text ctc vocabulary language_model metrics",
     "data.records data.corpus data.vctk data.ljspeech data.librispeech data.an4 data.common_voice data.tedlium "
     "data.voxforge data.manifest data.audio_folder data.shards data.journal data.convert data.index "
     "data.pipeline data.clips data",
     "layers.convolution layers.cells layers.recurrent layers.linear layers.lookup models.wavenet_asr "
     "models.deepspeech2 models.sample_rnn models optimizers checkpoints",
     "experiment recognizer generator objectives learner importing decoders evaluation report monitoring likelihood "
-    "sampling audition recognition generation tasks training tuning transcript streaming transcription",
+    "drawing sampling audition recognition generation tasks training tuning transcript streaming transcription "
+    "reading following model_card saved_model",
     "cli.flags",
 ]
 PLACES = {

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfvoice import checkpoints, experiment, sampling
+from tfvoice import checkpoints, drawing, experiment, sampling
 from tfvoice.audio import io as audio_io
 from tfvoice.audio import quantize
 from tfvoice.errors import TfvoiceError
@@ -61,8 +61,9 @@ def test_each_level_is_drawn_from_the_logits_of_teacher_forcing(tmp_path, shape,
     whole = np.concatenate([np.tile(before, (2, 1)), levels], axis=1)
     logits, _ = generator.model(tf.constant(whole, tf.int32))
     logits = logits[:, len(before) - size :]
-    noise = np.concatenate([sampler._noise(3, 0, block) for block in range(2)])[:count]
-    wanted = sampling.choose(tf.reshape(logits, [2 * count, -1]), tf.constant(noise[:, :2].T.ravel()))
+    block = drawing.block_frames(size) * size
+    noise = np.concatenate([drawing.noise(block, 3, range(2), number) for number in range(2)])[:count]
+    wanted = drawing.choose(tf.reshape(logits, [2 * count, -1]), tf.constant(noise.T.ravel()))
     # Where a random number falls between two levels to the last bit, rounding decides.
     assert (np.reshape(wanted, levels.shape) == levels).mean() > 0.999
 
@@ -93,26 +94,6 @@ def test_weights_that_have_changed_are_used(run, tmp_path):
     after = sampler.collect(1, 300)
     assert (before != after).any()
     np.testing.assert_array_equal(quantize.encode(sampler.quantization, after), 5)
-
-
-def test_levels_come_as_often_as_they_are_likely():
-    logits = np.array([0.0, 1.0, -1.0, 2.0], np.float32)
-    uniform = (np.arange(20_000) + 0.5) / 20_000
-    drawn = sampling.choose(tf.constant(np.tile(logits, (20_000, 1))), tf.constant(uniform, tf.float32)).numpy()
-    wanted = np.exp(logits) / np.exp(logits).sum()
-    np.testing.assert_allclose(np.bincount(drawn, minlength=4) / 20_000, wanted, atol=2e-4)
-
-
-@pytest.mark.parametrize("top_p, left", [(0.5, {3}), (0.7, {1, 3}), (0.95, {0, 1, 3}), (1e-9, {3})])
-def test_the_nucleus_is_the_fewest_levels_of_that_share(top_p, left):
-    logits = tf.constant(np.tile(np.array([0.0, 1.0, -1.0, 2.0], np.float32), (1000, 1)))
-    uniform = tf.constant(np.linspace(0, 1, 1000), tf.float32)
-    assert set(sampling.choose(logits, uniform, top_p).numpy().tolist()) == left
-
-
-def test_ends_of_the_random_numbers_give_levels_that_can_be():
-    logits = tf.constant([[-1e9, 0.0, 0.0, -1e9]] * 2)
-    assert sampling.choose(logits, tf.constant([0.0, 1.0])).numpy().tolist() == [1, 2]
 
 
 def test_a_temperature_is_a_number_or_a_line():

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfvoice import report
+from tfvoice import drawing, report
 from tfvoice.audio import io as audio_io
 from tfvoice.audio import quantize
 from tfvoice.errors import TfvoiceError
@@ -26,8 +26,6 @@ from tfvoice.models.sample_rnn import Matrices, SampleRnn
 _ROWS = {"CPU": 4, "GPU": 64}
 # How many recordings are in a picture, and how much of each.
 _DRAWN, _DRAWN_SECONDS = 8, 10.0
-# Samples that are drawn between two looks at the clock, about.
-_BLOCK = 4096
 
 
 class Draw(NamedTuple):
@@ -66,6 +64,9 @@ class Sampler:
 
     Args:
       generator: the run, with its weights.
+
+    Attributes:
+      rows: sequences of a group.
     """
 
     def __init__(self, generator: Generator):
@@ -73,8 +74,8 @@ class Sampler:
         self.quantization = generator.config.quantization
         self.context = generator.model.config.context
         self._model: SampleRnn = generator.model
-        self._rows = _ROWS["GPU" if tf.config.list_logical_devices("GPU") else "CPU"]
-        self._frames = max(1, _BLOCK // self.context)
+        self.rows = _ROWS["GPU" if tf.config.list_logical_devices("GPU") else "CPU"]
+        self._frames = drawing.block_frames(self.context)
         # As a table: in bulk, the last bit of a value depends on where in memory it stands.
         self._values = quantize.decode(self.quantization, np.arange(self.quantization.levels)).numpy()
         # Anew for each `draw`, because weights can have changed; the loop is compiled once.
@@ -107,8 +108,8 @@ class Sampler:
 
     def _blocks(self, count: int, samples: int, how: Draw, context, state) -> Iterator[tuple[int, np.ndarray]]:
         matrices = self._prepare()
-        for first in range(0, count, self._rows):
-            used = min(self._rows, count - first)
+        for first in range(0, count, self.rows):
+            used = min(self.rows, count - first)
             for levels in self._group(matrices, first, samples, how, context, state):
                 yield first, self._values[levels[:, :used].T]
 
@@ -122,10 +123,10 @@ class Sampler:
 
     def _primed(self, prime: np.ndarray | None) -> tuple[np.ndarray, list[tf.Tensor]]:
         """The levels before the first sample `[context, rows]`, and the state there."""
-        state = self._model.start(self._rows)
+        state = self._model.start(self.rows)
         size = self.context
         if prime is None:
-            return np.full((size, self._rows), self.quantization.silence, np.int32), state
+            return np.full((size, self.rows), self.quantization.silence, np.int32), state
         if len(prime) < size:
             raise TfvoiceError(
                 f"--prime holds {len(prime)} samples at {self.sample_rate_hz} Hz, less than a frame of {size}; "
@@ -137,8 +138,8 @@ class Sampler:
         window = size * self._frames
         for start in range(0, len(levels) - size, window):
             part = levels[start : start + window + size]
-            state = self._read(tf.constant(np.tile(part, (self._rows, 1))), state)
-        return np.tile(levels[-size:, np.newaxis], (1, self._rows)), state
+            state = self._read(tf.constant(np.tile(part, (self.rows, 1))), state)
+        return np.tile(levels[-size:, np.newaxis], (1, self.rows)), state
 
     def _group(self, matrices: Matrices, first: int, samples: int, how: Draw, context, state) -> Iterator[np.ndarray]:
         """Blocks of levels `[samples, rows]` of the sequences from `first` on."""
@@ -150,21 +151,13 @@ class Sampler:
             # The last block is as long as the others, for another length would be compiled anew.
             block = temperatures[start : start + self._frames]
             block = np.pad(block, (0, self._frames - len(block)), mode="edge")
-            noise = self._noise(how.seed, first, number)
+            noise = drawing.noise(self._frames * self.context, how.seed, range(first, first + self.rows), number)
             drawn, levels, state = loop(matrices, state, levels, noise, tf.constant(block))
             yield drawn.numpy()[: samples - start * self.context]
 
-    def _noise(self, seed: int, first: int, block: int) -> tf.Tensor:
-        """Uniform numbers `[samples, rows]`: those of a sequence depend on seed, its number and the block."""
-        columns = []
-        for number in range(first, first + self._rows):
-            key = tf.random.experimental.stateless_fold_in(tf.constant([seed & 0x7FFFFFFF, number]), block)
-            columns.append(tf.random.stateless_uniform([self._frames * self.context], key))
-        return tf.stack(columns, axis=1)
-
     def _loop(self, top_p: float) -> Callable:
         if top_p not in self._loops:
-            run = functools.partial(_run, self._model, top_p)
+            run = functools.partial(drawing.run, self._model, top_p)
             self._loops[top_p] = tf.function(run, jit_compile=True, autograph=False)
         return self._loops[top_p]
 
@@ -240,78 +233,3 @@ def _write(paths: list[Path], blocks, samples: int, rate_hz: int) -> np.ndarray:
                     if elapsed := bar.format_dict["elapsed"]:
                         bar.set_postfix_str(f"{elapsed * rate_hz / max(1, bar.n):.2f} of real time", refresh=False)
     return np.stack([np.concatenate(waves) for waves in kept.values()])
-
-
-class _Place(NamedTuple):
-    """Where a loop stands: samples drawn in this block, states of all tiers, and the last levels `[context, rows]`."""
-
-    drawn: tf.Tensor
-    state: list[tf.Tensor]
-    levels: tf.Tensor
-
-
-def _run(model: SampleRnn, top_p: float, matrices: Matrices, state, levels, noise, temperatures):
-    """Draws some frames of the slowest tier; returns levels `[samples, rows]`, the last of them, and the state."""
-    frames, rows = temperatures.shape[0], levels.shape[1]
-    written = tf.TensorArray(tf.int32, frames, element_shape=[model.config.context, rows])
-
-    def body(frame, place, written):
-        place = _tier(model, top_p, matrices, 0, None, place, noise, temperatures[frame])
-        return frame + 1, place, written.write(frame, place.levels)
-
-    start = _Place(tf.constant(0), list(state), levels)
-    _, place, written = tf.while_loop(
-        lambda frame, *_: frame < frames, body, (tf.constant(0), start, written), parallel_iterations=1
-    )
-    return tf.reshape(written.stack(), [-1, rows]), place.levels, place.state
-
-
-def _tier(model, top_p, matrices, number, above, place: _Place, noise, temperature) -> _Place:
-    """One step of a tier and all steps of the tiers below it."""
-    if number == len(model.tiers):
-        return _sample(model, top_p, matrices, above, place, noise, temperature)
-    tier = model.tiers[number]
-    first = sum(other.states for other in model.tiers[:number])
-    own = place.state[first : first + tier.states]
-    frame = tf.transpose(model.real(place.levels[-tier.size :]))[tf.newaxis]
-    vectors, own = tier.run(matrices.tiers[number], frame, above, own)
-    place = place._replace(state=[*place.state[:first], *own, *place.state[first + tier.states :]])
-
-    def body(step, place):
-        vector = vectors[step][tf.newaxis]
-        return step + 1, _tier(model, top_p, matrices, number + 1, vector, place, noise, temperature)
-
-    _, place = tf.while_loop(lambda step, _: step < tier.ratio, body, (tf.constant(0), place), parallel_iterations=1)
-    return place
-
-
-def _sample(model, top_p, matrices, above, place: _Place, noise, temperature) -> _Place:
-    """One sample of each row."""
-    seen = place.levels[-model.config.frame_sizes[0] :]
-    logits = model.bottom.run(matrices.table, matrices.bottom, seen, above)[0]
-    new = choose(logits / temperature, noise[place.drawn], top_p)
-    return _Place(place.drawn + 1, place.state, tf.concat([place.levels[1:], new[tf.newaxis]], axis=0))
-
-
-def choose(logits: tf.Tensor, uniform: tf.Tensor, top_p: float = 1.0) -> tf.Tensor:
-    """Draws a level for each row by the inverse of the cumulative distribution.
-
-    Args:
-      logits: `[batch, levels]`.
-      uniform: `[batch]`, from 0 to 1.
-      top_p: as in `Draw`.
-
-    Returns:
-      int32 `[batch]`.
-    """
-    probabilities = tf.nn.softmax(logits)
-    if top_p < 1:
-        ordered = tf.sort(probabilities, direction="DESCENDING")
-        # The likeliest level is always among them, and whatever is as likely as the last of them.
-        needed = tf.reduce_sum(tf.cast(tf.cumsum(ordered, axis=1, exclusive=True) < top_p, tf.int32), axis=1)
-        least = tf.gather(ordered, needed - 1, batch_dims=1)
-        probabilities = tf.where(probabilities >= least[:, tf.newaxis], probabilities, 0.0)
-    cumulative = tf.cumsum(probabilities, axis=1)
-    # Not beyond the last level that can be drawn, where sums are rounded.
-    target = tf.minimum(uniform * cumulative[:, -1], cumulative[:, -1] * (1 - 1e-6))
-    return tf.reduce_sum(tf.cast(cumulative <= target[:, tf.newaxis], tf.int32), axis=1)

@@ -35,6 +35,11 @@ class StreamingTranscriber:
       experiment: a run whose network reads forwards, from `Recognizer.load`.
       block_seconds: new audio in each pass through the network.
 
+    Attributes:
+      frame: samples of a frame of logits.
+      context: frames that must be there on both sides of those that are convolved.
+      lookahead: frames that must be there after those that are finished.
+
     Raises:
       TfvoiceError: the run needs to know the end of the audio before it can begin.
     """
@@ -47,15 +52,15 @@ class StreamingTranscriber:
         self._experiment = experiment
         self._model = experiment.model
         self._seconds = experiment.seconds_per_frame()
-        self._frame = config.features.hop_samples * config.model.stride
+        self.frame = config.features.hop_samples * config.model.stride
         self._kept = max(1, round(block_seconds / self._seconds))
         # The samples of a transform lie around its frame.
         half = config.features.transform_samples // 2
-        self._context = math.ceil(half / self._frame) + config.model.convolution_reach
-        self._lookahead = config.model.lookahead - 1
-        self._convolved = tf.function(self._convolve, reduce_retracing=True)
-        self._recurred = tf.function(self._recur, reduce_retracing=True)
-        self._finished = tf.function(self._finish, reduce_retracing=True)
+        self.context = math.ceil(half / self.frame) + config.model.convolution_reach
+        self.lookahead = config.model.lookahead - 1
+        self._convolved = tf.function(self.convolve, reduce_retracing=True)
+        self._recurred = tf.function(self.recur, reduce_retracing=True)
+        self._finished = tf.function(self.finish, reduce_retracing=True)
 
     def words(self, chunks: Iterable[np.ndarray]) -> Iterator[Word]:
         """Reads chunks of samples of any length, float32 at the run's rate, and yields each word when it is final."""
@@ -74,29 +79,36 @@ class StreamingTranscriber:
 
     def log_probabilities(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Yields the log softmax of the logits, `[frames, classes]`, in order and as soon as they can be known."""
-        states, waiting = self._model.start(1), None
-        for samples, skip, keep in windows(chunks, self._frame, self._kept, self._context):
+        states, waiting = self.first_states(), None
+        for samples, skip, keep in windows(chunks, self.frame, self._kept, self.context):
             hidden = self._convolved(tf.constant(samples[np.newaxis]))[:, skip:][:, :keep]
             hidden, states = self._recurred(hidden, states)
             waiting = hidden if waiting is None else tf.concat([waiting, hidden], axis=1)
             if keep is None:
-                waiting = tf.pad(waiting, [[0, 0], [0, self._lookahead], [0, 0]])
-            if waiting.shape[1] > self._lookahead:
+                waiting = tf.pad(waiting, [[0, 0], [0, self.lookahead], [0, 0]])
+            if waiting.shape[1] > self.lookahead:
                 yield self._finished(waiting).numpy()
-                waiting = waiting[:, waiting.shape[1] - self._lookahead :]
+                waiting = waiting[:, waiting.shape[1] - self.lookahead :]
 
-    def _convolve(self, samples):
+    def first_states(self) -> list:
+        """The states of the recurrent layers before the first frame."""
+        return self._model.start(1)
+
+    def convolve(self, samples):
+        """Samples `[1, samples]` to what the convolutions make of all their frames."""
         lengths = tf.shape(samples)[1:]
         chosen = self._experiment
         inputs = features.compute(chosen.config.features, samples, lengths, chosen.statistics)
         return self._model.convolved(inputs.values, inputs.lengths).values
 
-    def _recur(self, hidden, states):
+    def recur(self, hidden, states):
+        """What the recurrent layers make of `[1, frames, ...]`, and their states after it."""
         found, states = self._model.recurred(Sequence(hidden, tf.shape(hidden)[1:2]), states)
         return found.values, states
 
-    def _finish(self, waiting):
-        lengths = tf.shape(waiting)[1:2] - self._lookahead
+    def finish(self, waiting):
+        """Log probabilities `[frames, classes]` of all frames but the last `lookahead`."""
+        lengths = tf.shape(waiting)[1:2] - self.lookahead
         return tf.nn.log_softmax(self._model.classified(self._model.seen_ahead(waiting, lengths)).values[0])
 
 

@@ -1,0 +1,45 @@
+"""The loop that draws: levels as often as they are likely, and in a graph what `sampling` draws."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfvoice import drawing, experiment
+from tfvoice.audio import quantize
+from tfvoice.generator import Generator
+from tfvoice.sampling import Draw, Sampler
+
+
+def test_a_graph_draws_what_the_sampler_draws(tmp_path):
+    shape = ("model.units=16", "model.embedding=8", "quantization.levels=32", "model.frame_sizes=[2,8]")
+    generator = Generator.create(tmp_path, experiment.resolve("sample_rnn", None, shape), {"sample_rate_hz": 8000})
+    for number, weight in enumerate(generator.model.trainable_variables):
+        weight.assign(0.3 * np.random.default_rng(number).standard_normal(weight.shape))
+    sampler = Sampler(generator)
+    waves = sampler.collect(3, 4200, Draw((0.8,), seed=5))
+    graph = tf.function(lambda *given: drawing.levels(generator.model, 16, *given))
+    given = (tf.constant(value) for value in (3, 4200, 0.8, 5))
+    found = graph(*given).numpy()
+    # Where a random number falls between two levels to the last bit, rounding decides, and what follows is another.
+    same = found == quantize.encode(sampler.quantization, waves).numpy()
+    assert same.shape == (3, 4200) and same[:, :500].all() and len(np.unique(found)) > 8
+
+
+def test_levels_come_as_often_as_they_are_likely():
+    logits = np.array([0.0, 1.0, -1.0, 2.0], np.float32)
+    uniform = (np.arange(20_000) + 0.5) / 20_000
+    drawn = drawing.choose(tf.constant(np.tile(logits, (20_000, 1))), tf.constant(uniform, tf.float32)).numpy()
+    wanted = np.exp(logits) / np.exp(logits).sum()
+    np.testing.assert_allclose(np.bincount(drawn, minlength=4) / 20_000, wanted, atol=2e-4)
+
+
+@pytest.mark.parametrize("top_p, left", [(0.5, {3}), (0.7, {1, 3}), (0.95, {0, 1, 3}), (1e-9, {3})])
+def test_the_nucleus_is_the_fewest_levels_of_that_share(top_p, left):
+    logits = tf.constant(np.tile(np.array([0.0, 1.0, -1.0, 2.0], np.float32), (1000, 1)))
+    uniform = tf.constant(np.linspace(0, 1, 1000), tf.float32)
+    assert set(drawing.choose(logits, uniform, top_p).numpy().tolist()) == left
+
+
+def test_ends_of_the_random_numbers_give_levels_that_can_be():
+    logits = tf.constant([[-1e9, 0.0, 0.0, -1e9]] * 2)
+    assert drawing.choose(logits, tf.constant([0.0, 1.0])).numpy().tolist() == [1, 2]

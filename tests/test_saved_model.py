@@ -1,0 +1,204 @@
+"""What leaves reads and draws as it did at home, and needs nothing but TensorFlow."""
+
+import difflib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+import tensorflow as tf
+
+from tfvoice import checkpoints, experiment, saved_model
+from tfvoice.audio import io as audio_io
+from tfvoice.errors import TfvoiceError
+from tfvoice.generator import Generator
+from tfvoice.recognizer import Recognizer
+from tfvoice.sampling import Draw, Sampler
+from tfvoice.transcription import Transcriber
+
+SMALL = ("model.width=8", "model.kernel_size=3", "model.dilations=[1,2]", "model.stacks=1", "features.bins=20")
+SHAPES = {
+    "wavenet_asr": SMALL,
+    "deepspeech2": ("model.units=8", "model.layers=2", "model.convolution_channels=4", "model.cell=gru"),
+}
+# Only what a stock TensorFlow has: this process cannot import tfvoice, nor Keras.
+STRANGER = """
+import json, sys
+sys.modules["tfvoice"] = sys.modules["keras"] = None
+import tensorflow as tf
+model = tf.saved_model.load(sys.argv[1])
+wavs = [tf.io.read_file(path) for path in sys.argv[2:]]
+found = model.signatures["serving_default"](wav=tf.stack(wavs))
+print(json.dumps([text.decode() for text in found["text"].numpy()]))
+"""
+
+
+@pytest.fixture(scope="module", params=SHAPES)
+def run(request, tmp_path_factory, talkative):
+    """A run of random weights that write something. Read only."""
+    settings = experiment.resolve(request.param, overrides=SHAPES[request.param])
+    made = Recognizer.create(tmp_path_factory.mktemp("runs") / "run", settings)
+    if request.param == "wavenet_asr":
+        talkative(made.model)
+    else:
+        for number, weight in enumerate(made.model.trainable_variables):
+            weight.assign(0.5 * np.random.default_rng(number).standard_normal(weight.shape))
+    checkpoints.save(made.checkpoint("best"), {"weights": made.model.weights}, {})
+    return made
+
+
+@pytest.fixture(scope="module")
+def model(run, tmp_path_factory):
+    """The exported model's folder. Read only."""
+    return saved_model.export(run.run_dir, tmp_path_factory.mktemp("models") / "english" / "1")
+
+
+@pytest.fixture(scope="module")
+def spoken(clips):
+    """Some clips: samples at 16 kHz."""
+    paths = sorted(clips.rglob("*.opus"))[:6]
+    return [audio_io.read(path, 16000) for path in paths]
+
+
+def wav(path, samples, rate_hz, channels=1):
+    """Writes 16-bit samples; two channels differ, and their mean is the samples."""
+    columns = np.stack([samples, samples] if channels == 2 else [samples], axis=1)
+    columns[:, 0] += 0.01 * (channels == 2)
+    columns[:, -1] -= 0.01 * (channels == 2)
+    soundfile.write(path, columns, rate_hz, "PCM_16")
+    return str(path)
+
+
+def test_a_batch_of_waveforms_reads_as_each_recording_does(run, model, spoken):
+    transcriber = Transcriber(Recognizer.load(run.run_dir))
+    loaded = tf.saved_model.load(str(model)).signatures["waveform"]
+    lengths = np.array([*map(len, spoken), 0, 3000], np.int32)
+    batch = np.full([len(lengths), max(lengths)], 0.7, np.float32)
+    for row, samples in enumerate(spoken):
+        batch[row, : len(samples)] = samples
+    batch[-1, :3000] = 1e-6
+    found = {name: value.numpy() for name, value in loaded(waveform=batch, samples=lengths).items()}
+    assert any(found["text"][: len(spoken)])
+    for row, samples in enumerate(spoken):
+        data = audio_bytes(samples)
+        wanted = transcriber.transcribe(data)
+        count = found["word_count"][row]
+        assert found["text"][row].decode() == wanted.text
+        assert [word.decode() for word in found["words"][row, :count]] == [word.text for word in wanted.words]
+        times = [found[name][row, :count] for name in ("word_start_seconds", "word_end_seconds", "word_confidence")]
+        rows = np.array([[word.start, word.end, word.confidence] for word in wanted.words]).reshape(-1, 3)
+        np.testing.assert_allclose(np.stack(times, axis=1), rows, atol=1e-3)
+        np.testing.assert_allclose(found["confidence"][row], wanted.confidence or 0, atol=1e-3)
+    assert found["text"][-2:].tolist() == [b"", b""]
+
+
+def audio_bytes(samples):
+    """A float WAV, so that nothing is rounded on the way to the transcriber."""
+    import io
+
+    data = io.BytesIO()
+    soundfile.write(data, samples, 16000, "FLOAT", format="WAV")
+    return data.getvalue()
+
+
+@pytest.mark.parametrize("rate_hz, channels", [(8000, 1), (16000, 2), (44100, 2)])
+def test_files_of_other_rates_and_stereo_are_read_by_a_stranger(run, model, spoken, tmp_path, rate_hz, channels):
+    paths = []
+    for number, samples in enumerate(spoken[:3]):
+        there = 0.9 * soxr.resample(samples, 16000, rate_hz)
+        paths.append(wav(tmp_path / f"{number}.wav", there, rate_hz, channels))
+    done = subprocess.run([sys.executable, "-c", STRANGER, str(model), *paths], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    transcriber = Transcriber(Recognizer.load(run.run_dir))
+    wanted = [transcriber.transcribe(path).text for path in paths]
+    # What no training has settled turns on the last bits that two resamplers have apart.
+    alike = [difflib.SequenceMatcher(None, *pair).ratio() for pair in zip(json.loads(done.stdout), wanted, strict=True)]
+    assert min(alike) == 1 if rate_hz == 16000 else min(alike) > 0.8
+
+
+def test_log_probabilities_are_those_of_the_run(run, model, spoken):
+    samples = spoken[0]
+    found = tf.saved_model.load(str(model)).signatures["log_probs"](
+        waveform=samples[np.newaxis], samples=np.array([len(samples)], np.int32)
+    )
+    wanted = Transcriber(Recognizer.load(run.run_dir)).log_probabilities(audio_bytes(samples))
+    assert found["frames"].numpy().tolist() == [len(wanted)]
+    np.testing.assert_allclose(found["log_probs"][0], wanted, atol=1e-4)
+
+
+def test_the_model_knows_itself(run, model):
+    known = json.loads((model / "tfvoice.json").read_text(encoding="utf-8"))
+    assert known["model"] == run.config.model.name and known["sample_rate_hz"] == 16000
+    assert known["characters"] == run.alphabet.characters
+    assert "# run" in (model / "model_card.md").read_text(encoding="utf-8")
+    names = {node.op for node in tf.compat.v1.GraphDef.FromString(graph(model)).node}
+    assert not {name for name in names if name.startswith(("IO>", "Io"))}
+
+
+def graph(model):
+    """The bytes of the exported graph."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    content = saved_model_pb2.SavedModel.FromString((model / "saved_model.pb").read_bytes())
+    return content.meta_graphs[0].graph_def.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"RIFF", bytes(range(256)) * 9, "a truncated header", "32000000 Hz"], ids=lambda data: str(data)[:9]
+)
+def test_what_is_no_wav_is_an_error_of_the_caller(run, model, tmp_path, data):
+    if isinstance(data, str):
+        path = wav(tmp_path / "a.wav", np.zeros(1000, np.float32), 16000)
+        content = bytearray(Path(path).read_bytes())
+        if "Hz" in data:
+            content[24:28] = (32_000_000).to_bytes(4, "little")
+        data = bytes(content[:30] if "truncated" in data else content)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        tf.saved_model.load(str(model)).signatures["serving_default"](wav=tf.constant([data]))
+
+
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory):
+    """A run of random weights. Read only."""
+    shape = ("model.units=16", "model.embedding=8", "quantization.levels=32", "model.frame_sizes=[2,8]")
+    settings = experiment.resolve("sample_rnn", None, shape)
+    made = Generator.create(tmp_path_factory.mktemp("runs") / "piano", settings, {"sample_rate_hz": 8000})
+    for number, weight in enumerate(made.model.trainable_variables):
+        weight.assign(0.3 * np.random.default_rng(number).standard_normal(weight.shape))
+    checkpoints.save(made.checkpoint("best"), {"weights": made.model.weights}, {})
+    return made
+
+
+def test_a_generator_draws_waveforms_and_files(generator, tmp_path):
+    path = saved_model.export(generator.run_dir, tmp_path / "1")
+    draw = tf.saved_model.load(str(path)).signatures["generate"]
+    given = {"count": 2, "samples": 300, "temperature": 0.9, "seed": 4}
+    found = draw(**{name: tf.constant(value) for name, value in given.items()})
+    wanted = Sampler(Generator.load(generator.run_dir)).collect(2, 300, Draw((0.9,), seed=4))
+    np.testing.assert_allclose(found["waveform"], wanted, atol=1e-6)
+    for data, wave in zip(found["wav_bytes"].numpy(), wanted, strict=True):
+        (tmp_path / "a.wav").write_bytes(data)
+        samples, rate_hz = soundfile.read(tmp_path / "a.wav")
+        assert rate_hz == 8000
+        np.testing.assert_allclose(samples, wave, atol=2 / 2**15)
+
+
+def test_what_cannot_be_exported_is_told(generator, recognizer_run, tmp_path):
+    with pytest.raises(TfvoiceError, match=r"nowhere: is not the folder of a run"):
+        saved_model.export(tmp_path / "nowhere", tmp_path / "1")
+    with pytest.raises(TfvoiceError, match=r"has no checkpoint last yet; use --checkpoint=best"):
+        saved_model.export(generator.run_dir, tmp_path / "1", checkpoint="last")
+    (tmp_path / "2").mkdir()
+    (tmp_path / "2" / "mine").write_text("")
+    with pytest.raises(TfvoiceError, match=re.escape(f"{tmp_path / '2'}: is already there; use the next version's")):
+        saved_model.export(generator.run_dir, tmp_path / "2")
+    saved_model.export(generator.run_dir, tmp_path / "2", overwrite=True)
+    assert not (tmp_path / "2" / "mine").exists() and (tmp_path / "2" / "saved_model.pb").is_file()
+    with pytest.raises(TfvoiceError, match="cannot write the model"):
+        saved_model.export(generator.run_dir, tmp_path / "2" / "saved_model.pb" / "1")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["2"]

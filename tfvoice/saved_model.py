@@ -1,0 +1,187 @@
+"""A run as a SavedModel: audio to text, or a seed to audio, in one graph that needs TensorFlow and nothing else.
+
+The signatures are functions over the very code that `transcription` and `sampling` call. Their inputs and outputs have
+the names that `saved_model_cli show` prints. Beside the model lie `tfvoice.json`, which is what a server needs to
+know, and `model_card.md`, which is for people.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from tfvoice import drawing, model_card, reading, streaming, tasks
+from tfvoice.audio import quantize
+from tfvoice.audio.resample import resample
+from tfvoice.errors import TfvoiceError
+from tfvoice.experiment import Experiment
+from tfvoice.following import Follower
+from tfvoice.generator import Generator
+from tfvoice.recognizer import Recognizer
+
+DESCRIPTION = "tfvoice.json"
+_LOWEST_HZ, _HIGHEST_HZ = 4000, 192000
+
+
+def export(run_dir: str | Path, output: str | Path, checkpoint: str = "best", overwrite: bool = False) -> Path:
+    """Writes a run as a SavedModel.
+
+    Args:
+      run_dir: folder of the run.
+      output: folder of the model. Servers want its last part to be a number, the version: `models/english/1`.
+      checkpoint: `best` or `last`.
+      overwrite: replace what is there.
+
+    Returns:
+      The folder.
+
+    Raises:
+      TfvoiceError: the run has no weights or is no run, or the folder is in use.
+    """
+    output = Path(output)
+    if output.exists() and any(output.iterdir() if output.is_dir() else [output]) and not overwrite:
+        raise TfvoiceError(f"{output}: is already there; use the next version's number, or --overwrite to replace it.")
+    run = tasks.of_run(run_dir).run.load(run_dir, checkpoint)
+    # XLA is not in every server.
+    run.model.jit_loops = False
+    module, signatures = (speech if isinstance(run, Recognizer) else audio)(run)
+    partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        tf.saved_model.save(module, str(partial), signatures)
+        text = json.dumps(describe(run, checkpoint), indent=2, ensure_ascii=False) + "\n"
+        (partial / DESCRIPTION).write_text(text, encoding="utf-8")
+        (partial / "model_card.md").write_text(model_card.write(run, checkpoint), encoding="utf-8")
+        if output.exists():
+            shutil.rmtree(output)
+        os.replace(partial, output)
+    except OSError as error:
+        raise TfvoiceError(f"{output}: cannot write the model: {error.strerror or error}.") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return output
+
+
+def describe(run: Experiment, checkpoint: str) -> dict[str, Any]:
+    """What a server needs to know about a model."""
+    content: dict[str, Any] = {"schema": 1, "model": run.config.model.name, "task": run.task, "checkpoint": checkpoint}
+    if isinstance(run, Recognizer):
+        return content | {
+            "sample_rate_hz": run.config.features.sample_rate_hz,
+            "max_seconds": run.config.data.max_seconds,
+            "seconds_per_frame": run.seconds_per_frame(),
+            "characters": run.alphabet.characters,
+        }
+    return content | {"sample_rate_hz": run.sample_rate_hz, "levels": run.config.quantization.levels}
+
+
+def speech(run: Recognizer) -> tuple[tf.Module, dict[str, Callable]]:
+    """The signatures of a recogniser.
+
+    Returns:
+      What holds its weights, and `serving_default` (WAV files), `waveform` (samples) and `log_probs` (samples).
+    """
+    rate_hz = run.config.features.sample_rate_hz
+    waveforms = (
+        tf.TensorSpec([None, None], tf.float32, name="waveform"),
+        tf.TensorSpec([None], tf.int32, name="samples"),
+    )
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="wav")])
+    def from_wav(wav):
+        """WAV files of 16-bit PCM, of any common rate, mono or stereo."""
+        row = tf.RaggedTensorSpec([None], tf.float32, 0, tf.int64)
+        rows = tf.map_fn(lambda data: decode_wav(data, rate_hz), wav, fn_output_signature=row)
+        return _named(reading.read(run, rows.to_tensor(), tf.cast(rows.row_lengths(), tf.int32)))
+
+    @tf.function(input_signature=waveforms)
+    def from_waveform(waveform, samples):
+        """Samples from -1 to 1 at the model's rate, and how many of each row count."""
+        return _named(reading.read(run, waveform, samples))
+
+    @tf.function(input_signature=waveforms)
+    def log_probs(waveform, samples):
+        """Natural logarithms of the probability of each character and, last, of blank."""
+        logits = run.logits(waveform, samples)
+        return {"log_probs": tf.nn.log_softmax(logits.values), "frames": logits.lengths}
+
+    signatures = {"serving_default": from_wav, "waveform": from_waveform, "log_probs": log_probs}
+    if not streaming.reason_against(run.config):
+        signatures |= _following(run)
+    return _module(run, signatures), signatures
+
+
+def _following(run: Recognizer) -> dict[str, Callable]:
+    """`stream_start` gives the state before the first sample, `stream` takes a chunk and a state and gives the next."""
+    follower = Follower(streaming.StreamingTranscriber(run), run.alphabet, run.config.features.sample_rate_hz)
+    chunk, final = tf.TensorSpec([None], tf.float32, "chunk"), tf.TensorSpec([], tf.bool, "final")
+    state = follower.signature()
+
+    # Names of arguments become names of inputs.
+    @tf.function(input_signature=[chunk, final, *state.values()])
+    def stream(chunk, final, *values):
+        """A chunk of samples, whether it is the last, and the state, to what is read anew and the next state."""
+        text, after = follower.step(chunk, final, dict(zip(state, values, strict=True)))
+        return {"text": text} | after
+
+    return {"stream_start": tf.function(follower.start, input_signature=[]), "stream": stream}
+
+
+def decode_wav(data: tf.Tensor, sample_rate_hz: int) -> tf.Tensor:
+    """A WAV file as bytes to float32 `[samples]` at a rate; channels are averaged."""
+    samples, from_hz = tf.audio.decode_wav(data)
+    usual = (from_hz >= _LOWEST_HZ) & (from_hz <= _HIGHEST_HZ)
+    message = f"The sample rate must be {_LOWEST_HZ} to {_HIGHEST_HZ} Hz, not:"
+    with tf.control_dependencies([tf.debugging.Assert(usual, [message, from_hz])]):
+        return resample(tf.reduce_mean(samples, axis=1), from_hz, sample_rate_hz)
+
+
+def audio(run: Generator) -> tuple[tf.Module, dict[str, Callable]]:
+    """The signature of a generator, `serving_default` and `generate` alike, and what holds its weights."""
+    rate_hz = run.sample_rate_hz
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([], tf.int32, name="count"),
+            tf.TensorSpec([], tf.int32, name="samples"),
+            tf.TensorSpec([], tf.float32, name="temperature"),
+            tf.TensorSpec([], tf.int32, name="seed"),
+        ]
+    )
+    def generate(count, samples, temperature, seed):
+        """Draws `count` recordings of `samples` samples each."""
+        levels = drawing.levels(run.model, run.config.quantization.silence, count, samples, temperature, seed)
+        waves = quantize.decode(run.config.quantization, levels)
+        wav = tf.map_fn(
+            lambda wave: tf.audio.encode_wav(wave[:, tf.newaxis], rate_hz), waves, fn_output_signature=tf.string
+        )
+        return {"waveform": waves, "wav_bytes": wav}
+
+    signatures = {"serving_default": generate, "generate": generate}
+    return _module(run, signatures), signatures
+
+
+def _named(found: reading.Reading) -> dict[str, tf.Tensor]:
+    """Outputs by their names; words are padded, and counted."""
+    return {
+        "text": found.text,
+        "confidence": found.confidence,
+        "words": found.words.to_tensor(),
+        "word_count": tf.cast(found.words.row_lengths(), tf.int32),
+        "word_start_seconds": found.starts.to_tensor(),
+        "word_end_seconds": found.ends.to_tensor(),
+        "word_confidence": found.confidences.to_tensor(),
+    }
+
+
+def _module(run: Experiment, functions: dict[str, Callable]) -> tf.Module:
+    """Holds the functions and the plain TensorFlow variables that they read."""
+    module = tf.Module()
+    module.weights = [variable.value for variable in run.model.variables]
+    for name, function in functions.items():
+        setattr(module, name, function)
+    return module
