@@ -15,7 +15,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import pytest
 
-from tfvoice import checkpoints, experiment
+from tfvoice import checkpoints, experiment, saved_model
 from tfvoice.audio import features
 from tfvoice.data import convert, vctk
 from tfvoice.data.shards import ConversionConfig
@@ -79,6 +79,19 @@ def recognizer_run(tmp_path_factory):
             weight.assign(np.random.default_rng((seed, number)).uniform(0.1, 0.3, weight.shape))
         checkpoints.save(made.checkpoint(name), {"weights": made.model.weights}, {"epoch": 1})
     return made
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory, talkative):
+    """A run of random weights that write something, and the folder of its exported versions, 2 of them. Read only."""
+    small = ["model.width=8", "model.kernel_size=3", "model.dilations=[1,2]", "model.stacks=1", "features.bins=20"]
+    folder = tmp_path_factory.mktemp("exported")
+    run = Recognizer.create(folder / "run", experiment.resolve("wavenet_asr", overrides=small))
+    talkative(run.model)
+    checkpoints.save(run.checkpoint("best"), {"weights": run.model.weights}, {})
+    for version in (1, 2):
+        saved_model.export(run.run_dir, folder / "english" / str(version))
+    return run, folder / "english"
 
 
 @pytest.fixture

@@ -30,9 +30,10 @@ FLOORS = [
     "data.pipeline data.clips data",
     "layers.convolution layers.cells layers.recurrent layers.linear layers.lookup models.wavenet_asr "
     "models.deepspeech2 models.sample_rnn models optimizers checkpoints",
-    "experiment recognizer generator objectives learner importing decoders evaluation report monitoring likelihood "
-    "drawing sampling audition recognition generation tasks training tuning transcript streaming transcription "
-    "reading following model_card saved_model",
+    "experiment recognizer generator objectives learner importing decoders insight report pages evaluation "
+    "monitoring likelihood drawing sampling audition recognition generation tasks training tuning transcript streaming "
+    "transcription reading following model_card saved_model "
+    "served batching serving web",
     "cli.flags",
 ]
 PLACES = {

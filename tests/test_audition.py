@@ -31,7 +31,8 @@ def run(tmp_path_factory, converted):
 def test_a_network_that_knows_nothing_costs_all_bits_and_sounds_like_noise(run, converted, monkeypatch):
     monkeypatch.setattr(audition, "_SECONDS", 0.5)
     report, path = audition.evaluate_run(run, split="test")
-    assert path == run / "report" / "eval-test.json" and json.loads(path.read_text()) == report
+    assert path == run / "report" / "eval-test.html" and path.is_file()
+    assert json.loads(path.with_suffix(".json").read_text()) == report
     low, high = report["interval_95"]
     assert low <= report["bits_per_sample"] <= high and report["bits_per_sample"] == pytest.approx(6, abs=0.1)
     clips = [likelihood.Clip(**one) for one in report["readings"]]

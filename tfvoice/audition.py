@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tfvoice import likelihood, sampling
+from tfvoice import likelihood, pages, sampling
 from tfvoice.audio import quantize, statistics
 from tfvoice.data.clips import ClipPipeline
 from tfvoice.decoders import DecoderConfig
@@ -15,6 +15,8 @@ from tfvoice.generator import Generator
 # What is drawn to be compared, and how much of the data it is compared with.
 _COUNT, _SECONDS = 8, 4.0
 _DATA_SECONDS = 600.0
+# How many of what is drawn can be heard in the page.
+_HEARD = 4
 
 
 def evaluate_run(
@@ -23,8 +25,9 @@ def evaluate_run(
     split: str = "test",
     checkpoint: str = "best",
     decoder: DecoderConfig = DecoderConfig(),  # noqa: B008 - frozen
+    compare: tuple[str, ...] = (),
 ) -> tuple[dict[str, Any], Path]:
-    """Measures a run on a split, and writes `report/eval-<split>.json` into it.
+    """Measures a run on a split, and writes `report/eval-<split>.json` and `.html` into it.
 
     Args:
       run_dir: folder of the run.
@@ -32,16 +35,19 @@ def evaluate_run(
       split: name of the split.
       checkpoint: `best` or `last`.
       decoder: the default; there is nothing to decode.
+      compare: folders of runs whose reports of this split stand beside it in the page.
 
     Returns:
       Bits per sample with their 95 % interval, and statistics of what is generated (at temperature 1), of the data, and
-      of white noise of the same level; and the path that this was written to.
+      of white noise of the same level; and the path of the page.
 
     Raises:
-      TfvoiceError: the run, the data or the split cannot be used.
+      TfvoiceError: the run, the data, the split or a run to compare with cannot be used.
     """
     if decoder != DecoderConfig():
         raise TfvoiceError(f"{run_dir}: generates audio, so that there is no text to decode; leave --decoder out.")
+    for folder in compare:
+        pages.other_report(folder, split, "bits_per_sample")
     generator = Generator.load(run_dir, checkpoint)
     data_dir = generator.data_dir(data_dir)
     pipeline = generator.pipeline(generator.scan(data_dir, split))
@@ -60,7 +66,8 @@ def evaluate_run(
         "statistics": compared(np.concatenate(drawn), _data(pipeline), generator.sample_rate_hz),
         "readings": [clip._asdict() for clip in clips],
     }
-    return report, generator.write_report(f"eval-{split}", report)
+    generator.write_report(f"eval-{split}", report)
+    return report, pages.generator(generator, drawn[:_HEARD], report, compare)
 
 
 def compared(drawn: np.ndarray, data: np.ndarray, sample_rate_hz: int) -> dict[str, dict[str, float]]:

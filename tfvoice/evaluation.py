@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfvoice import ctc, decoders, metrics
+from tfvoice import ctc, decoders, metrics, pages
 from tfvoice.audio import features
 from tfvoice.data.pipeline import Batch, Pipeline, signature
 from tfvoice.decoders import DecoderConfig
@@ -157,8 +157,9 @@ def evaluate_run(
     split: str = "test",
     checkpoint: str = "best",
     decoder: DecoderConfig = DecoderConfig(),  # noqa: B008 - frozen
+    compare: tuple[str, ...] = (),
 ) -> tuple[dict[str, Any], Path]:
-    """Measures a run on a split, and writes `report/eval-<split>.json` into it.
+    """Measures a run on a split, and writes `report/eval-<split>.json` and `.html` into it.
 
     Args:
       run_dir: folder of the run.
@@ -166,13 +167,16 @@ def evaluate_run(
       split: name of the split.
       checkpoint: `best` or `last`.
       decoder: how text is found, from `decoders.choose`.
+      compare: folders of runs whose reports of this split stand beside it in the page.
 
     Returns:
-      The report as `summarise` gives it, and the path it was written to.
+      The report as `summarise` gives it, and the path of the page.
 
     Raises:
-      TfvoiceError: the run, the data or the split cannot be used.
+      TfvoiceError: the run, the data, the split or a run to compare with cannot be used.
     """
+    for folder in compare:
+        pages.other_report(folder, split, "wer")
     experiment = Recognizer.load(run_dir, checkpoint)
     decode = decoders.build(decoder, experiment.alphabet).labels
     data_dir = experiment.data_dir(data_dir)
@@ -189,7 +193,8 @@ def evaluate_run(
         "dropped_symbols": dict(scanned.symbols),
         **summarise(readings, time.perf_counter() - start),
     }
-    return report, experiment.write_report(f"eval-{split}", report)
+    experiment.write_report(f"eval-{split}", report)
+    return report, pages.recogniser(experiment, scanned, report, compare)
 
 
 def as_text(report: dict[str, Any], worst: int = 5) -> str:

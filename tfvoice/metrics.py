@@ -77,9 +77,7 @@ def character_errors(reference: str, hypothesis: str, spaces: bool = True) -> Er
       spaces: whether the space between two words counts as a character. False takes all spaces out of both, which is
         the convention of the DeepSpeech implementations.
     """
-    between = " " if spaces else ""
-    reference, hypothesis = between.join(reference.split()), between.join(hypothesis.split())
-    return _count(_align(list(reference), list(hypothesis), "", jiwer.process_characters))
+    return _count(character_pairs(reference, hypothesis, spaces))
 
 
 def combine(errors: Iterable[Errors]) -> Errors:
@@ -141,6 +139,13 @@ def pairs(reference: str, hypothesis: str) -> list[Pair]:
     hypotheses.
     """
     return _align(reference.split(), hypothesis.split(), " ", jiwer.process_words)
+
+
+def character_pairs(reference: str, hypothesis: str, spaces: bool = True) -> list[Pair]:
+    """Aligns two texts character by character; `spaces` as for `character_errors`."""
+    between = " " if spaces else ""
+    reference, hypothesis = between.join(reference.split()), between.join(hypothesis.split())
+    return _align(list(reference), list(hypothesis), "", jiwer.process_characters)
 
 
 def aligned(reference: str, hypothesis: str) -> str:

@@ -1,11 +1,12 @@
 """Pictures of a run: what the network heard and where in time it put each character, and what it generated."""
 
+import io
 import itertools
 import math
 from pathlib import Path
 
 import numpy as np
-from matplotlib import image
+from matplotlib import image, rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -20,6 +21,8 @@ _WIDTH_INCHES = (9.0, 24.0)
 _HEIGHT_INCHES = 4.8
 # Fixed, because to lay a figure out by its texts takes as long as to draw it.
 _LEFT, _RIGHT, _BOTTOM, _TOP = 0.6, 0.15, 0.5, 0.85
+# Stands for the colour of the text in an SVG.
+_INK = "#010203"
 _SAID, _READ, _BLANK = "tab:blue", "tab:red", "0.6"
 
 
@@ -100,6 +103,57 @@ def waveforms(samples: np.ndarray, sample_rate_hz: int, captions: list[str], cap
     axes[-1].set_xlabel("time (s)")
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def learning(logs: dict[str, list[dict]]) -> Figure:
+    """Draws losses, and of recognisers error rates beside them, against minutes of training.
+
+    Args:
+      logs: the lines of `metrics.jsonl` of each run, by its name.
+    """
+    reads = any("wer" in line for lines in logs.values() for line in lines)
+    figure = Figure(figsize=(9, 3.4) if reads else (6, 3.4), dpi=_DOTS_PER_INCH, layout="constrained")
+    losses, *others = figure.subplots(1, 2 if reads else 1, squeeze=False)[0]
+    for number, (name, lines) in enumerate(logs.items()):
+        minutes, colour = [line["minutes"] for line in lines], f"C{number}"
+        of = f", {name}" if len(logs) > 1 else ""
+        for split, style in (("train", ".:"), ("valid", ".-")):
+            values = [line[f"{split}_loss"] for line in lines]
+            losses.plot(minutes, values, style, markersize=4, label=split + of, color=colour)
+        for key, style in (("wer", ".--"), ("cer", ".-")) if reads else ():
+            values = [100 * line.get(key, math.nan) for line in lines]
+            others[0].plot(minutes, values, style, markersize=4, label=key.upper() + of, color=colour)
+    losses.set_ylabel("loss (nats per utterance)" if reads else "bits per sample")
+    for axes in others:
+        axes.set_ylabel("error rate on valid, greedy (%)")
+    for axes in (losses, *others):
+        axes.set_xlabel("minutes of training")
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False, fontsize=8)
+        if reads:
+            axes.set_ylim(bottom=0)
+    return figure
+
+
+def svg(figure: Figure) -> str:
+    """A figure as SVG that takes the colour of the text around it, for pages that are light or dark."""
+    data = io.StringIO()
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "tfvoice", "font.family": "sans-serif"}):
+        for axes in figure.axes:
+            # Matplotlib writes black as #000000, and leaves it out where it is the default of SVG.
+            axes.tick_params(colors=_INK)
+            for part in (axes.xaxis.label, axes.yaxis.label, *axes.get_legend().get_texts()):
+                part.set_color(_INK)
+            axes.spines[:].set_color(_INK)
+        figure.savefig(data, format="svg", transparent=True, metadata={"Date": None})
+    return data.getvalue()[data.getvalue().index("<svg") :].replace(_INK, "currentColor")
+
+
+def png(picture: np.ndarray) -> bytes:
+    """A picture as the bytes of a PNG file."""
+    data = io.BytesIO()
+    image.imsave(data, picture, format="png")
+    return data.getvalue()
 
 
 def write(path: Path, picture: np.ndarray) -> None:

@@ -18,7 +18,8 @@ class Task(NamedTuple):
     Attributes:
       run: class of its runs.
       training: class of what `training.Trainer` needs.
-      evaluate: measures a run: `(run_dir, data_dir, split, checkpoint, decoder)` to a report and its path.
+      evaluate: measures a run: `(run_dir, data_dir, split, checkpoint, decoder, compare)` to a report and the
+        path of its page.
       as_text: the report for people: `(report, how many of the worst)`.
     """
 

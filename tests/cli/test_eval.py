@@ -47,9 +47,9 @@ def test_the_help_is_a_command_to_paste_and_needs_no_tensorflow():
 def test_what_is_printed_is_what_is_written(command, run, more):
     status, out, err = command(f"--run={run}", "--worst=2", *more)
     split = "valid" if more else "test"
-    path = run / "report" / f"eval-{split}.json"
+    path = run / "report" / f"eval-{split}.html"
     assert status == 0, err
-    report = json.loads(path.read_text())
+    report = json.loads(path.with_suffix(".json").read_text())
     assert (report["split"], report["checkpoint"]) == (split, "last" if more else "best")
     assert report["decoder"] == ("beam of 4" if more else "greedy")
     assert out == f"{evaluation.as_text(report, 2)}\n\nWritten to {path}\n"
@@ -62,12 +62,12 @@ def test_flags_reach_the_library(command, monkeypatch):
         evaluate=lambda *arguments: found.append(arguments) or ({}, "path"), as_text=lambda *arguments: "text"
     )
     monkeypatch.setattr(tasks, "of_run", lambda _: task)
-    more = ("--data=d", "--split=s", "--checkpoint=last", "--decoder=beam", "--beam_width=7")
+    more = ("--data=d", "--split=s", "--checkpoint=last", "--decoder=beam", "--beam_width=7", "--compare=o")
     assert command("--run=r", *more) == (0, "text\n\nWritten to path\n", "")
     command("--run=r")
     assert found == [
-        ("r", "d", "s", "last", DecoderConfig(name="beam", beam_width=7)),
-        ("r", None, "test", "best", DecoderConfig()),
+        ("r", "d", "s", "last", DecoderConfig(name="beam", beam_width=7), ("o",)),
+        ("r", None, "test", "best", DecoderConfig(), ()),
     ]
 
 

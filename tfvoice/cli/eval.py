@@ -4,8 +4,11 @@ its samples sound, in numbers; with intervals, and the worst utterances.
   tfvoice_eval --run=runs/vctk --split=test
   tfvoice_eval --run=runs/vctk --split=test --decoder=lm --lm=english.arpa
 
-The data of the run is used unless --data names another converted corpus. Everything is also written to
-`report/eval-<split>.json` in the run.
+The data of the run is used unless --data names another converted corpus. Everything is also written into
+the run: `report/eval-<split>.json` for programs, and `report/eval-<split>.html` for people, one file with audio,
+pictures and curves that opens anywhere. Runs stand side by side in it with --compare:
+
+  tfvoice_eval --run=runs/new --split=test --compare=runs/old
 """
 
 from tfvoice.cli.flags import DecoderFlags, Flags, load_tensorflow
@@ -18,6 +21,7 @@ DATA = FLAGS.string(
 SPLIT = FLAGS.string("split", "Split to measure: train, valid or test.", "test", "NAME")
 CHECKPOINT = FLAGS.choice("checkpoint", ["best", "last"], "Which weights; best is by CER or bits on valid.", "best")
 DECODER = DecoderFlags(FLAGS)
+COMPARE = FLAGS.strings("compare", "Another run whose report of this split stands beside it in the page.", "DIR")
 WORST = FLAGS.integer("worst", "How many of the worst utterances to print.", 5, 0)
 
 
@@ -27,6 +31,13 @@ def main(_: list[str]) -> None:
     from tfvoice import tasks
 
     task = tasks.of_run(RUN.value)
-    report, path = task.evaluate(RUN.value, DATA.value, SPLIT.value, CHECKPOINT.value, DECODER.choose(RUN.value))
+    report, path = task.evaluate(
+        RUN.value,
+        DATA.value,
+        SPLIT.value,
+        CHECKPOINT.value,
+        DECODER.choose(RUN.value),
+        tuple(COMPARE.value),
+    )
     print(task.as_text(report, WORST.value))
     print(f"\nWritten to {path}")

@@ -1,0 +1,124 @@
+"""What the server answers, apart from HTTP: TensorFlow Serving's forms, and a sentence for whatever is wrong."""
+
+import asyncio
+import base64
+import io
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+
+from tfvoice import serving
+from tfvoice.errors import TfvoiceError
+from tfvoice.served import Served
+from tfvoice.serving import Limits, Refused, Service
+
+
+@pytest.fixture(scope="module")
+def service(exported):
+    return Service(Served(exported[1]), Limits(seconds=4.0, waiting=70))
+
+
+def audio(seconds=1.0, rate_hz=16000, seed=0, **options):
+    """Noise as a WAV file, or as `options` say."""
+    data = io.BytesIO()
+    samples = np.random.default_rng(seed).normal(0, 0.1, round(seconds * rate_hz))
+    soundfile.write(data, samples, rate_hz, **({"format": "WAV", "subtype": "PCM_16"} | options))
+    return data.getvalue()
+
+
+def b64(data):
+    return {"b64": base64.b64encode(data).decode()}
+
+
+def predict(service, payload):
+    return asyncio.run(service.predict(payload))
+
+
+def test_rows_and_columns_are_answered_as_they_were_asked(service):
+    files = [audio(seconds, seed=number) for number, seconds in enumerate((1.0, 2.5, 0.3))]
+    rows = predict(service, {"instances": [b64(data) for data in files]})["predictions"]
+    assert [row["text"] for row in rows] == [asyncio.run(service.transcribe(data)).text for data in files]
+    assert all(row["words"] == row["text"].split() and row["word_count"] == len(row["words"]) for row in rows)
+    named = {"signature_name": "serving_default", "instances": [{"wav": b64(data)} for data in files]}
+    assert predict(service, named) == {"predictions": rows}
+    columns = predict(service, {"inputs": {"wav": [b64(data) for data in files]}})["outputs"]
+    assert columns == {name: [row[name] for row in rows] for name in rows[0]}
+    assert predict(service, {"inputs": [b64(files[0])]})["outputs"]["text"] == [rows[0]["text"]]
+
+
+def test_numbers_are_read_like_a_file(service):
+    data = audio(1.5)
+    samples = soundfile.read(io.BytesIO(data), dtype="float32")[0].tolist()
+    wanted = predict(service, {"instances": [b64(data)]})
+    given = {"waveform": [*samples, 0.9, 0.9], "samples": len(samples)}
+    assert predict(service, {"signature_name": "waveform", "instances": [given]}) == wanted
+    assert predict(service, {"instances": [{"waveform": []}]})["predictions"][0]["text"] == ""
+
+
+@pytest.mark.parametrize("options", [{"format": "FLAC"}, {"format": "OGG", "subtype": "VORBIS"}, {"rate_hz": 44100}])
+def test_other_formats_and_rates_are_read(service, options):
+    assert asyncio.run(service.transcribe(audio(**options))).seconds == pytest.approx(1.0, abs=0.01)
+
+
+def nan_file():
+    data = io.BytesIO()
+    soundfile.write(data, np.array([0.1, np.nan, 0.2]), 16000, "FLOAT", format="WAV")
+    return data.getvalue()
+
+
+WRONG = {
+    "a list": ([1], 400, "must be a JSON object"),
+    "nothing": (None, 400, "must be a JSON object"),
+    "no instances": ({}, 400, "instances \\(or inputs\\) must be a list of 1 to 64"),
+    "instances of no list": ({"instances": 3}, 400, "must be a list of 1 to 64"),
+    "no instance": ({"instances": []}, 400, "must be a list of 1 to 64"),
+    "too many": ({"instances": [{}] * 65}, 400, "must be a list of 1 to 64"),
+    "a number": ({"instances": [3]}, 400, 'An instance must be {"b64": "..."}'),
+    "b64 of no text": ({"instances": [{"b64": 3}]}, 400, "An instance must be"),
+    "no base64": ({"instances": [{"b64": "äöü!"}]}, 400, "not base64"),
+    "another signature": ({"signature_name": "x", "instances": [{}]}, 400, "no signature of that name"),
+    "inputs of no list": ({"inputs": {"wav": 3}}, 400, "Each of the inputs must be a list"),
+    "uneven inputs": ({"inputs": {"waveform": [[0]], "samples": []}}, 400, "The inputs differ in length"),
+    "no inputs": ({"inputs": {}}, 400, "Each of the inputs must be a list"),
+    "text for numbers": ({"instances": [{"waveform": "loud"}]}, 400, "must be a list of numbers"),
+    "a matrix": ({"instances": [{"waveform": [[0.1]]}]}, 400, "must be a list of numbers"),
+    "ragged": ({"instances": [{"waveform": [[0.1], 3]}]}, 400, "must be a list of numbers"),
+    "a negative count": ({"instances": [{"waveform": [0.1], "samples": -1}]}, 400, "must be a list of numbers"),
+    "a count in words": ({"instances": [{"waveform": [0.1], "samples": "one"}]}, 400, "must be a list of numbers"),
+    "infinite": ({"instances": [{"waveform": [float("inf")]}]}, 400, "not finite"),
+    "too many numbers": ({"instances": [{"waveform": [0.0] * 64001}]}, 413, "longer than 4 s"),
+    "an empty file": ({"instances": [b64(b"")]}, 400, "The audio file is empty"),
+    "random bytes": ({"instances": [b64(bytes(range(256)) * 9)]}, 400, "no audio file, or a damaged one"),
+    "a header alone": ({"instances": [b64(audio()[:44])]}, 400, "has no samples"),
+    "half a header": ({"instances": [b64(audio()[:30])]}, 400, "no audio file, or a damaged one"),
+    "NaN in a file": ({"instances": [b64(nan_file())]}, 400, "not finite"),
+    "a long file": ({"instances": [b64(audio(4.5))]}, 413, "longer than 4 s; cut it"),
+}
+
+
+@pytest.mark.parametrize("payload, status, fact", WRONG.values(), ids=WRONG)
+def test_what_is_wrong_is_told_and_nothing_of_this_machine(service, payload, status, fact):
+    with pytest.raises(Refused, match=fact) as refused:
+        predict(service, payload)
+    assert refused.value.status == status
+    assert "/" not in str(refused.value) and "Error" not in str(refused.value)
+
+
+def test_a_full_queue_refuses(service):
+    many = {"instances": [{"waveform": [0.1] * 100}] * 40}
+
+    async def ask():
+        return await asyncio.gather(service.predict(many), service.predict(many), return_exceptions=True)
+
+    first, second = asyncio.run(ask())
+    refused = second if isinstance(second, Exception) else first
+    assert isinstance(refused, Refused) and refused.status == 429 and "try again" in str(refused)
+
+
+def test_what_is_not_installed_is_named(exported, monkeypatch):
+    monkeypatch.delitem(sys.modules, "tfvoice.web", raising=False)
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    with pytest.raises(TfvoiceError, match=r"install it with pip install 'tfvoice\[serve\]'"):
+        serving.serve(exported[1], "127.0.0.1", 0)

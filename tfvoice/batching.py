@@ -1,0 +1,90 @@
+"""Requests that come one by one, answered in batches: who waits while a batch is computed goes into the next one.
+
+There is no timer: an idle server answers at once, and the busier it is, the fuller the batches are.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+
+class Full(Exception):
+    """As many requests are waiting as may."""
+
+
+class _Waiting(NamedTuple):
+    item: Any
+    size: int
+    answer: asyncio.Future
+
+
+class Batcher:
+    """Calls a function on batches, one at a time, in a thread of its own.
+
+    Args:
+      function: takes a list of items, returns as many results.
+      rows: of a batch, at most.
+      waiting: items that may wait, at most.
+      told: called with the rows of each batch; for metrics.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[list], list],
+        rows: int,
+        waiting: int,
+        told: Callable[[int], None] = lambda rows: None,
+    ):
+        self._function, self._rows, self._most, self._told = function, rows, waiting, told
+        self._queue: deque[_Waiting] = deque()
+        self._executor = ThreadPoolExecutor(1, "batches")
+        self._task: asyncio.Task | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many items wait for a batch."""
+        return len(self._queue)
+
+    def check(self, count: int) -> None:
+        """Raises `Full` where so many more items may not wait."""
+        if len(self._queue) + count > self._most:
+            raise Full
+
+    async def submit(self, item: Any, size: int) -> Any:
+        """The result of an item; those of a batch are of the same size or smaller than the one that came first.
+
+        Raises:
+          Full: too many wait.
+        """
+        self.check(1)
+        answer = asyncio.get_running_loop().create_future()
+        self._queue.append(_Waiting(item, size, answer))
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._work())
+        return await answer
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        while batch := self._next():
+            self._told(len(batch))
+            try:
+                results = await loop.run_in_executor(self._executor, self._function, [one.item for one in batch])
+            except Exception as error:
+                for one in batch:
+                    if not one.answer.done():
+                        one.answer.set_exception(error)
+                continue
+            for one, result in zip(batch, results, strict=True):
+                # A client that has gone has cancelled its answer.
+                if not one.answer.done():
+                    one.answer.set_result(result)
+
+    def _next(self) -> list[_Waiting]:
+        """The oldest item, and in order others that are no larger."""
+        waiting = [one for one in self._queue if not one.answer.done()]
+        batch = [one for one in waiting if one.size <= waiting[0].size][: self._rows]
+        taken = set(map(id, batch))
+        self._queue = deque(one for one in waiting if id(one) not in taken)
+        return batch

@@ -1,0 +1,239 @@
+"""Reports as pages: one file each, with audio and pictures inside, that needs no network."""
+
+import base64
+import datetime
+import io
+import json
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import soundfile
+import tensorflow as tf
+
+from tfvoice import checkpoints, insight, metrics, report
+from tfvoice.audio import features
+from tfvoice.data import records
+from tfvoice.data.index import Index
+from tfvoice.errors import TfvoiceError
+from tfvoice.experiment import Experiment
+from tfvoice.generator import Generator
+from tfvoice.recognizer import Recognizer
+
+_TEMPLATES = Path(__file__).parent / "page"
+_WORST, _WORDS, _SPEAKERS, _CHARACTERS, _STEPS = 12, 30, 25, 30, 6
+_NOTHING, _SPACE = "∅", "␣"
+
+
+def recogniser(
+    run: Recognizer, index: Index, found: dict[str, Any], compare: tuple[str, ...] = (), worst: int = _WORST
+) -> Path:
+    """Writes `report/eval-<split>.html`.
+
+    Args:
+      run: the run, with its weights.
+      index: of the split.
+      found: its report, from `evaluation`.
+      compare: folders of runs whose report of this split stands beside it.
+      worst: how many of the worst utterances can be heard.
+
+    Returns:
+      The path.
+
+    Raises:
+      TfvoiceError: a run to compare with has no report of this split.
+    """
+    others = {Path(folder).name: other_report(folder, found["split"], "wer") for folder in compare}
+    readings = found["readings"]
+    rows = {name: row for row, name in enumerate(index.ids)}
+    levels_db = {one["id"]: _level_db(_samples(index, rows[one["id"]])) for one in readings}
+    speakers = insight.groups(readings, lambda one: one["speaker"] or "unknown")
+    wer, cer = found["wer"], found["cer"]
+    tiles = [_tile("word error rate", wer), _tile("character error rate", cer)]
+    minutes = f"{found['audio_seconds'] / 60:.1f} minutes"
+    tiles.append({"name": "utterances", "value": f"{found['utterances']:,}", "note": minutes})
+    speed = {"name": "speed", "value": f"{1 / max(found['real_time_factor'], 1e-9):.0f} x", "note": "real time"}
+    content = {
+        "tiles": [*tiles, speed],
+        "runs": [_side(run.run_dir.name, run.config.model.name, found)]
+        + [_side(name, model, other) for name, (model, other) in others.items()],
+        "curves": _curves([run.run_dir, *map(Path, compare)]),
+        "lengths": insight.by_length(readings),
+        "levels": insight.by_level(readings, levels_db),
+        "speakers": speakers[:_SPEAKERS],
+        "more_speakers": max(0, len(speakers) - _SPEAKERS),
+        "matrix": _matrix(insight.confusions(readings)),
+        "words": insight.wrong_words(readings)[:_WORDS],
+        "worst": [_utterance(run, index, rows[one["id"]], one, others) for one in found["worst"][:worst]],
+    }
+    note = f"Decoder: {found['decoder']}. Intervals are 95 % bootstrap intervals over utterances."
+    return _write(run, "recogniser.html", found, content, note)
+
+
+def generator(run: Generator, drawn: np.ndarray, found: dict[str, Any], compare: tuple[str, ...] = ()) -> Path:
+    """Writes `report/eval-<split>.html`; `drawn` is float32 `[recordings, samples]`, the rest as for `recogniser`."""
+    others = {Path(folder).name: other_report(folder, found["split"], "bits_per_sample") for folder in compare}
+    low, high = found["interval_95"]
+    rate_hz = run.sample_rate_hz
+    tiles = [
+        {"name": "bits per sample", "value": f"{found['bits_per_sample']:.3f}", "note": f"{low:.3f} to {high:.3f}"},
+        {"name": "knowing nothing", "value": f"{np.log2(found['levels']):.2f}", "note": f"{found['levels']} levels"},
+        {"name": "clips", "value": f"{found['clips']:,}", "note": f"{found['audio_seconds'] / 60:.1f} minutes"},
+    ]
+    reports = {run.run_dir.name: (run.config.model.name, found)} | others
+    names = [str(number) for number in range(len(drawn))]
+    content = {
+        "tiles": tiles,
+        "runs": [_side_of_generator(name, other) for name, (_, other) in reports.items()],
+        "curves": _curves([run.run_dir, *map(Path, compare)]),
+        "statistics": found["statistics"],
+        "drawn": {
+            "audio": [_audio(wave, rate_hz) for wave in drawn],
+            "picture": _picture(report.waveforms(drawn, rate_hz, names)),
+        },
+        "history": _history(run.run_dir / "samples"),
+    }
+    return _write(run, "generator.html", found, content, "Intervals are 95 % bootstrap intervals over clips.")
+
+
+def other_report(folder: str | Path, split: str, key: str) -> tuple[str, dict[str, Any]]:
+    """The name of another run's model, and its report of a split.
+
+    Raises:
+      TfvoiceError: there is none, or it is of another kind.
+    """
+    path = Path(folder) / "report" / f"eval-{split}.json"
+    try:
+        found = dict(json.loads(path.read_text(encoding="utf-8")))
+        description = json.loads((Path(folder) / "experiment.json").read_text(encoding="utf-8"))
+        model = str(description["config"]["model"]["name"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise TfvoiceError(
+            f"--compare={folder}: has no report of split {split} yet; write it with "
+            f"tfvoice_eval --run={folder} --split={split}."
+        ) from None
+    if key not in found:
+        raise TfvoiceError(f"--compare={folder}: is a run of {model}, which is measured by other numbers.")
+    return model, found
+
+
+def _write(run: Experiment, template: str, found: dict[str, Any], content: dict[str, Any], note: str) -> Path:
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True)
+    page = environment.get_template(template).render(
+        title=f"{run.run_dir.resolve().name}: {found['split']}",
+        subtitle=f"{run.config.model.name}, checkpoint {found['checkpoint']}, data {Path(found['data']).name}",
+        version=metadata.version("tfvoice"),
+        date=datetime.date.today().isoformat(),
+        footnote=note,
+        **content,
+    )
+    path = run.run_dir / "report" / f"eval-{found['split']}.html"
+    checkpoints.write_atomically(path, page.encode())
+    return path
+
+
+def _tile(name: str, rate: dict[str, Any]) -> dict[str, str]:
+    low, high = rate["interval_95"]
+    note = f"{100 * low:.1f} to {100 * high:.1f} %"
+    return {"name": name, "value": f"{100 * rate['rate']:.1f} %", "note": note}
+
+
+def _side(name: str, model: str, found: dict[str, Any]) -> dict[str, Any]:
+    kept = ("decoder", "utterances", "wer", "cer")
+    return {"name": name, "model": model} | {key: found[key] for key in kept}
+
+
+def _side_of_generator(name: str, found: dict[str, Any]) -> dict[str, Any]:
+    samples = found["statistics"]["samples"]
+    rates = {"distance": samples["log_mel_distance_db"], "silence": samples["silence"]}
+    return {"name": name, "bits": found["bits_per_sample"], "interval": found["interval_95"]} | rates
+
+
+def _matrix(found: list[insight.Confusion]) -> dict[str, Any]:
+    """The commonest confusions as a table."""
+    names = {"": _NOTHING, " ": _SPACE}
+    common = found[: 4 * _CHARACTERS]
+    said = sorted({one.said for one in common}, key=lambda name: (name == "", name))
+    read = sorted({one.read for one in common}, key=lambda name: (name == "", name))
+    counts = {(one.said, one.read): one.count for one in common}
+    return {
+        "columns": [names.get(name, name) for name in read],
+        "rows": [
+            {"name": names.get(row, row), "counts": [counts.get((row, name), 0) for name in read]} for row in said
+        ],
+        "most": max(counts.values(), default=1),
+    }
+
+
+def _utterance(run: Recognizer, index: Index, row: int, one: dict[str, Any], others) -> dict[str, Any]:
+    samples, config = _samples(index, row), run.config.features
+    lengths = tf.constant([len(samples)])
+    seen = features.compute(config, samples[np.newaxis], lengths, run.statistics).values[0].numpy()
+    logits = run.logits(samples[np.newaxis], lengths).values[0]
+    picture = report.alignment(
+        seen, tf.nn.log_softmax(logits).numpy(), run.alphabet, one["reference"], len(samples) / index.sample_rate_hz, ""
+    )
+    same = []
+    for name, (_, other) in others.items():
+        texts = [each["hypothesis"] for each in other["readings"] if each["id"] == one["id"]]
+        same += [{"name": name, "pairs": metrics.pairs(one["reference"], text)} for text in texts]
+    return one | {
+        "errors": metrics.character_errors(one["reference"], one["hypothesis"]).total,
+        "pairs": metrics.pairs(one["reference"], one["hypothesis"]),
+        "others": same,
+        "audio": _audio(samples, index.sample_rate_hz),
+        "picture": _picture(picture),
+    }
+
+
+def _history(folder: Path) -> list[dict[str, Any]]:
+    """What was drawn at some validations, from the first to the last."""
+    steps = sorted(folder.glob("step-*.png"))
+    chosen = sorted({round(place) for place in np.linspace(0, len(steps) - 1, min(_STEPS, len(steps)))})
+    found = []
+    for path in (steps[number] for number in chosen):
+        waves = [soundfile.read(wave, dtype="float32") for wave in sorted(folder.glob(f"{path.stem}-*.wav"))]
+        audio = [_audio(samples, rate_hz) for samples, rate_hz in waves]
+        picture = _data("image/png", path.read_bytes())
+        found.append({"name": f"step {int(path.stem.removeprefix('step-')):,}", "audio": audio, "picture": picture})
+    return found
+
+
+def _curves(runs: list[Path]) -> str:
+    logs = {}
+    for run in runs:
+        path = run / "metrics.jsonl"
+        if path.is_file():
+            logs[run.resolve().name] = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    logs = {name: lines for name, lines in logs.items() if lines}
+    return report.svg(report.learning(logs)) if logs else ""
+
+
+def _samples(index: Index, row: int) -> np.ndarray:
+    return records.decode(index.read([row])[0])["audio"].numpy()
+
+
+def _level_db(samples: np.ndarray) -> float:
+    return 10 * float(np.log10(np.mean(np.square(samples, dtype=np.float64)) + 1e-12))
+
+
+def _audio(samples: np.ndarray, sample_rate_hz: int) -> str:
+    """MP3, which every browser plays; at a rate that it knows."""
+    data = io.BytesIO()
+    rate_hz = min((8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000), key=lambda r: abs(r - sample_rate_hz))
+    if rate_hz != sample_rate_hz:
+        import soxr
+
+        samples = soxr.resample(samples, sample_rate_hz, rate_hz)
+    soundfile.write(data, samples, rate_hz, format="MP3", subtype="MPEG_LAYER_III")
+    return _data("audio/mpeg", data.getvalue())
+
+
+def _picture(pixels: np.ndarray) -> str:
+    return _data("image/png", report.png(pixels))
+
+
+def _data(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -1,0 +1,193 @@
+"""A recogniser as a web service, on KServe's model server.
+
+The wire format is that of TensorFlow Serving's REST interface, so that its clients work unchanged; beside it there is
+a plain `POST /transcribe` that takes a file, and a page for people. `docs/serving.md` has the requests.
+"""
+
+import asyncio
+import base64
+import binascii
+import io
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import soundfile
+
+from tfvoice.audio import io as audio_io
+from tfvoice.batching import Batcher, Full
+from tfvoice.errors import TfvoiceError
+from tfvoice.served import Served
+from tfvoice.transcript import Transcript
+
+PAGE = Path(__file__).parent / "page" / "index.html"
+_INSTANCES = 64
+_SIGNATURES = ("serving_default", "waveform")
+
+
+class Limits(NamedTuple):
+    """What the server takes.
+
+    Attributes:
+      seconds: of a recording.
+      mib: of a request's body.
+      waiting: recordings that may wait; more are refused with status 429.
+      rows: recordings of a batch.
+    """
+
+    seconds: float = 60.0
+    mib: float = 32.0
+    waiting: int = 256
+    rows: int = 16
+
+
+_LIMITS = Limits()
+
+
+class Refused(TfvoiceError):
+    """A request that is not answered, with an HTTP status and a sentence."""
+
+    def __init__(self, status: int, sentence: str):
+        super().__init__(sentence)
+        self.status = status
+
+
+class Service:
+    """What the server does, apart from HTTP.
+
+    Args:
+      served: the model.
+      limits: what is taken.
+      told: called with the rows of each batch.
+    """
+
+    def __init__(self, served: Served, limits: Limits, told=lambda rows: None):
+        self.served, self.limits = served, limits
+        self.batcher = Batcher(served.read, limits.rows, limits.waiting, told)
+
+    async def predict(self, payload: Any) -> dict[str, Any]:
+        """Answers a request in TensorFlow Serving's form, by rows (`instances`) or by columns (`inputs`)."""
+        rows, columns = instances(payload)
+        self._check(len(rows))
+        waves = [await asyncio.to_thread(self._wave, row) for row in rows]
+        found = [prediction(one) for one in await asyncio.gather(*map(self._read, waves))]
+        if columns:
+            return {"outputs": {name: [one[name] for one in found] for name in found[0]}}
+        return {"predictions": found}
+
+    async def transcribe(self, data: bytes) -> Transcript:
+        """Reads an audio file of any format that libsndfile knows."""
+        self._check(1)
+        return await self._read(await asyncio.to_thread(self._decoded, data))
+
+    def _check(self, count: int) -> None:
+        try:
+            self.batcher.check(count)
+        except Full:
+            raise Refused(429, "The server is busy and its queue is full; try again in a second.") from None
+
+    async def _read(self, wave: np.ndarray) -> Transcript:
+        try:
+            return await self.batcher.submit(wave, self.served.bucket(len(wave)))
+        except Full:
+            raise Refused(429, "The server is busy and its queue is full; try again in a second.") from None
+
+    def _wave(self, instance: Any) -> np.ndarray:
+        """The samples of an instance: a file as base64, or numbers."""
+        if isinstance(instance, dict) and "waveform" in instance:
+            return self._numbers(instance["waveform"], instance.get("samples"))
+        if isinstance(instance, dict) and isinstance(instance.get("wav"), dict):
+            instance = instance["wav"]
+        text = instance.get("b64") if isinstance(instance, dict) else None
+        if not isinstance(text, str):
+            raise Refused(400, 'An instance must be {"b64": "..."}, an audio file in base64, or {"waveform": [...]}.')
+        try:
+            return self._decoded(base64.b64decode(text, validate=True))
+        except (binascii.Error, ValueError):
+            raise Refused(400, "An instance is not base64; encode the whole audio file, without line breaks.") from None
+
+    def _numbers(self, values: Any, count: Any) -> np.ndarray:
+        try:
+            wave = np.asarray(values, np.float32)
+        except (TypeError, ValueError, OverflowError):
+            wave = np.zeros([0, 0])
+        if wave.ndim != 1 or not isinstance(count, int | None) or (count or 0) < 0:
+            raise Refused(400, "A waveform must be a list of numbers from -1 to 1, and samples how many of them count.")
+        wave = wave[:count]
+        if not np.isfinite(wave).all():
+            raise Refused(400, "A waveform has a number that is not finite.")
+        if len(wave) > self.limits.seconds * self.served.sample_rate_hz:
+            raise self._too_long()
+        return wave
+
+    def _decoded(self, data: bytes) -> np.ndarray:
+        try:
+            # Anything else would go to ffmpeg, which is not for strangers' bytes.
+            with soundfile.SoundFile(io.BytesIO(data)):
+                pass
+            return audio_io.read(data, self.served.sample_rate_hz, self.limits.seconds)
+        except audio_io.AudioError as error:
+            if error.reason == "too_long":
+                raise self._too_long() from None
+            found = {"no_samples": "has no samples", "non_finite": "has a sample that is not finite"}
+            raise Refused(400, f"The audio {found.get(error.reason, 'is damaged')}.") from None
+        except (soundfile.SoundFileError, OSError, ValueError, EOFError):
+            sentence = "This is no audio file, or a damaged one; send WAV, FLAC, Ogg or MP3."
+            raise Refused(400, sentence if data else "The audio file is empty.") from None
+
+    def _too_long(self) -> Refused:
+        return Refused(413, f"The recording is longer than {self.limits.seconds:g} s; cut it into shorter ones.")
+
+
+def instances(payload: Any) -> tuple[list, bool]:
+    """The rows of a request in TensorFlow Serving's form, and whether it came by columns."""
+    if not isinstance(payload, dict):
+        raise Refused(400, 'The body must be a JSON object: {"instances": [{"b64": "..."}]}.')
+    signature = payload.get("signature_name", _SIGNATURES[0])
+    if signature not in _SIGNATURES:
+        raise Refused(400, f"There is no signature of that name; use one of {', '.join(_SIGNATURES)}.")
+    rows, columns = payload.get("instances"), payload.get("inputs")
+    if isinstance(columns, dict) and rows is None:
+        if not columns or not all(isinstance(values, list) for values in columns.values()):
+            raise Refused(400, "Each of the inputs must be a list.")
+        if len({len(values) for values in columns.values()}) > 1:
+            raise Refused(400, "The inputs differ in length.")
+        rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    elif columns is not None and rows is None:
+        rows = columns
+    if not isinstance(rows, list) or not rows or len(rows) > _INSTANCES:
+        raise Refused(400, f"instances (or inputs) must be a list of 1 to {_INSTANCES} recordings.")
+    return rows, columns is not None
+
+
+def prediction(found: Transcript) -> dict[str, Any]:
+    """What was read, by the names of the SavedModel's outputs."""
+    return {
+        "text": found.text,
+        "confidence": found.confidence or 0.0,
+        "words": [word.text for word in found.words],
+        "word_count": len(found.words),
+        "word_start_seconds": [round(word.start, 3) for word in found.words],
+        "word_end_seconds": [round(word.end, 3) for word in found.words],
+        "word_confidence": [round(word.confidence, 4) for word in found.words],
+    }
+
+
+def serve(folder: str | Path, host: str, port: int, limits: Limits = _LIMITS) -> None:
+    """Serves a model until SIGTERM or Ctrl-C; what was accepted by then is answered.
+
+    Raises:
+      TfvoiceError: the model cannot be used, the port is taken, or what serving needs is not installed.
+    """
+    http = _http()
+    served = Served(folder)
+    http.run(Service(served, limits, http.count_batch), host, port)
+
+
+def _http():
+    """`tfvoice.web`, which needs the extra `serve`."""
+    try:
+        from tfvoice import web
+    except ImportError as error:
+        raise TfvoiceError(f"Serving needs {error.name}; install it with pip install 'tfvoice[serve]'.") from None
+    return web
