@@ -3,14 +3,11 @@
 import asyncio
 import base64
 import io
-import sys
 
 import numpy as np
 import pytest
 import soundfile
 
-from tfvoice import serving
-from tfvoice.errors import TfvoiceError
 from tfvoice.served import Served
 from tfvoice.serving import Limits, Refused, Service
 
@@ -115,10 +112,3 @@ def test_a_full_queue_refuses(service):
     first, second = asyncio.run(ask())
     refused = second if isinstance(second, Exception) else first
     assert isinstance(refused, Refused) and refused.status == 429 and "try again" in str(refused)
-
-
-def test_what_is_not_installed_is_named(exported, monkeypatch):
-    monkeypatch.delitem(sys.modules, "tfvoice.web", raising=False)
-    monkeypatch.setitem(sys.modules, "prometheus_client", None)
-    with pytest.raises(TfvoiceError, match=r"install it with pip install 'tfvoice\[serve\]'"):
-        serving.serve(exported[1], "127.0.0.1", 0)

@@ -45,7 +45,7 @@ def recogniser(
     Raises:
       TfvoiceError: a run to compare with has no report of this split.
     """
-    others = {Path(folder).name: other_report(folder, found["split"], "wer") for folder in compare}
+    others = _others(run, compare, found["split"], "wer")
     readings = found["readings"]
     rows = {name: row for row, name in enumerate(index.ids)}
     levels_db = {one["id"]: _level_db(_samples(index, rows[one["id"]])) for one in readings}
@@ -57,7 +57,7 @@ def recogniser(
     speed = {"name": "speed", "value": f"{1 / max(found['real_time_factor'], 1e-9):.0f} x", "note": "real time"}
     content = {
         "tiles": [*tiles, speed],
-        "runs": [_side(run.run_dir.name, run.config.model.name, found)]
+        "runs": [_side(run.run_dir.resolve().name, run.config.model.name, found)]
         + [_side(name, model, other) for name, (model, other) in others.items()],
         "curves": _curves([run.run_dir, *map(Path, compare)]),
         "lengths": insight.by_length(readings),
@@ -74,7 +74,7 @@ def recogniser(
 
 def generator(run: Generator, drawn: np.ndarray, found: dict[str, Any], compare: tuple[str, ...] = ()) -> Path:
     """Writes `report/eval-<split>.html`; `drawn` is float32 `[recordings, samples]`, the rest as for `recogniser`."""
-    others = {Path(folder).name: other_report(folder, found["split"], "bits_per_sample") for folder in compare}
+    others = _others(run, compare, found["split"], "bits_per_sample")
     low, high = found["interval_95"]
     rate_hz = run.sample_rate_hz
     tiles = [
@@ -82,7 +82,7 @@ def generator(run: Generator, drawn: np.ndarray, found: dict[str, Any], compare:
         {"name": "knowing nothing", "value": f"{np.log2(found['levels']):.2f}", "note": f"{found['levels']} levels"},
         {"name": "clips", "value": f"{found['clips']:,}", "note": f"{found['audio_seconds'] / 60:.1f} minutes"},
     ]
-    reports = {run.run_dir.name: (run.config.model.name, found)} | others
+    reports = {run.run_dir.resolve().name: (run.config.model.name, found)} | others
     names = [str(number) for number in range(len(drawn))]
     content = {
         "tiles": tiles,
@@ -117,6 +117,14 @@ def other_report(folder: str | Path, split: str, key: str) -> tuple[str, dict[st
     if key not in found:
         raise TfvoiceError(f"--compare={folder}: is a run of {model}, which is measured by other numbers.")
     return model, found
+
+
+def _others(run: Experiment, compare: tuple[str, ...], split: str, key: str) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Reports of other runs by name: that of the folder, or its whole path where names are the same."""
+    names = [Path(folder).resolve().name for folder in compare]
+    taken = [*names, run.run_dir.resolve().name]
+    names = [folder if taken.count(name) > 1 else name for name, folder in zip(names, compare, strict=True)]
+    return {name: other_report(folder, split, key) for name, folder in zip(names, compare, strict=True)}
 
 
 def _write(run: Experiment, template: str, found: dict[str, Any], content: dict[str, Any], note: str) -> Path:

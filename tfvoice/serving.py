@@ -1,4 +1,4 @@
-"""A recogniser as a web service, on KServe's model server.
+"""A recogniser as a web service, apart from HTTP, which is `web`.
 
 The wire format is that of TensorFlow Serving's REST interface, so that its clients work unchanged; beside it there is
 a plain `POST /transcribe` that takes a file, and a page for people. `docs/serving.md` has the requests.
@@ -8,7 +8,6 @@ import asyncio
 import base64
 import binascii
 import io
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +19,6 @@ from tfvoice.errors import TfvoiceError
 from tfvoice.served import Served
 from tfvoice.transcript import Transcript
 
-PAGE = Path(__file__).parent / "page" / "index.html"
 _INSTANCES = 64
 _SIGNATURES = ("serving_default", "waveform")
 
@@ -39,9 +37,6 @@ class Limits(NamedTuple):
     mib: float = 32.0
     waiting: int = 256
     rows: int = 16
-
-
-_LIMITS = Limits()
 
 
 class Refused(TfvoiceError):
@@ -171,23 +166,3 @@ def prediction(found: Transcript) -> dict[str, Any]:
         "word_end_seconds": [round(word.end, 3) for word in found.words],
         "word_confidence": [round(word.confidence, 4) for word in found.words],
     }
-
-
-def serve(folder: str | Path, host: str, port: int, limits: Limits = _LIMITS) -> None:
-    """Serves a model until SIGTERM or Ctrl-C; what was accepted by then is answered.
-
-    Raises:
-      TfvoiceError: the model cannot be used, the port is taken, or what serving needs is not installed.
-    """
-    http = _http()
-    served = Served(folder)
-    http.run(Service(served, limits, http.count_batch), host, port)
-
-
-def _http():
-    """`tfvoice.web`, which needs the extra `serve`."""
-    try:
-        from tfvoice import web
-    except ImportError as error:
-        raise TfvoiceError(f"Serving needs {error.name}; install it with pip install 'tfvoice[serve]'.") from None
-    return web

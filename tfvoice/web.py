@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import json
 import logging
+import signal
 import socket
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import prometheus_client
@@ -15,7 +17,8 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
 from tfvoice.errors import TfvoiceError
-from tfvoice.serving import PAGE, Limits, Refused, Service
+from tfvoice.served import Served
+from tfvoice.serving import Limits, Refused, Service
 from tfvoice.transcript import FORMATS
 
 
@@ -42,9 +45,8 @@ _ROWS = prometheus_client.Histogram(
 _SECONDS = prometheus_client.Counter("tfvoice_audio_seconds", "Seconds of audio that were read.")
 _WAITING = prometheus_client.Gauge("tfvoice_waiting", "Recordings that wait for a batch.")
 _ANSWERS = prometheus_client.Counter("tfvoice_answers", "Answers, by HTTP status.", ["status"])
+_PAGE = Path(__file__).parent / "page" / "index.html"
 _TYPES = {"json": "application/json", "text": "text/plain", "srt": "application/x-subrip", "vtt": "text/vtt"}
-
-count_batch = _ROWS.observe
 
 
 class Model(kserve.Model):
@@ -150,7 +152,7 @@ def application(service: Service):
 
     @app.get("/", response_class=HTMLResponse)
     async def page():
-        return PAGE.read_text(encoding="utf-8")
+        return _PAGE.read_text(encoding="utf-8")
 
     @app.get("/healthz")
     async def health():
@@ -169,9 +171,19 @@ def application(service: Service):
     return app
 
 
-def run(service: Service, host: str, port: int) -> None:
-    """Serves until SIGTERM or Ctrl-C; see `serving.serve`."""
-    served, limits = service.served, service.limits
+def serve(folder: str | Path, host: str, port: int, limits: Limits) -> None:
+    """Serves a model until SIGTERM or Ctrl-C; what was accepted by then is answered.
+
+    Args:
+      folder: as for `Served`.
+      host, port: where to listen; port 0: any that is free.
+      limits: what is taken.
+
+    Raises:
+      TfvoiceError: the model cannot be used, or the port is taken.
+    """
+    served = Served(folder)
+    service = Service(served, limits, _ROWS.observe)
     try:
         bound = socket.create_server((host, port), backlog=1024, family=_family(host))
     except (OSError, OverflowError) as error:
@@ -196,7 +208,10 @@ def run(service: Service, host: str, port: int) -> None:
     address = f"http://{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}"
     print(f"Ready: {address}/ is a page, {address}/v1/models/{served.name}:predict the API. Ctrl-C ends.", flush=True)
     rest.create_application = lambda: None
+    # uvicorn stops gracefully, and then raises the signal again for whoever was there before it.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     rest.run(sockets=[bound])
+    print("Stopped; everything that was accepted has been answered.", flush=True)
 
 
 def _family(host: str) -> socket.AddressFamily:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import tfvoice
 from tfvoice import serving
 from tfvoice.cli import flags, serve
 
@@ -25,11 +26,20 @@ def test_the_help_is_a_command_to_paste_and_needs_no_tensorflow():
 
 def test_flags_reach_the_library(command, monkeypatch):
     found = []
-    monkeypatch.setattr(serving, "serve", lambda *given: found.append(given))
+    web = pytest.importorskip("tfvoice.web", reason="needs the extra serve", exc_type=ImportError)
+    monkeypatch.setattr(web, "serve", lambda *given: found.append(given))
     assert command("--model=m")[0] == 0
     given = ("--host=0.0.0.0", "--port=80", "--max_seconds=9", "--max_mib=2", "--max_waiting=3", "--batch_size=4")
     assert command("--model=m", *given)[0] == 0
     assert found == [("m", "127.0.0.1", 8501, serving.Limits()), ("m", "0.0.0.0", 80, serving.Limits(9.0, 2.0, 3, 4))]
+
+
+def test_what_is_not_installed_is_named(command, monkeypatch):
+    monkeypatch.delitem(sys.modules, "tfvoice.web", raising=False)
+    monkeypatch.delattr(tfvoice, "web", raising=False)
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    status, _, err = command("--model=m")
+    assert status == 1 and "Serving needs prometheus_client; install it with pip install 'tfvoice[serve]'." in err
 
 
 def test_what_is_no_model_is_told(command, tmp_path):

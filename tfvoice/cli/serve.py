@@ -11,7 +11,7 @@ Only this machine can reach the server unless --host says otherwise. It has neit
 proxy before it where strangers are.
 """
 
-from tfvoice.cli.flags import Flags, load_tensorflow
+from tfvoice.cli.flags import Flags, UsageError, load_tensorflow
 
 FLAGS = Flags()
 MODEL = FLAGS.string("model", "Folder of a model, or of its versions.", shape="DIR", required=True)
@@ -24,9 +24,12 @@ BATCH_SIZE = FLAGS.integer("batch_size", "Recordings that are read at a time, at
 
 
 def main(_: list[str]) -> None:
-    """Calls `serving.serve`."""
+    """Calls `web.serve`."""
     load_tensorflow()
-    from tfvoice import serving
+    try:
+        from tfvoice import serving, web
+    except ImportError as error:
+        raise UsageError(f"Serving needs {error.name}; install it with pip install 'tfvoice[serve]'.") from None
 
     limits = serving.Limits(MAX_SECONDS.value, MAX_MIB.value, MAX_WAITING.value, BATCH_SIZE.value)
-    serving.serve(MODEL.value, HOST.value, PORT.value, limits)
+    web.serve(MODEL.value, HOST.value, PORT.value, limits)
