@@ -11,8 +11,8 @@ import math
 import tensorflow as tf
 
 # Of the lower Nyquist frequency: what is below the first passes, what is above the second does not; soxr's HQ.
-_PASS, _STOP = 0.9137, 1.0
-_ATTENUATION_DB = 105.0
+_PASS, _STOP = 0.9136, 1.0
+_ATTENUATION_DB = 120.4
 # Kaiser's formulas for the length of the window, in samples of the lower rate, and its shape.
 _HALF = math.ceil((_ATTENUATION_DB - 7.95) / (14.36 * (_STOP - _PASS) / 2) / 2)
 _BETA = 0.1102 * (_ATTENUATION_DB - 8.7)
