@@ -15,7 +15,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import pytest
 
-from tfvoice import checkpoints, experiment, saved_model
+from tfvoice import checkpoints, experiment, exporting
 from tfvoice.audio import features
 from tfvoice.data import convert, vctk
 from tfvoice.data.shards import ConversionConfig
@@ -90,7 +90,7 @@ def exported(tmp_path_factory, talkative):
     talkative(run.model)
     checkpoints.save(run.checkpoint("best"), {"weights": run.model.weights}, {})
     for version in (1, 2):
-        saved_model.export(run.run_dir, folder / "english" / str(version))
+        exporting.export(run.run_dir, folder / "english" / str(version))
     return run, folder / "english"
 
 

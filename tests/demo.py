@@ -35,7 +35,7 @@ def main(folder: Path) -> None:
             print(f"  heard  {heard}\n")
     words, characters = report["wer"]["rate"], report["cer"]["rate"]
     print(f"Held out: {report['utterances']} clips, WER {words:.1%}, CER {characters:.1%}")
-    print(f"Report:   {folder}/run/report/eval-test.json")
+    print(f"Report:   {folder}/run/report/eval-test.html")
     print(f"Curves:   .venv/bin/tensorboard --logdir={folder}/run/logs")
     print(f"Yours:    .venv/bin/tfvoice_transcribe --run={folder}/run FILE")
 

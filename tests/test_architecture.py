@@ -32,7 +32,7 @@ FLOORS = [
     "models.deepspeech2 models.sample_rnn models optimizers checkpoints",
     "experiment recognizer generator objectives learner importing decoders insight report pages evaluation "
     "monitoring likelihood drawing sampling audition recognition generation tasks training tuning transcript streaming "
-    "transcription reading following model_card saved_model "
+    "transcription reading following model_card saved_model tflite exporting "
     "served batching serving web",
     "cli.flags",
 ]
@@ -45,7 +45,7 @@ PLACES["tfvoice"] = (len(FLOORS) + 1, 0)
 # What has no behaviour has no test file of its own.
 UNTESTED = {"tfvoice.errors"}
 # Tests of several modules at once.
-JOINT = {"tests/test_architecture.py", "tests/test_walk.py"}
+JOINT = {"tests/test_architecture.py", "tests/test_walk.py", "tests/test_page.py"}
 # Longer than a command should be: many flags, and a plan, a summary or several outputs to print.
 LONG_COMMANDS = {"cli.convert", "cli.transcribe"}
 # Commands whose module cannot be called like them: a keyword, and a name that tests/test_text.py needs.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfvoice import checkpoints, experiment, saved_model
+from tfvoice import checkpoints, experiment, exporting
 from tfvoice.audio import features
 from tfvoice.recognizer import Recognizer
 from tfvoice.streaming import StreamingTranscriber
@@ -42,7 +42,7 @@ def run(request, tmp_path_factory):
 @pytest.fixture(scope="module")
 def signatures(run, tmp_path_factory):
     """Of the exported model."""
-    return tf.saved_model.load(str(saved_model.export(run.run_dir, tmp_path_factory.mktemp("models") / "1"))).signatures
+    return tf.saved_model.load(str(exporting.export(run.run_dir, tmp_path_factory.mktemp("models") / "1"))).signatures
 
 
 def speech(seconds, seed=0):

@@ -2,7 +2,6 @@
 
 import difflib
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +12,8 @@ import soundfile
 import soxr
 import tensorflow as tf
 
-from tfvoice import checkpoints, experiment, saved_model
+from tfvoice import checkpoints, experiment, exporting
 from tfvoice.audio import io as audio_io
-from tfvoice.errors import TfvoiceError
 from tfvoice.generator import Generator
 from tfvoice.recognizer import Recognizer
 from tfvoice.sampling import Draw, Sampler
@@ -55,7 +53,7 @@ def run(request, tmp_path_factory, talkative):
 @pytest.fixture(scope="module")
 def model(run, tmp_path_factory):
     """The exported model's folder. Read only."""
-    return saved_model.export(run.run_dir, tmp_path_factory.mktemp("models") / "english" / "1")
+    return exporting.export(run.run_dir, tmp_path_factory.mktemp("models") / "english" / "1")
 
 
 @pytest.fixture(scope="module")
@@ -131,11 +129,7 @@ def test_log_probabilities_are_those_of_the_run(run, model, spoken):
     np.testing.assert_allclose(found["log_probs"][0], wanted, atol=1e-4)
 
 
-def test_the_model_knows_itself(run, model):
-    known = json.loads((model / "tfvoice.json").read_text(encoding="utf-8"))
-    assert known["model"] == run.config.model.name and known["sample_rate_hz"] == 16000
-    assert known["characters"] == run.alphabet.characters
-    assert "# run" in (model / "model_card.md").read_text(encoding="utf-8")
+def test_the_graph_has_no_operation_of_tensorflow_io(run, model):
     names = {node.op for node in tf.compat.v1.GraphDef.FromString(graph(model)).node}
     assert not {name for name in names if name.startswith(("IO>", "Io"))}
 
@@ -175,7 +169,7 @@ def generator(tmp_path_factory):
 
 
 def test_a_generator_draws_waveforms_and_files(generator, tmp_path):
-    path = saved_model.export(generator.run_dir, tmp_path / "1")
+    path = exporting.export(generator.run_dir, tmp_path / "1")
     draw = tf.saved_model.load(str(path)).signatures["generate"]
     given = {"count": 2, "samples": 300, "temperature": 0.9, "seed": 4}
     found = draw(**{name: tf.constant(value) for name, value in given.items()})
@@ -186,19 +180,3 @@ def test_a_generator_draws_waveforms_and_files(generator, tmp_path):
         samples, rate_hz = soundfile.read(tmp_path / "a.wav")
         assert rate_hz == 8000
         np.testing.assert_allclose(samples, wave, atol=2 / 2**15)
-
-
-def test_what_cannot_be_exported_is_told(generator, recognizer_run, tmp_path):
-    with pytest.raises(TfvoiceError, match=r"nowhere: is not the folder of a run"):
-        saved_model.export(tmp_path / "nowhere", tmp_path / "1")
-    with pytest.raises(TfvoiceError, match=r"has no checkpoint last yet; use --checkpoint=best"):
-        saved_model.export(generator.run_dir, tmp_path / "1", checkpoint="last")
-    (tmp_path / "2").mkdir()
-    (tmp_path / "2" / "mine").write_text("")
-    with pytest.raises(TfvoiceError, match=re.escape(f"{tmp_path / '2'}: is already there; use the next version's")):
-        saved_model.export(generator.run_dir, tmp_path / "2")
-    saved_model.export(generator.run_dir, tmp_path / "2", overwrite=True)
-    assert not (tmp_path / "2" / "mine").exists() and (tmp_path / "2" / "saved_model.pb").is_file()
-    with pytest.raises(TfvoiceError, match="cannot write the model"):
-        saved_model.export(generator.run_dir, tmp_path / "2" / "saved_model.pb" / "1")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["2"]

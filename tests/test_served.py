@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tfvoice import checkpoints, experiment, saved_model
+from tfvoice import checkpoints, experiment, exporting
 from tfvoice.errors import TfvoiceError
 from tfvoice.recognizer import Recognizer
 from tfvoice.served import Served, newest
@@ -71,7 +71,7 @@ def test_speech_is_followed(tmp_path):
     for number, weight in enumerate(run.model.trainable_variables):
         weight.assign(0.5 * np.random.default_rng(number).standard_normal(weight.shape))
     checkpoints.save(run.checkpoint("best"), {"weights": run.model.weights}, {})
-    served = Served(saved_model.export(run.run_dir, tmp_path / "models" / "1"))
+    served = Served(exporting.export(run.run_dir, tmp_path / "models" / "1"))
     assert served.streams
     wave = np.random.default_rng(5).normal(0, 0.2, 24000).astype(np.float32)
     following = served.follow()

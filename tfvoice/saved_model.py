@@ -1,82 +1,36 @@
 """A run as a SavedModel: audio to text, or a seed to audio, in one graph that needs TensorFlow and nothing else.
 
 The signatures are functions over the very code that `transcription` and `sampling` call. Their inputs and outputs have
-the names that `saved_model_cli show` prints. Beside the model lie `tfvoice.json`, which is what a server needs to
-know, and `model_card.md`, which is for people.
+the names that `saved_model_cli show` prints.
 """
 
-import json
-import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 
-from tfvoice import drawing, model_card, reading, streaming, tasks
+from tfvoice import drawing, reading, streaming
 from tfvoice.audio import quantize
 from tfvoice.audio.resample import resample
-from tfvoice.errors import TfvoiceError
 from tfvoice.experiment import Experiment
 from tfvoice.following import Follower
 from tfvoice.generator import Generator
 from tfvoice.recognizer import Recognizer
 
-DESCRIPTION = "tfvoice.json"
 _LOWEST_HZ, _HIGHEST_HZ = 4000, 192000
 
 
-def export(run_dir: str | Path, output: str | Path, checkpoint: str = "best", overwrite: bool = False) -> Path:
+def write(run: Experiment, folder: Path) -> None:
     """Writes a run as a SavedModel.
 
     Args:
-      run_dir: folder of the run.
-      output: folder of the model. Servers want its last part to be a number, the version: `models/english/1`.
-      checkpoint: `best` or `last`.
-      overwrite: replace what is there.
-
-    Returns:
-      The folder.
-
-    Raises:
-      TfvoiceError: the run has no weights or is no run, or the folder is in use.
+      run: with its weights.
+      folder: of the model.
     """
-    output = Path(output)
-    if output.exists() and any(output.iterdir() if output.is_dir() else [output]) and not overwrite:
-        raise TfvoiceError(f"{output}: is already there; use the next version's number, or --overwrite to replace it.")
-    run = tasks.of_run(run_dir).run.load(run_dir, checkpoint)
     # XLA is not in every server.
     run.model.jit_loops = False
     module, signatures = (speech if isinstance(run, Recognizer) else audio)(run)
-    partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        tf.saved_model.save(module, str(partial), signatures)
-        text = json.dumps(describe(run, checkpoint), indent=2, ensure_ascii=False) + "\n"
-        (partial / DESCRIPTION).write_text(text, encoding="utf-8")
-        (partial / "model_card.md").write_text(model_card.write(run, checkpoint), encoding="utf-8")
-        if output.exists():
-            shutil.rmtree(output)
-        os.replace(partial, output)
-    except OSError as error:
-        raise TfvoiceError(f"{output}: cannot write the model: {error.strerror or error}.") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return output
-
-
-def describe(run: Experiment, checkpoint: str) -> dict[str, Any]:
-    """What a server needs to know about a model."""
-    content: dict[str, Any] = {"schema": 1, "model": run.config.model.name, "task": run.task, "checkpoint": checkpoint}
-    if isinstance(run, Recognizer):
-        return content | {
-            "sample_rate_hz": run.config.features.sample_rate_hz,
-            "max_seconds": run.config.data.max_seconds,
-            "seconds_per_frame": run.seconds_per_frame(),
-            "characters": run.alphabet.characters,
-        }
-    return content | {"sample_rate_hz": run.sample_rate_hz, "levels": run.config.quantization.levels}
+    tf.saved_model.save(module, str(folder), signatures)
 
 
 def speech(run: Recognizer) -> tuple[tf.Module, dict[str, Callable]]:

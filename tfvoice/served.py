@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfvoice import saved_model
+from tfvoice import exporting
 from tfvoice.errors import TfvoiceError
 from tfvoice.transcript import Transcript, Word
 
 
 class Served:
-    """A recogniser that `saved_model.export` wrote.
+    """A recogniser that `exporting.export` wrote.
 
     Args:
       folder: of the model, or one with versions of it in folders that are numbers, of which the highest is taken.
@@ -112,8 +112,8 @@ def newest(folder: str | Path) -> Path:
 
 def _description(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads((path / saved_model.DESCRIPTION).read_text(encoding="utf-8")))
+        return dict(json.loads((path / exporting.DESCRIPTION).read_text(encoding="utf-8")))
     except (OSError, ValueError):
         raise TfvoiceError(
-            f"{path}: has no {saved_model.DESCRIPTION}, so tfvoice_export did not write it; export the run again."
+            f"{path}: has no {exporting.DESCRIPTION}, so tfvoice_export did not write it; export the run again."
         ) from None

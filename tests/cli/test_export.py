@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tfvoice import saved_model
+from tfvoice import exporting
 from tfvoice.cli import export, flags
 
 ROOT = Path(flags.__file__).parents[2]
@@ -25,12 +25,12 @@ def test_the_help_is_a_command_to_paste_and_needs_no_tensorflow():
 
 def test_flags_reach_the_library(command, monkeypatch, tmp_path):
     found = []
-    monkeypatch.setattr(saved_model, "export", lambda *given: found.append(given) or tmp_path)
+    monkeypatch.setattr(exporting, "export", lambda *given: found.append(given) or tmp_path)
     (tmp_path / "file").write_bytes(bytes(2**21))
     status, out, _ = command("--run=r", "--output=o/1")
     assert (status, out) == (0, f"{tmp_path}: 2.0 MiB; see {tmp_path}/model_card.md\n")
-    assert command("--run=r", "--output=o/1", "--checkpoint=last", "--overwrite")[0] == 0
-    assert found == [("r", "o/1", "best", False), ("r", "o/1", "last", True)]
+    assert command("--run=r", "--output=o/1", "--checkpoint=last", "--overwrite", "--format=tflite")[0] == 0
+    assert found == [("r", "o/1", "best", False, "saved_model"), ("r", "o/1", "last", True, "tflite")]
 
 
 def test_what_is_no_run_is_told(command):

@@ -17,14 +17,20 @@ OUTPUT = FLAGS.string(
     "output", "Folder for the model; servers want its last part to be a version, a number.", shape="DIR", required=True
 )
 CHECKPOINT = FLAGS.choice("checkpoint", ["best", "last"], "Which weights; best is by CER or bits on valid.", "best")
+FORMAT = FLAGS.choice(
+    "format",
+    ["saved_model", "tflite"],
+    "tflite is for wavenet_asr on telephones and small boards: samples to log probabilities, in float16 and in int8.",
+    "saved_model",
+)
 OVERWRITE = FLAGS.boolean("overwrite", "Replace a model that is there.")
 
 
 def main(_: list[str]) -> None:
-    """Calls `saved_model.export`."""
+    """Calls `exporting.export`."""
     load_tensorflow()
-    from tfvoice import saved_model
+    from tfvoice import exporting
 
-    path = saved_model.export(RUN.value, OUTPUT.value, CHECKPOINT.value, OVERWRITE.value)
+    path = exporting.export(RUN.value, OUTPUT.value, CHECKPOINT.value, OVERWRITE.value, FORMAT.value)
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     print(f"{path}: {size / 2**20:.1f} MiB; see {path}/model_card.md")

@@ -1,0 +1,104 @@
+"""The server's page and the reports in a real browser, which hears a clip as its microphone."""
+
+import base64
+import difflib
+import json
+import time
+
+import pytest
+import soundfile
+
+from tfvoice import audition, checkpoints, evaluation, experiment
+from tfvoice.audio import io as audio_io
+from tfvoice.generator import Generator
+from tfvoice.recognizer import Recognizer
+
+pytest.importorskip("kserve", reason="needs the extra serve")
+
+from browser import CHROMIUM, Browser
+from test_web import ask, start
+
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="needs Chromium")
+
+
+@pytest.fixture(scope="module")
+def port(exported):
+    process = start(exported[1])
+    yield process.port
+    process.terminate()
+    process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def clip(clips, tmp_path_factory):
+    """A clip as a WAV file of 48 kHz, with a second of silence behind it."""
+    path = tmp_path_factory.mktemp("clip") / "clip.wav"
+    audio_io.write(path, audio_io.read(max(clips.rglob("*.opus"), key=lambda one: one.stat().st_size), 48000), 48000)
+    return path
+
+
+def test_a_file_becomes_words_at_their_times(port, clip, tmp_path):
+    wanted = json.loads(ask(port, "/transcribe", clip.read_bytes())[1])
+    with Browser(tmp_path / "profile") as browser:
+        browser.open(f"http://127.0.0.1:{port}/")
+        browser.wait("state.about !== null")
+        data = base64.b64encode(clip.read_bytes()).decode()
+        browser.run(f"fetch('data:audio/wav;base64,{data}').then(answer => answer.blob()).then(openFile)")
+        browser.wait("state.found !== null")
+        words = browser.run("[...document.querySelectorAll('#text .word')].map(word => word.textContent)")
+        # The browser has a resampler of its own.
+        assert difflib.SequenceMatcher(None, " ".join(words), wanted["text"]).ratio() > 0.8
+        assert browser.run("document.querySelectorAll('#times span').length") == len(words) > 1
+        lit = "[...$('spectrogram').getContext('2d').getImageData(0, 0, 200, 100).data].some(value => value > 0)"
+        assert browser.run(lit) and browser.run("document.documentElement.scrollWidth <= innerWidth")
+        browser.run("document.querySelector('#text .word').click()")
+        browser.wait("document.querySelector('#text .word.now') !== null")
+        srt = browser.run("post('srt').then(answer => answer.text())")
+        assert srt.startswith("1\n00:00:")
+
+
+def test_the_microphone_becomes_words(port, clip, tmp_path):
+    seconds = soundfile.info(clip).duration
+    with Browser(tmp_path / "profile", microphone=clip) as browser:
+        browser.open(f"http://127.0.0.1:{port}/")
+        browser.wait("state.about !== null")
+        browser.run("$('record').click()")
+        browser.wait("$('status').textContent.startsWith('Recording')")
+        time.sleep(seconds + 1)
+        browser.run("$('record').click()")
+        browser.wait("state.found !== null")
+        assert browser.run("state.samples.length / state.rate") >= seconds
+        assert browser.run("Math.max(...state.samples)") > 0.05
+        assert browser.run("state.found.text.length") > 0 and "read in" in browser.run("$('status').textContent")
+
+
+def test_what_is_no_audio_is_told_in_the_page(port, tmp_path):
+    with Browser(tmp_path / "profile", width=390) as browser:
+        browser.open(f"http://127.0.0.1:{port}/")
+        browser.wait("state.about !== null")
+        browser.run("openFile(new File([new Uint8Array(999)], 'noise.wav'))")
+        browser.wait("$('status').classList.contains('error')")
+        assert "cannot decode" in browser.run("$('status').textContent")
+        assert browser.run("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize("width, dark", [(390, True), (1280, False)])
+def test_reports_fit_a_telephone_and_a_desk(converted, talkative, tmp_path, monkeypatch, width, dark):
+    small = ("model.width=8", "model.kernel_size=3", "model.dilations=[1,2]", "model.stacks=1", "features.bins=20")
+    info = {"data": str(converted)}
+    run = Recognizer.create(tmp_path / "reader", experiment.resolve("wavenet_asr", overrides=small), info=info)
+    talkative(run.model)
+    tiny = ("model.units=4", "model.embedding=4", "quantization.levels=64")
+    made = Generator.new(tmp_path / "piano", experiment.resolve("sample_rnn", None, tiny), converted, info)
+    made.write()
+    monkeypatch.setattr(audition, "_SECONDS", 0.5)
+    for one, measure in ((run, evaluation.evaluate_run), (made, audition.evaluate_run)):
+        checkpoints.save(one.checkpoint("best"), {"weights": one.model.weights}, {})
+        _, path = measure(one.run_dir)
+        with Browser(tmp_path / f"profile-{one.task}", width=width, dark=dark) as browser:
+            browser.open(path.as_uri())
+            assert browser.run("document.documentElement.scrollWidth <= innerWidth")
+            background = browser.run("getComputedStyle(document.body).backgroundColor")
+            assert background == ("rgb(20, 23, 28)" if dark else "rgb(255, 255, 255)")
+            assert browser.run("[...document.images].every(image => image.complete && image.naturalWidth > 100)")
+            assert browser.run("document.querySelector('audio').play().then(() => true)")
