@@ -65,6 +65,12 @@ def nan_file():
     return data.getvalue()
 
 
+def channels(count):
+    data = io.BytesIO()
+    soundfile.write(data, np.zeros([100, count]), 16000, "PCM_16", format="WAV")
+    return data.getvalue()
+
+
 WRONG = {
     "a list": ([1], 400, "must be a JSON object"),
     "nothing": (None, 400, "must be a JSON object"),
@@ -91,6 +97,7 @@ WRONG = {
     "a header alone": ({"instances": [b64(audio()[:44])]}, 400, "has no samples"),
     "half a header": ({"instances": [b64(audio()[:30])]}, 400, "no audio file, or a damaged one"),
     "NaN in a file": ({"instances": [b64(nan_file())]}, 400, "not finite"),
+    "many channels": ({"instances": [b64(channels(17))]}, 400, "more than 16 channels"),
     "a long file": ({"instances": [b64(audio(4.5))]}, 413, "longer than 4 s; cut it"),
 }
 

@@ -20,6 +20,8 @@ from tfvoice.served import Served
 from tfvoice.transcript import Transcript
 
 _INSTANCES = 64
+# More are no recording, but a way to fill the memory.
+_CHANNELS = 16
 _SIGNATURES = ("serving_default", "waveform")
 
 
@@ -118,8 +120,9 @@ class Service:
     def _decoded(self, data: bytes) -> np.ndarray:
         try:
             # Anything else would go to ffmpeg, which is not for strangers' bytes.
-            with soundfile.SoundFile(io.BytesIO(data)):
-                pass
+            with soundfile.SoundFile(io.BytesIO(data)) as file:
+                if file.channels > _CHANNELS:
+                    raise Refused(400, f"The audio has more than {_CHANNELS} channels; mix it down.")
             return audio_io.read(data, self.served.sample_rate_hz, self.limits.seconds)
         except audio_io.AudioError as error:
             if error.reason == "too_long":

@@ -1,4 +1,4 @@
-"""Training of SampleRNN and drawing from it, beside the same network as samplernn-pytorch and as PRISM build it.
+"""Training of SampleRNN and drawing from it, beside networks of its sizes as samplernn-pytorch and PRISM build them.
 
 Frames of 16 and 64 samples, two GRU layers of 1024, 256 levels, windows of 16 x 512: samplernn-pytorch's
 `--frame_sizes 16 4 --n_rnn 2`, PRISM's `frame_sizes` of [16, 64].
@@ -26,21 +26,22 @@ def rows(options: Options) -> list[Row]:
         ours = stack.enter_context(Worker([sys.executable, __file__], {"precision": "float32"}))
         half = stack.enter_context(Worker([sys.executable, __file__], {"precision": "bfloat16"}))
         path = str(measure.ROOT / "tests" / "benchmarks" / "keras_sample_rnn.py")
-        others = {"Keras": stack.enter_context(Worker([sys.executable, path], ours.about["spec"]))}
-        missing: tuple[str, ...] = ()
+        others, missing = {}, []
         try:
-            peer = stack.enter_context(training_step.peer_of(options, ours.about, "torch_sample_rnn.py"))
+            others["PyTorch"] = stack.enter_context(training_step.peer_of(options, ours.about, "torch_sample_rnn.py"))
         except measure.Failure as failure:
-            missing = (str(failure),)
-        else:
-            others = {"PyTorch": peer} | others
+            missing.append(str(failure))
+        others["Keras"] = stack.enter_context(Worker([sys.executable, path], ours.about["spec"]))
         everyone = {"ours": ours, **others}
         sides = {name: worker.timer("step") for name, worker in {**everyone, "bfloat16": half}.items()}
+        rates: list[float] = []
+        sides["product"] = lambda: rates.append(ours.do("product")["flops"]) or 0.0
         times = measure.in_turn(sides, runs)
         for action in _DRAWING:
             sides = {f"{name} {action}": _per_sample(worker, action) for name, worker in everyone.items()}
             times |= measure.in_turn(sides, runs)
-        rate, bandwidth = ours.do("product")["flops"], ours.do("read")["bytes"]
+        rate, read = measure.median(rates), [ours.do("read") for _ in range(3)]
+        memory, cache = (measure.median([one[name] for one in read]) for name in ("memory", "cache"))
     where = f"SampleRNN 16/64, 2 x 1024, {BATCH} x {WINDOW} samples"
     counts = ", ".join(f"{name} {worker.about['parameters']:,}" for name, worker in everyone.items())
     notes = (training_step.floor(ours.about, times["ours"], rate), f"trainable parameters: {counts}", *missing)
@@ -55,11 +56,14 @@ def rows(options: Options) -> list[Row]:
     for action, (count, target) in _DRAWING.items():
         mine = times[f"ours {action}"]
         # Sequences are drawn in groups, a step of which reads the weights once.
-        step, least = measure.median(mine) * min(count, ours.about["group"]), ours.about["bytes"] / bandwidth
+        about, step = ours.about, measure.median(mine) * min(count, ours.about["group"])
+        least = about["tiers"] / memory + about["bottom"] / cache
         notes = (
-            f"floor {1e3 * least:.2f} ms a step: {ours.about['bytes'] / 2**20:.1f} MiB of weights at the "
-            f"{bandwidth / 1e9:.1f} GB/s of a product of a matrix and a vector; ours is {1e3 * step:.2f} ms for a step "
-            f"of a group of up to {ours.about['group']}, {ours.about['operations'] / 1e6:.1f} MFLOP a sample",
+            f"floor {1e3 * least:.2f} ms a step: {about['tiers'] / 2**20:.1f} MiB of weights of the tiers at the "
+            f"{memory / 1e9:.1f} GB/s of memory and {about['bottom'] / 2**20:.1f} MiB of the lowest tier at the "
+            f"{cache / 1e9:.1f} GB/s of the cache, both of products of a matrix and a vector; ours is "
+            f"{1e3 * step:.2f} ms for a group of up to {about['group']}, {least / step:.0%} of that is reached; "
+            f"{about['operations'] / 1e6:.1f} MFLOP a sample",
         )
         for number, name in enumerate(others):
             title = f"drawing, {count} at once, 16/64, 2 x 1024" if number == 0 else f"the same beside {name}"
@@ -134,43 +138,56 @@ def _prepare(spec: dict[str, Any]):
     def draw(count):
         return lambda: {"samples": sampler.collect(count, 4096).size}
 
-    rates = _weights_per_sample(model)
+    tiers, bottom = _weights_per_sample(model)
+    shape = config.model
+    # Embedding times first matrix, once a step.
+    table = shape.frame_sizes[0] * LEVELS * shape.embedding * shape.units
     about = {
         "spec": {"model": config.model.model_dump(mode="json"), "classes": LEVELS, "batch": BATCH}
         | {"samples": WINDOW, "drawn": _DRAWN},
         "parameters": sum(variable.shape.num_elements() for variable in model.trainable_variables),
         # Once forwards and twice backwards; a multiplication and an addition for each weight.
-        "flops": 3 * 2 * rates * BATCH * WINDOW,
-        "operations": 2 * rates,
+        "flops": 3 * 2 * ((tiers + bottom) * BATCH * WINDOW + table),
+        "operations": 2 * (tiers + bottom),
         "group": sampler.rows,
-        "bytes": 4 * rates,
+        "tiers": 4 * tiers,
+        "bottom": 4 * bottom,
     }
     actions = {"step": step, "draw 1": draw(1), "draw 16": draw(16)}
     return actions | {"product": training_step.product, "read": _read}, about
 
 
-def _weights_per_sample(model) -> float:
-    """Weights that are multiplied for a sample: those of a tier once for each of its frames."""
+def _weights_per_sample(model) -> tuple[float, float]:
+    """Weights that are multiplied for a sample: those of the tiers, once for each frame, and of the lowest tier."""
     matrices = model.prepared()
-    parts = [(sum(m.shape.num_elements() for m, *_ in matrices.bottom), 1)]
-    for tier, own in zip(model.tiers, matrices.tiers, strict=True):
-        parts.append((sum(m.shape.num_elements() for m, *_ in own.values()), tier.size))
-    return sum(count / size for count, size in parts)
+    tiers = sum(
+        sum(matrix.shape.num_elements() for matrix, *_ in own.values()) / tier.size
+        for tier, own in zip(model.tiers, matrices.tiers, strict=True)
+    )
+    return tiers, sum(matrix.shape.num_elements() for matrix, *_ in matrices.bottom)
 
 
 def _read() -> dict[str, float]:
-    """Bytes a second of a product of a matrix that fits no cache, 256 MiB, and a vector."""
+    """Bytes a second of products of a matrix and a vector: 256 MiB, and as much as the lowest tier, 9 MiB."""
     import time
 
     import tensorflow as tf
 
-    matrix, vector = tf.random.normal([8192, 8192]), tf.random.normal([8192])
-    multiply = tf.function(lambda: tf.linalg.matvec(matrix, vector))
-    multiply()
-    began = time.perf_counter()
-    for _ in range(5):
-        multiply().numpy()
-    return {"bytes": 5 * 4 * 8192**2 / (time.perf_counter() - began)}
+    found = {}
+    for name, side, count in (("memory", 8192, 5), ("cache", 1536, 100)):
+        matrix = tf.random.normal([side, side]) / side**0.5
+
+        def chain(vector, matrix=matrix, count=count):
+            for _ in range(count):
+                vector = tf.linalg.matvec(matrix, vector)
+            return vector
+
+        run, vector = tf.function(chain, autograph=False), tf.random.normal([side])
+        run(vector).numpy()
+        began = time.perf_counter()
+        run(vector).numpy()
+        found[name] = count * 4 * side**2 / (time.perf_counter() - began)
+    return found
 
 
 if __name__ == "__main__":

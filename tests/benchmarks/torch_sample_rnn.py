@@ -1,7 +1,7 @@
 """SampleRNN in PyTorch as samplernn-pytorch builds it: weight norm on all but the GRUs, one hidden layer.
 
-Its samples are drawn by a Python loop, as there. A process of its own, because TensorFlow and PyTorch would fight over
-the cores.
+Its samples are drawn by a Python loop, and weight norm is worked out anew for each, as there. A process of its own,
+because TensorFlow and PyTorch would fight over the cores.
 """
 
 import itertools
@@ -98,12 +98,14 @@ def prepare(spec: dict[str, Any]):
 
     def step():
         nonlocal states
-        optimizer.zero_grad(set_to_none=False)
+        optimizer.zero_grad()
         predicted, states = network(levels, states)
         target = levels[:, network.context :]
         loss = functional.nll_loss(predicted.flatten(0, 1), target.flatten()) / math.log(2)
         loss.backward()
-        nn.utils.clip_grad_value_(network.parameters(), 1)
+        for parameter in network.parameters():
+            if parameter.grad is not None:
+                functional.hardtanh(parameter.grad, -1, 1, inplace=True)
         optimizer.step()
         return {"loss": loss.item()}
 
