@@ -1,4 +1,4 @@
-"""WaveNet ASR for TFLite: samples to log probabilities, with built-in operations only, in two sizes.
+"""WaveNet ASR for TFLite: samples to log probabilities, with built-in operations only.
 
 The text is for the caller to read: the best class of each frame, runs merged, blanks (the last class) dropped.
 """
@@ -15,12 +15,12 @@ from tfvoice.experiment import Experiment
 from tfvoice.recognizer import Recognizer
 
 # Of a probability, between the network and what was converted, on noise.
-_MOST_APART = {"float16": 0.05, "int8": 0.3}
+_MOST_APART = 0.05
 _PROBE_SECONDS = 2.0
 
 
 def write(run: Experiment, folder: Path) -> None:
-    """Writes `model_float16.tflite` and `model_int8.tflite` (weights of 8 bits, sums of 32), and tries both.
+    """Writes `model_float16.tflite`, and tries it.
 
     Args:
       run: with its weights.
@@ -34,23 +34,21 @@ def write(run: Experiment, folder: Path) -> None:
     samples = np.random.default_rng(0).normal(0, 0.1, round(_PROBE_SECONDS * run.config.features.sample_rate_hz))
     samples = samples.astype(np.float32)
     wanted = tf.nn.softmax(run.logits(samples[np.newaxis], [len(samples)]).values[0]).numpy()
-    for name, most in _MOST_APART.items():
-        model = convert(run, name)
-        apart = float(np.abs(np.exp(log_probabilities(model, samples)) - wanted).max())
-        if not apart < most:
-            raise TfvoiceError(
-                f"{run.run_dir}: its TFLite model in {name} differs from the network by {apart:.2f} of a probability, "
-                "and was not written; export a SavedModel."
-            )
-        (folder / f"model_{name}.tflite").write_bytes(model)
+    model = convert(run)
+    apart = float(np.abs(np.exp(log_probabilities(model, samples)) - wanted).max())
+    if not apart < _MOST_APART:
+        raise TfvoiceError(
+            f"{run.run_dir}: its TFLite model differs from the network by {apart:.2f} of a probability, and was not "
+            "written; export a SavedModel."
+        )
+    (folder / "model_float16.tflite").write_bytes(model)
 
 
-def convert(run: Recognizer, weights: str) -> bytes:
-    """Makes a TFLite model.
+def convert(run: Recognizer) -> bytes:
+    """Makes a TFLite model with weights of 16 bits.
 
     Args:
       run: with its weights.
-      weights: `float16` or `int8`.
 
     Returns:
       A model with the input `waveform`, float32 `[1, samples]` of any length at the run's rate, and the output
@@ -66,8 +64,7 @@ def convert(run: Recognizer, weights: str) -> bytes:
     module.weights, module.read = [variable.value for variable in run.model.variables], read
     converter = tf.lite.TFLiteConverter.from_concrete_functions([read.get_concrete_function()], module)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if weights == "float16":
-        converter.target_spec.supported_types = [tf.float16]
+    converter.target_spec.supported_types = [tf.float16]
     return converter.convert()
 
 

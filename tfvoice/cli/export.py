@@ -20,7 +20,7 @@ CHECKPOINT = FLAGS.choice("checkpoint", ["best", "last"], "Which weights; best i
 FORMAT = FLAGS.choice(
     "format",
     ["saved_model", "tflite"],
-    "tflite is for wavenet_asr on telephones and small boards: samples to log probabilities, in float16 and in int8.",
+    "tflite is for wavenet_asr on telephones and small boards: samples to log probabilities, weights of 16 bits.",
     "saved_model",
 )
 OVERWRITE = FLAGS.boolean("overwrite", "Replace a model that is there.")
