@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import io
+import time
 
 import numpy as np
 import pytest
@@ -10,11 +11,12 @@ import soundfile
 
 from tfvoice.served import Served
 from tfvoice.serving import Limits, Refused, Service
+from tfvoice.transcript import Transcript
 
 
 @pytest.fixture(scope="module")
 def service(exported):
-    return Service(Served(exported[1]), Limits(seconds=4.0, waiting=70))
+    return Service(Served(exported[1]), Limits(seconds=4.0))
 
 
 def audio(seconds=1.0, rate_hz=16000, seed=0, **options):
@@ -110,12 +112,24 @@ def test_what_is_wrong_is_told_and_nothing_of_this_machine(service, payload, sta
     assert "/" not in str(refused.value) and "Error" not in str(refused.value)
 
 
-def test_a_full_queue_refuses(service):
-    many = {"instances": [{"waveform": [0.1] * 100}] * 40}
+def test_a_full_queue_refuses():
+    class Slow:
+        sample_rate_hz = 16000
+
+        def bucket(self, samples):
+            return samples
+
+        def read(self, waves):
+            time.sleep(0.5)
+            return [Transcript(0.0, "", None, []) for _ in waves]
+
+    service = Service(Slow(), Limits(waiting=3, rows=1))
 
     async def ask():
-        return await asyncio.gather(service.predict(many), service.predict(many), return_exceptions=True)
+        one = {"instances": [{"waveform": [0.1] * 100}]}
+        return await asyncio.gather(*(service.predict(one) for _ in range(8)), return_exceptions=True)
 
-    first, second = asyncio.run(ask())
-    refused = second if isinstance(second, Exception) else first
-    assert isinstance(refused, Refused) and refused.status == 429 and "try again" in str(refused)
+    found = asyncio.run(ask())
+    refused = [one for one in found if isinstance(one, Refused)]
+    # One is being read, three wait.
+    assert len(refused) == 4 and all(one.status == 429 and "try again" in str(one) for one in refused)
