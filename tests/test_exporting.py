@@ -40,8 +40,12 @@ def test_what_cannot_be_exported_is_told(generator, recognizer_run, tmp_path):
     (tmp_path / "2" / "mine").write_text("")
     with pytest.raises(TfvoiceError, match=re.escape(f"{tmp_path / '2'}: is already there; use the next version's")):
         exporting.export(generator.run_dir, tmp_path / "2")
+    with pytest.raises(TfvoiceError, match="holds no exported model, so --overwrite does not replace it"):
+        exporting.export(generator.run_dir, tmp_path / "2", overwrite=True)
+    assert (tmp_path / "2" / "mine").is_file()
+    (tmp_path / "2" / "mine").rename(tmp_path / "2" / exporting.DESCRIPTION)
     exporting.export(generator.run_dir, tmp_path / "2", overwrite=True)
-    assert not (tmp_path / "2" / "mine").exists() and (tmp_path / "2" / "saved_model.pb").is_file()
+    assert (tmp_path / "2" / exporting.DESCRIPTION).read_text() and (tmp_path / "2" / "saved_model.pb").is_file()
     with pytest.raises(TfvoiceError, match="cannot write the model"):
         exporting.export(generator.run_dir, tmp_path / "2" / "saved_model.pb" / "1")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["2"]

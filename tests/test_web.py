@@ -106,6 +106,8 @@ WRONG = {
     "too large": ("/transcribe", bytes(2 * 2**20), 413),
     "too long": ("/transcribe", audio(9, 8000), 413),
     "no such page": ("/secret", None, 404),
+    "switching the model off": ("/v2/repository/models/english/unload", b"", 404),
+    "KServe's own form": ("/v2/models/english/infer", b"{}", 404),
     "no such method": ("/transcribe", None, 405),
 }
 

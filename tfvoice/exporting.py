@@ -44,8 +44,13 @@ def export(
       TfvoiceError: the run has no weights, is no run, or is none for this kind, or the folder is in use.
     """
     output = Path(output)
-    if output.exists() and any(output.iterdir() if output.is_dir() else [output]) and not overwrite:
-        raise TfvoiceError(f"{output}: is already there; use the next version's number, or --overwrite to replace it.")
+    if output.exists() and any(output.iterdir() if output.is_dir() else [output]):
+        if not overwrite:
+            raise TfvoiceError(
+                f"{output}: is already there; use the next version's number, or --overwrite to replace it."
+            )
+        if not (output / DESCRIPTION).is_file():
+            raise TfvoiceError(f"{output}: holds no exported model, so --overwrite does not replace it; use another.")
     run = tasks.of_run(run_dir).run.load(run_dir, checkpoint)
     partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
     try:

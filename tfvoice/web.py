@@ -76,7 +76,7 @@ class Model(kserve.Model):
 
 
 class Guard:
-    """Refuses bodies that are too large before they are in memory, and counts answers.
+    """Closes some of KServe's routes, refuses bodies that are too large before they are in memory, and counts answers.
 
     Args:
       app: what answers, by ASGI.
@@ -90,6 +90,9 @@ class Guard:
     async def __call__(self, scope, receive, send):
         if scope["type"] != "http":
             await self._app(scope, receive, send)
+            return
+        if _closed(scope["path"]):
+            await _error(404, "There is no such page.")(scope, receive, send)
             return
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         size, began = 0, False
@@ -212,6 +215,14 @@ def serve(folder: str | Path, host: str, port: int, limits: Limits) -> None:
     signal.signal(signal.SIGTERM, lambda *_: None)
     rest.run(sockets=[bound])
     print("Stopped; everything that was accepted has been answered.", flush=True)
+
+
+def _closed(path: str) -> bool:
+    """Whether KServe has a route there that manages models, or asks them in a form that is not ours.
+
+    Anybody, a foreign page in a browser included, could switch the model off with them.
+    """
+    return "/repository" in path or path.rstrip("/").endswith(("/infer", ":explain"))
 
 
 def _family(host: str) -> socket.AddressFamily:
