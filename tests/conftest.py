@@ -14,11 +14,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import pytest
+import soundfile
 
 from tfvoice import checkpoints, experiment, exporting
 from tfvoice.audio import features
 from tfvoice.data import convert, vctk
 from tfvoice.data.shards import ConversionConfig
+from tfvoice.generator import Generator
 from tfvoice.recognizer import Recognizer
 
 ASTERISK = Path(__file__).parent / "data" / "asterisk"
@@ -79,6 +81,30 @@ def recognizer_run(tmp_path_factory):
             weight.assign(np.random.default_rng((seed, number)).uniform(0.1, 0.3, weight.shape))
         checkpoints.save(made.checkpoint(name), {"weights": made.model.weights}, {"epoch": 1})
     return made
+
+
+@pytest.fixture(scope="session")
+def generator_run(tmp_path_factory):
+    """A run of a generator of 32 levels with random weights; it has no checkpoint `last`. Read only."""
+    shape = ("model.units=16", "model.embedding=8", "quantization.levels=32", "model.frame_sizes=[2,8]")
+    settings = experiment.resolve("sample_rnn", None, shape)
+    made = Generator.create(tmp_path_factory.mktemp("runs") / "piano", settings, {"sample_rate_hz": 8000})
+    for number, weight in enumerate(made.model.trainable_variables):
+        weight.assign(0.3 * np.random.default_rng(number).standard_normal(weight.shape))
+    checkpoints.save(made.checkpoint("best"), {"weights": made.model.weights}, {})
+    return made
+
+
+@pytest.fixture(scope="session")
+def float_wav():
+    """Makes a WAV file of float samples at 16 kHz, as bytes: nothing is rounded on the way to who reads it."""
+
+    def float_wav(samples):
+        data = io.BytesIO()
+        soundfile.write(data, samples, 16000, "FLOAT", format="WAV")
+        return data.getvalue()
+
+    return float_wav
 
 
 @pytest.fixture(scope="session")

@@ -33,8 +33,8 @@ FLOORS = [
     "models.deepspeech2 models.sample_rnn models optimizers checkpoints",
     "experiment recognizer generator objectives learner importing decoders insight report pages evaluation "
     "monitoring likelihood drawing sampling audition recognition generation tasks training tuning transcript streaming "
-    "transcription reading following model_card saved_model tflite exporting "
-    "served batching serving web",
+    "transcription reading following model_card saved_model tflite served exporting "
+    "batching serving web",
     "cli.flags",
 ]
 PLACES = {

@@ -4,20 +4,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfvoice import drawing, experiment
+from tfvoice import drawing
 from tfvoice.audio import quantize
-from tfvoice.generator import Generator
 from tfvoice.sampling import Draw, Sampler
 
 
-def test_a_graph_draws_what_the_sampler_draws(tmp_path):
-    shape = ("model.units=16", "model.embedding=8", "quantization.levels=32", "model.frame_sizes=[2,8]")
-    generator = Generator.create(tmp_path, experiment.resolve("sample_rnn", None, shape), {"sample_rate_hz": 8000})
-    for number, weight in enumerate(generator.model.trainable_variables):
-        weight.assign(0.3 * np.random.default_rng(number).standard_normal(weight.shape))
-    sampler = Sampler(generator)
+def test_a_graph_draws_what_the_sampler_draws(generator_run):
+    sampler = Sampler(generator_run)
     waves = sampler.collect(3, 4200, Draw((0.8,), seed=5))
-    graph = tf.function(lambda *given: drawing.levels(generator.model, 16, *given))
+    graph = tf.function(lambda *given: drawing.levels(generator_run.model, 16, *given))
     given = (tf.constant(value) for value in (3, 4200, 0.8, 5))
     found = graph(*given).numpy()
     # Where a random number falls between two levels to the last bit, rounding decides, and what follows is another.

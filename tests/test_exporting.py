@@ -3,24 +3,10 @@
 import json
 import re
 
-import numpy as np
 import pytest
 
-from tfvoice import checkpoints, experiment, exporting
+from tfvoice import exporting
 from tfvoice.errors import TfvoiceError
-from tfvoice.generator import Generator
-
-
-@pytest.fixture(scope="module")
-def generator(tmp_path_factory):
-    """A run of random weights. Read only."""
-    shape = ("model.units=16", "model.embedding=8", "quantization.levels=32", "model.frame_sizes=[2,8]")
-    settings = experiment.resolve("sample_rnn", None, shape)
-    made = Generator.create(tmp_path_factory.mktemp("runs") / "piano", settings, {"sample_rate_hz": 8000})
-    for number, weight in enumerate(made.model.trainable_variables):
-        weight.assign(0.3 * np.random.default_rng(number).standard_normal(weight.shape))
-    checkpoints.save(made.checkpoint("best"), {"weights": made.model.weights}, {})
-    return made
 
 
 def test_the_model_knows_itself(exported):
@@ -31,26 +17,26 @@ def test_the_model_knows_itself(exported):
     assert "# run" in (model / "model_card.md").read_text(encoding="utf-8")
 
 
-def test_what_cannot_be_exported_is_told(generator, recognizer_run, tmp_path):
+def test_what_cannot_be_exported_is_told(generator_run, tmp_path):
     with pytest.raises(TfvoiceError, match=r"nowhere: is not the folder of a run"):
         exporting.export(tmp_path / "nowhere", tmp_path / "1")
     with pytest.raises(TfvoiceError, match=r"has no checkpoint last yet; use --checkpoint=best"):
-        exporting.export(generator.run_dir, tmp_path / "1", checkpoint="last")
+        exporting.export(generator_run.run_dir, tmp_path / "1", checkpoint="last")
     (tmp_path / "2").mkdir()
     (tmp_path / "2" / "mine").write_text("")
     with pytest.raises(TfvoiceError, match=re.escape(f"{tmp_path / '2'}: is already there; use the next version's")):
-        exporting.export(generator.run_dir, tmp_path / "2")
+        exporting.export(generator_run.run_dir, tmp_path / "2")
     with pytest.raises(TfvoiceError, match="holds no exported model, so --overwrite does not replace it"):
-        exporting.export(generator.run_dir, tmp_path / "2", overwrite=True)
+        exporting.export(generator_run.run_dir, tmp_path / "2", overwrite=True)
     assert (tmp_path / "2" / "mine").is_file()
     (tmp_path / "2" / "mine").rename(tmp_path / "2" / exporting.DESCRIPTION)
-    exporting.export(generator.run_dir, tmp_path / "2", overwrite=True)
+    exporting.export(generator_run.run_dir, tmp_path / "2", overwrite=True)
     assert (tmp_path / "2" / exporting.DESCRIPTION).read_text() and (tmp_path / "2" / "saved_model.pb").is_file()
     with pytest.raises(TfvoiceError, match="cannot write the model"):
-        exporting.export(generator.run_dir, tmp_path / "2" / "saved_model.pb" / "1")
+        exporting.export(generator_run.run_dir, tmp_path / "2" / "saved_model.pb" / "1")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["2"]
 
 
-def test_tflite_is_for_wavenets(generator, tmp_path):
+def test_tflite_is_for_wavenets(generator_run, tmp_path):
     with pytest.raises(TfvoiceError, match=r"--format=tflite: is for wavenet_asr, and .* is sample_rnn"):
-        exporting.export(generator.run_dir, tmp_path / "3", kind="tflite")
+        exporting.export(generator_run.run_dir, tmp_path / "3", kind="tflite")

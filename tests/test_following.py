@@ -5,36 +5,16 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
+from test_streaming import reader, speech
 
-from tfvoice import checkpoints, experiment, exporting
-from tfvoice.audio import features
-from tfvoice.recognizer import Recognizer
+from tfvoice import checkpoints, exporting
 from tfvoice.streaming import StreamingTranscriber
-
-SMALL = (
-    *("model.units=12", "model.layers=2", "model.convolution_channels=3", "model.bidirectional=false"),
-    *("model.lookahead=4", "features.sample_rate_hz=8000", "features.normalization=corpus"),
-)
 
 
 @pytest.fixture(scope="module", params=["lstm", "gru"])
 def run(request, tmp_path_factory):
     """A run of random weights that write something. Read only."""
-    settings = experiment.resolve("deepspeech2", overrides=[*SMALL, f"model.cell={request.param}"])
-    channels = features.channels(settings.features)
-    statistics = features.Statistics(np.linspace(0, 1, channels), np.linspace(1, 2, channels))
-    made = Recognizer.create(tmp_path_factory.mktemp("runs") / "run", settings, statistics)
-    random = np.random.default_rng(1)
-    for weight in made.model.trainable_variables:
-        if len(weight.shape) > 1:
-            weight.assign(random.standard_normal(weight.shape) / np.sqrt(np.prod(weight.shape[:-1])) * 2)
-    # Four classes take turns: space, two letters, blank.
-    kernel = made.model.output_layer.kernel
-    kernel.assign(5 * np.array(kernel) * np.isin(np.arange(29), [0, 5, 9, 28]))
-    heard = tf.constant(speech(4, seed=5)[np.newaxis])
-    inputs = features.compute(settings.features, heard, tf.constant([heard.shape[1]]), statistics)
-    for _ in range(30):
-        made.model(*inputs, training=True)
+    made = reader(tmp_path_factory.mktemp("runs") / "run", request.param)
     checkpoints.save(made.checkpoint("best"), {"weights": made.model.weights}, {})
     return made
 
@@ -43,12 +23,6 @@ def run(request, tmp_path_factory):
 def signatures(run, tmp_path_factory):
     """Of the exported model."""
     return tf.saved_model.load(str(exporting.export(run.run_dir, tmp_path_factory.mktemp("models") / "1"))).signatures
-
-
-def speech(seconds, seed=0):
-    random = np.random.default_rng(seed)
-    level = np.repeat(random.random(int(seconds * 10) + 1), 800)[: round(seconds * 8000)]
-    return (0.2 * level * random.standard_normal(len(level))).astype(np.float32)
 
 
 def follow(signatures, chunks):

@@ -72,7 +72,7 @@ def wav(path, samples, rate_hz, channels=1):
     return str(path)
 
 
-def test_a_batch_of_waveforms_reads_as_each_recording_does(run, model, spoken):
+def test_a_batch_of_waveforms_reads_as_each_recording_does(run, model, spoken, float_wav):
     transcriber = Transcriber(Recognizer.load(run.run_dir))
     loaded = tf.saved_model.load(str(model)).signatures["waveform"]
     lengths = np.array([*map(len, spoken), 0, 3000], np.int32)
@@ -83,7 +83,7 @@ def test_a_batch_of_waveforms_reads_as_each_recording_does(run, model, spoken):
     found = {name: value.numpy() for name, value in loaded(waveform=batch, samples=lengths).items()}
     assert any(found["text"][: len(spoken)])
     for row, samples in enumerate(spoken):
-        data = audio_bytes(samples)
+        data = float_wav(samples)
         wanted = transcriber.transcribe(data)
         count = found["word_count"][row]
         assert found["text"][row].decode() == wanted.text
@@ -93,15 +93,6 @@ def test_a_batch_of_waveforms_reads_as_each_recording_does(run, model, spoken):
         np.testing.assert_allclose(np.stack(times, axis=1), rows, atol=1e-3)
         np.testing.assert_allclose(found["confidence"][row], wanted.confidence or 0, atol=1e-3)
     assert found["text"][-2:].tolist() == [b"", b""]
-
-
-def audio_bytes(samples):
-    """A float WAV, so that nothing is rounded on the way to the transcriber."""
-    import io
-
-    data = io.BytesIO()
-    soundfile.write(data, samples, 16000, "FLOAT", format="WAV")
-    return data.getvalue()
 
 
 @pytest.mark.parametrize("rate_hz, channels", [(8000, 1), (16000, 2), (44100, 2)])
@@ -119,12 +110,12 @@ def test_files_of_other_rates_and_stereo_are_read_by_a_stranger(run, model, spok
     assert min(alike) == 1 if rate_hz == 16000 else min(alike) > 0.8
 
 
-def test_log_probabilities_are_those_of_the_run(run, model, spoken):
+def test_log_probabilities_are_those_of_the_run(run, model, spoken, float_wav):
     samples = spoken[0]
     found = tf.saved_model.load(str(model)).signatures["log_probs"](
         waveform=samples[np.newaxis], samples=np.array([len(samples)], np.int32)
     )
-    wanted = Transcriber(Recognizer.load(run.run_dir)).log_probabilities(audio_bytes(samples))
+    wanted = Transcriber(Recognizer.load(run.run_dir)).log_probabilities(float_wav(samples))
     assert found["frames"].numpy().tolist() == [len(wanted)]
     np.testing.assert_allclose(found["log_probs"][0], wanted, atol=1e-4)
 
@@ -156,24 +147,12 @@ def test_what_is_no_wav_is_an_error_of_the_caller(run, model, tmp_path, data):
         tf.saved_model.load(str(model)).signatures["serving_default"](wav=tf.constant([data]))
 
 
-@pytest.fixture(scope="module")
-def generator(tmp_path_factory):
-    """A run of random weights. Read only."""
-    shape = ("model.units=16", "model.embedding=8", "quantization.levels=32", "model.frame_sizes=[2,8]")
-    settings = experiment.resolve("sample_rnn", None, shape)
-    made = Generator.create(tmp_path_factory.mktemp("runs") / "piano", settings, {"sample_rate_hz": 8000})
-    for number, weight in enumerate(made.model.trainable_variables):
-        weight.assign(0.3 * np.random.default_rng(number).standard_normal(weight.shape))
-    checkpoints.save(made.checkpoint("best"), {"weights": made.model.weights}, {})
-    return made
-
-
-def test_a_generator_draws_waveforms_and_files(generator, tmp_path):
-    path = exporting.export(generator.run_dir, tmp_path / "1")
+def test_a_generator_draws_waveforms_and_files(generator_run, tmp_path):
+    path = exporting.export(generator_run.run_dir, tmp_path / "1")
     draw = tf.saved_model.load(str(path)).signatures["generate"]
     given = {"count": 2, "samples": 300, "temperature": 0.9, "seed": 4}
     found = draw(**{name: tf.constant(value) for name, value in given.items()})
-    wanted = Sampler(Generator.load(generator.run_dir)).collect(2, 300, Draw((0.9,), seed=4))
+    wanted = Sampler(Generator.load(generator_run.run_dir)).collect(2, 300, Draw((0.9,), seed=4))
     np.testing.assert_allclose(found["waveform"], wanted, atol=1e-6)
     for data, wave in zip(found["wav_bytes"].numpy(), wanted, strict=True):
         (tmp_path / "a.wav").write_bytes(data)

@@ -12,7 +12,7 @@ from tfvoice.served import Served, newest
 from tfvoice.transcription import Transcriber
 
 
-def test_a_batch_reads_as_each_recording_does(exported):
+def test_a_batch_reads_as_each_recording_does(exported, float_wav):
     run, folder = exported
     served, transcriber = Served(folder), Transcriber(Recognizer.load(run.run_dir))
     assert (served.name, served.version, served.sample_rate_hz, served.streams) == ("english", 2, 16000, False)
@@ -20,22 +20,11 @@ def test_a_batch_reads_as_each_recording_does(exported):
     waves = [random.normal(0, 0.1, count).astype(np.float32) for count in (16000, 5000, 31000, 0)]
     found = served.read(waves)
     for wave, one in zip(waves[:3], found, strict=False):
-        wanted = transcriber.log_probabilities(wav(wave))
+        wanted = transcriber.log_probabilities(float_wav(wave))
         assert len(wanted) and one.seconds == len(wave) / 16000
-        assert one.text == transcriber.transcribe(wav(wave)).text
+        assert one.text == transcriber.transcribe(float_wav(wave)).text
         assert one.text == " ".join(word.text for word in one.words) and one.text
     assert found[3].text == "" and found[3].words == [] and found[3].confidence is None
-
-
-def wav(samples):
-    """As a float WAV, which rounds nothing."""
-    import io
-
-    import soundfile
-
-    data = io.BytesIO()
-    soundfile.write(data, samples, 16000, "FLOAT", format="WAV")
-    return data.getvalue()
 
 
 def test_lengths_are_powers_of_two_of_seconds(exported):

@@ -1,5 +1,6 @@
 """Laws of following speech: however the samples arrive, the result is that of the whole."""
 
+import functools
 import itertools
 
 import numpy as np
@@ -22,31 +23,31 @@ SMALL = (
 CELLS = ("lstm", "gru", "rnn")
 
 
+def reader(folder, cell="lstm"):
+    """Makes a run of random weights that write something, in a folder."""
+    settings = experiment.resolve("deepspeech2", overrides=[*SMALL, f"model.cell={cell}"])
+    channels = features.channels(settings.features)
+    statistics = features.Statistics(np.linspace(0, 1, channels), np.linspace(1, 2, channels))
+    made = Recognizer.create(folder, settings, statistics)
+    random = np.random.default_rng(1)
+    for weight in made.model.trainable_variables:
+        if len(weight.shape) > 1:
+            weight.assign(random.standard_normal(weight.shape) / np.sqrt(np.prod(weight.shape[:-1])) * 2)
+    kernel = made.model.output_layer.kernel
+    # Four classes take turns: space, two letters, blank.
+    kernel.assign(5 * np.array(kernel) * np.isin(np.arange(29), [0, 5, 9, 28]))
+    heard = tf.constant(speech(4, seed=5)[np.newaxis])
+    inputs = features.compute(settings.features, heard, tf.constant([heard.shape[1]]), statistics)
+    for _ in range(30):
+        made.model(*inputs, training=True)
+    return made
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """Makes an experiment with random weights that write something."""
-    made = {}
-
-    def run(cell="lstm"):
-        if cell not in made:
-            settings = experiment.resolve("deepspeech2", overrides=[*SMALL, f"model.cell={cell}"])
-            channels = features.channels(settings.features)
-            statistics = features.Statistics(np.linspace(0, 1, channels), np.linspace(1, 2, channels))
-            made[cell] = Recognizer.create(tmp_path_factory.mktemp("run"), settings, statistics)
-            random = np.random.default_rng(1)
-            for weight in made[cell].model.trainable_variables:
-                if len(weight.shape) > 1:
-                    weight.assign(random.standard_normal(weight.shape) / np.sqrt(np.prod(weight.shape[:-1])) * 2)
-            kernel = made[cell].model.output_layer.kernel
-            # Four classes take turns: space, two letters, blank.
-            kernel.assign(5 * np.array(kernel) * np.isin(np.arange(29), [0, 5, 9, 28]))
-            heard = tf.constant(speech(4, seed=5)[np.newaxis])
-            inputs = features.compute(settings.features, heard, tf.constant([heard.shape[1]]), statistics)
-            for _ in range(30):
-                made[cell].model(*inputs, training=True)
-        return made[cell]
-
-    return run
+    made = functools.cache(lambda cell: reader(tmp_path_factory.mktemp("run"), cell))
+    return lambda cell="lstm": made(cell)
 
 
 def speech(seconds, seed=0):

@@ -46,8 +46,7 @@ def evaluate_run(
     """
     if decoder != DecoderConfig():
         raise TfvoiceError(f"{run_dir}: generates audio, so that there is no text to decode; leave --decoder out.")
-    for folder in compare:
-        pages.other_report(folder, split, "bits_per_sample")
+    beside = pages.others(run_dir, compare, split, "bits_per_sample")
     generator = Generator.load(run_dir, checkpoint)
     data_dir = generator.data_dir(data_dir)
     pipeline = generator.pipeline(generator.scan(data_dir, split))
@@ -67,7 +66,7 @@ def evaluate_run(
         "readings": [clip._asdict() for clip in clips],
     }
     generator.write_report(f"eval-{split}", report)
-    return report, pages.generator(generator, drawn[:_HEARD], report, compare)
+    return report, pages.generator(generator, drawn[:_HEARD], report, beside)
 
 
 def compared(drawn: np.ndarray, data: np.ndarray, sample_rate_hz: int) -> dict[str, dict[str, float]]:

@@ -20,11 +20,7 @@ def block_frames(context: int) -> int:
 
 def noise(samples: int, seed: int, numbers, block: int) -> tf.Tensor:
     """Uniform numbers `[samples, sequences]` for a block of the sequences of these numbers."""
-    columns = []
-    for number in numbers:
-        key = tf.random.experimental.stateless_fold_in(tf.constant([seed & 0x7FFFFFFF, number]), block)
-        columns.append(tf.random.stateless_uniform([samples], key))
-    return tf.stack(columns, axis=1)
+    return tf.stack([_uniform(samples, seed & 0x7FFFFFFF, number, block) for number in numbers], axis=1)
 
 
 def levels(model: SampleRnn, silence: int, count, samples, temperature, seed) -> tf.Tensor:
@@ -46,9 +42,7 @@ def levels(model: SampleRnn, silence: int, count, samples, temperature, seed) ->
 
     def column(number):
         parts = tf.map_fn(
-            lambda block: tf.random.stateless_uniform(
-                [size], tf.random.experimental.stateless_fold_in(tf.stack([seed, number]), block)
-            ),
+            lambda block: _uniform(size, seed, number, block),
             tf.range(blocks),
             fn_output_signature=tf.TensorSpec([size], tf.float32),
         )
@@ -59,6 +53,12 @@ def levels(model: SampleRnn, silence: int, count, samples, temperature, seed) ->
     temperatures = tf.fill([frames], temperature)
     drawn, _, _ = run(model, 1.0, model.prepared(), model.start(count), before, tf.transpose(uniform), temperatures)
     return tf.transpose(drawn)[:, :samples]
+
+
+def _uniform(samples: int, seed, number, block) -> tf.Tensor:
+    """The random numbers of a block of one sequence, `[samples]`."""
+    key = tf.random.experimental.stateless_fold_in(tf.stack([seed, number]), block)
+    return tf.random.stateless_uniform([samples], key)
 
 
 class _Place(NamedTuple):

@@ -175,8 +175,7 @@ def evaluate_run(
     Raises:
       TfvoiceError: the run, the data, the split or a run to compare with cannot be used.
     """
-    for folder in compare:
-        pages.other_report(folder, split, "wer")
+    beside = pages.others(run_dir, compare, split, "wer")
     experiment = Recognizer.load(run_dir, checkpoint)
     decode = decoders.build(decoder, experiment.alphabet).labels
     data_dir = experiment.data_dir(data_dir)
@@ -194,7 +193,7 @@ def evaluate_run(
         **summarise(readings, time.perf_counter() - start),
     }
     experiment.write_report(f"eval-{split}", report)
-    return report, pages.recogniser(experiment, scanned, report, compare)
+    return report, pages.recogniser(experiment, scanned, report, beside)
 
 
 def as_text(report: dict[str, Any], worst: int = 5) -> str:

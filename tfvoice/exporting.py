@@ -14,8 +14,7 @@ from tfvoice import model_card, saved_model, tasks, tflite
 from tfvoice.errors import TfvoiceError
 from tfvoice.experiment import Experiment
 from tfvoice.recognizer import Recognizer
-
-DESCRIPTION = "tfvoice.json"
+from tfvoice.served import DESCRIPTION
 
 # What writes a run into a folder that is there.
 FORMATS: dict[str, Callable[[Experiment, Path], None]] = {"saved_model": saved_model.write, "tflite": tflite.write}

@@ -1,5 +1,6 @@
 """Where a recogniser goes wrong: by group of utterances, by character, by word."""
 
+import bisect
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
@@ -98,7 +99,7 @@ def _group(name: str, members: list[dict[str, Any]]) -> Group:
 
 
 def _place(value: float, edges: tuple[float, ...]) -> int:
-    return sum(value >= edge for edge in edges)
+    return bisect.bisect_right(edges, value)
 
 
 def _ranges(edges: tuple[float, ...], unit: str) -> list[str]:

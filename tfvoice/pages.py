@@ -6,16 +6,16 @@ import io
 import json
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 import numpy as np
 import soundfile
+import soxr
 import tensorflow as tf
 
 from tfvoice import checkpoints, insight, metrics, report
-from tfvoice.audio import features
-from tfvoice.data import records
+from tfvoice.audio import features, statistics
 from tfvoice.data.index import Index
 from tfvoice.errors import TfvoiceError
 from tfvoice.experiment import Experiment
@@ -27,28 +27,50 @@ _WORST, _WORDS, _SPEAKERS, _CHARACTERS, _STEPS = 12, 30, 25, 30, 6
 _NOTHING, _SPACE = "∅", "␣"
 
 
-def recogniser(
-    run: Recognizer, index: Index, found: dict[str, Any], compare: tuple[str, ...] = (), worst: int = _WORST
-) -> Path:
+class Other(NamedTuple):
+    """A run that stands beside: what it is called, its folder, the name of its model, and its report."""
+
+    name: str
+    folder: Path
+    model: str
+    found: dict[str, Any]
+
+
+def others(run_dir: str | Path, compare: tuple[str, ...], split: str, key: str) -> list[Other]:
+    """Reports of other runs; they are called by their folder, or its whole path where names are the same.
+
+    Args:
+      run_dir: folder of the run that they stand beside.
+      compare: their folders.
+      split: of the reports.
+      key: what the report of a run of this kind has.
+
+    Raises:
+      TfvoiceError: one has no such report, or is a run of another kind.
+    """
+    names = [Path(folder).resolve().name for folder in compare]
+    taken = [*names, Path(run_dir).resolve().name]
+    names = [folder if taken.count(name) > 1 else name for name, folder in zip(names, compare, strict=True)]
+    return [
+        Other(name, Path(folder), *_report_of(folder, split, key)) for name, folder in zip(names, compare, strict=True)
+    ]
+
+
+def recogniser(run: Recognizer, index: Index, found: dict[str, Any], beside: list[Other]) -> Path:
     """Writes `report/eval-<split>.html`.
 
     Args:
       run: the run, with its weights.
       index: of the split.
       found: its report, from `evaluation`.
-      compare: folders of runs whose report of this split stands beside it.
-      worst: how many of the worst utterances can be heard.
+      beside: runs whose report of this split stands beside it, from `others`.
 
     Returns:
       The path.
-
-    Raises:
-      TfvoiceError: a run to compare with has no report of this split.
     """
-    others = _others(run, compare, found["split"], "wer")
     readings = found["readings"]
     rows = {name: row for row, name in enumerate(index.ids)}
-    levels_db = {one["id"]: _level_db(_samples(index, rows[one["id"]])) for one in readings}
+    levels_db = {one["id"]: statistics.level_db(index.audio(rows[one["id"]])) for one in readings}
     speakers = insight.groups(readings, lambda one: one["speaker"] or "unknown")
     wer, cer = found["wer"], found["cer"]
     tiles = [_tile("word error rate", wer), _tile("character error rate", cer)]
@@ -57,24 +79,22 @@ def recogniser(
     speed = {"name": "speed", "value": f"{1 / max(found['real_time_factor'], 1e-9):.0f} x", "note": "real time"}
     content = {
         "tiles": [*tiles, speed],
-        "runs": [_side(run.run_dir.resolve().name, run.config.model.name, found)]
-        + [_side(name, model, other) for name, (model, other) in others.items()],
-        "curves": _curves([run.run_dir, *map(Path, compare)]),
+        "runs": [_side(one) for one in [_itself(run, found), *beside]],
+        "curves": _curves([_itself(run, found), *beside]),
         "lengths": insight.by_length(readings),
         "levels": insight.by_level(readings, levels_db),
         "speakers": speakers[:_SPEAKERS],
         "more_speakers": max(0, len(speakers) - _SPEAKERS),
         "matrix": _matrix(insight.confusions(readings)),
         "words": insight.wrong_words(readings)[:_WORDS],
-        "worst": [_utterance(run, index, rows[one["id"]], one, others) for one in found["worst"][:worst]],
+        "worst": [_utterance(run, index, rows[one["id"]], one, beside) for one in found["worst"][:_WORST]],
     }
     note = f"Decoder: {found['decoder']}. Intervals are 95 % bootstrap intervals over utterances."
     return _write(run, "recogniser.html", found, content, note)
 
 
-def generator(run: Generator, drawn: np.ndarray, found: dict[str, Any], compare: tuple[str, ...] = ()) -> Path:
+def generator(run: Generator, drawn: np.ndarray, found: dict[str, Any], beside: list[Other]) -> Path:
     """Writes `report/eval-<split>.html`; `drawn` is float32 `[recordings, samples]`, the rest as for `recogniser`."""
-    others = _others(run, compare, found["split"], "bits_per_sample")
     low, high = found["interval_95"]
     rate_hz = run.sample_rate_hz
     tiles = [
@@ -82,12 +102,11 @@ def generator(run: Generator, drawn: np.ndarray, found: dict[str, Any], compare:
         {"name": "knowing nothing", "value": f"{np.log2(found['levels']):.2f}", "note": f"{found['levels']} levels"},
         {"name": "clips", "value": f"{found['clips']:,}", "note": f"{found['audio_seconds'] / 60:.1f} minutes"},
     ]
-    reports = {run.run_dir.resolve().name: (run.config.model.name, found)} | others
     names = [str(number) for number in range(len(drawn))]
     content = {
         "tiles": tiles,
-        "runs": [_side_of_generator(name, other) for name, (_, other) in reports.items()],
-        "curves": _curves([run.run_dir, *map(Path, compare)]),
+        "runs": [_side_of_generator(one) for one in [_itself(run, found), *beside]],
+        "curves": _curves([_itself(run, found), *beside]),
         "statistics": found["statistics"],
         "drawn": {
             "audio": [_audio(wave, rate_hz) for wave in drawn],
@@ -98,12 +117,8 @@ def generator(run: Generator, drawn: np.ndarray, found: dict[str, Any], compare:
     return _write(run, "generator.html", found, content, "Intervals are 95 % bootstrap intervals over clips.")
 
 
-def other_report(folder: str | Path, split: str, key: str) -> tuple[str, dict[str, Any]]:
-    """The name of another run's model, and its report of a split.
-
-    Raises:
-      TfvoiceError: there is none, or it is of another kind.
-    """
+def _report_of(folder: str, split: str, key: str) -> tuple[str, dict[str, Any]]:
+    """The name of a run's model, and its report of a split."""
     path = Path(folder) / "report" / f"eval-{split}.json"
     try:
         found = dict(json.loads(path.read_text(encoding="utf-8")))
@@ -119,12 +134,8 @@ def other_report(folder: str | Path, split: str, key: str) -> tuple[str, dict[st
     return model, found
 
 
-def _others(run: Experiment, compare: tuple[str, ...], split: str, key: str) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Reports of other runs by name: that of the folder, or its whole path where names are the same."""
-    names = [Path(folder).resolve().name for folder in compare]
-    taken = [*names, run.run_dir.resolve().name]
-    names = [folder if taken.count(name) > 1 else name for name, folder in zip(names, compare, strict=True)]
-    return {name: other_report(folder, split, key) for name, folder in zip(names, compare, strict=True)}
+def _itself(run: Experiment, found: dict[str, Any]) -> Other:
+    return Other(run.run_dir.resolve().name, run.run_dir, run.config.model.name, found)
 
 
 def _write(run: Experiment, template: str, found: dict[str, Any], content: dict[str, Any], note: str) -> Path:
@@ -148,15 +159,15 @@ def _tile(name: str, rate: dict[str, Any]) -> dict[str, str]:
     return {"name": name, "value": f"{100 * rate['rate']:.1f} %", "note": note}
 
 
-def _side(name: str, model: str, found: dict[str, Any]) -> dict[str, Any]:
+def _side(one: Other) -> dict[str, Any]:
     kept = ("decoder", "utterances", "wer", "cer")
-    return {"name": name, "model": model} | {key: found[key] for key in kept}
+    return {"name": one.name, "model": one.model} | {key: one.found[key] for key in kept}
 
 
-def _side_of_generator(name: str, found: dict[str, Any]) -> dict[str, Any]:
-    samples = found["statistics"]["samples"]
+def _side_of_generator(one: Other) -> dict[str, Any]:
+    samples = one.found["statistics"]["samples"]
     rates = {"distance": samples["log_mel_distance_db"], "silence": samples["silence"]}
-    return {"name": name, "bits": found["bits_per_sample"], "interval": found["interval_95"]} | rates
+    return {"name": one.name, "bits": one.found["bits_per_sample"], "interval": one.found["interval_95"]} | rates
 
 
 def _matrix(found: list[insight.Confusion]) -> dict[str, Any]:
@@ -175,8 +186,8 @@ def _matrix(found: list[insight.Confusion]) -> dict[str, Any]:
     }
 
 
-def _utterance(run: Recognizer, index: Index, row: int, one: dict[str, Any], others) -> dict[str, Any]:
-    samples, config = _samples(index, row), run.config.features
+def _utterance(run: Recognizer, index: Index, row: int, one: dict[str, Any], beside) -> dict[str, Any]:
+    samples, config = index.audio(row), run.config.features
     lengths = tf.constant([len(samples)])
     seen = features.compute(config, samples[np.newaxis], lengths, run.statistics).values[0].numpy()
     logits = run.logits(samples[np.newaxis], lengths).values[0]
@@ -184,9 +195,9 @@ def _utterance(run: Recognizer, index: Index, row: int, one: dict[str, Any], oth
         seen, tf.nn.log_softmax(logits).numpy(), run.alphabet, one["reference"], len(samples) / index.sample_rate_hz, ""
     )
     same = []
-    for name, (_, other) in others.items():
-        texts = [each["hypothesis"] for each in other["readings"] if each["id"] == one["id"]]
-        same += [{"name": name, "pairs": metrics.pairs(one["reference"], text)} for text in texts]
+    for other in beside:
+        texts = [each["hypothesis"] for each in other.found["readings"] if each["id"] == one["id"]]
+        same += [{"name": other.name, "pairs": metrics.pairs(one["reference"], text)} for text in texts]
     return one | {
         "errors": metrics.character_errors(one["reference"], one["hypothesis"]).total,
         "pairs": metrics.pairs(one["reference"], one["hypothesis"]),
@@ -209,22 +220,14 @@ def _history(folder: Path) -> list[dict[str, Any]]:
     return found
 
 
-def _curves(runs: list[Path]) -> str:
+def _curves(runs: list[Other]) -> str:
     logs = {}
     for run in runs:
-        path = run / "metrics.jsonl"
+        path = run.folder / "metrics.jsonl"
         if path.is_file():
-            logs[run.resolve().name] = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            logs[run.name] = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     logs = {name: lines for name, lines in logs.items() if lines}
     return report.svg(report.learning(logs)) if logs else ""
-
-
-def _samples(index: Index, row: int) -> np.ndarray:
-    return records.decode(index.read([row])[0])["audio"].numpy()
-
-
-def _level_db(samples: np.ndarray) -> float:
-    return 10 * float(np.log10(np.mean(np.square(samples, dtype=np.float64)) + 1e-12))
 
 
 def _audio(samples: np.ndarray, sample_rate_hz: int) -> str:
@@ -232,8 +235,6 @@ def _audio(samples: np.ndarray, sample_rate_hz: int) -> str:
     data = io.BytesIO()
     rate_hz = min((8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000), key=lambda r: abs(r - sample_rate_hz))
     if rate_hz != sample_rate_hz:
-        import soxr
-
         samples = soxr.resample(samples, sample_rate_hz, rate_hz)
     soundfile.write(data, samples, rate_hz, format="MP3", subtype="MPEG_LAYER_III")
     return _data("audio/mpeg", data.getvalue())

@@ -7,7 +7,6 @@ import tensorflow as tf
 
 from tfvoice import decoders, evaluation, monitoring, objectives, report
 from tfvoice.audio import features
-from tfvoice.data import records
 from tfvoice.data.index import Index
 from tfvoice.monitoring import Validation
 from tfvoice.recognizer import Recognizer
@@ -66,7 +65,7 @@ class Sample:
         drawable = np.where(index.samples <= _DRAWN_SECONDS * index.sample_rate_hz, index.samples, -index.samples)
         row = int(drawable.argmax())
         self.sample_rate_hz = index.sample_rate_hz
-        self.audio = records.decode(index.read([row])[0])["audio"].numpy()
+        self.audio = index.audio(row)
         self._id = index.ids[row]
         self._text = experiment.alphabet.normalise(index.texts[row])
         self._experiment = experiment

@@ -29,16 +29,12 @@ def write(run: Experiment, folder: Path) -> None:
     """
     # XLA is not in every server.
     run.model.jit_loops = False
-    module, signatures = (speech if isinstance(run, Recognizer) else audio)(run)
-    tf.saved_model.save(module, str(folder), signatures)
+    signatures = (speech if isinstance(run, Recognizer) else audio)(run)
+    tf.saved_model.save(holding(run, signatures), str(folder), signatures)
 
 
-def speech(run: Recognizer) -> tuple[tf.Module, dict[str, Callable]]:
-    """The signatures of a recogniser.
-
-    Returns:
-      What holds its weights, and `serving_default` (WAV files), `waveform` (samples) and `log_probs` (samples).
-    """
+def speech(run: Recognizer) -> dict[str, Callable]:
+    """The signatures of a recogniser: `serving_default` (WAV files), `waveform` and `log_probs` (samples), and more."""
     rate_hz = run.config.features.sample_rate_hz
     waveforms = (
         tf.TensorSpec([None, None], tf.float32, name="waveform"),
@@ -66,7 +62,7 @@ def speech(run: Recognizer) -> tuple[tf.Module, dict[str, Callable]]:
     signatures = {"serving_default": from_wav, "waveform": from_waveform, "log_probs": log_probs}
     if not streaming.reason_against(run.config):
         signatures |= _following(run)
-    return _module(run, signatures), signatures
+    return signatures
 
 
 def _following(run: Recognizer) -> dict[str, Callable]:
@@ -94,8 +90,8 @@ def decode_wav(data: tf.Tensor, sample_rate_hz: int) -> tf.Tensor:
         return resample(tf.reduce_mean(samples, axis=1), from_hz, sample_rate_hz)
 
 
-def audio(run: Generator) -> tuple[tf.Module, dict[str, Callable]]:
-    """The signature of a generator, `serving_default` and `generate` alike, and what holds its weights."""
+def audio(run: Generator) -> dict[str, Callable]:
+    """The signature of a generator, `serving_default` and `generate` alike."""
     rate_hz = run.sample_rate_hz
 
     @tf.function(
@@ -115,8 +111,7 @@ def audio(run: Generator) -> tuple[tf.Module, dict[str, Callable]]:
         )
         return {"waveform": waves, "wav_bytes": wav}
 
-    signatures = {"serving_default": generate, "generate": generate}
-    return _module(run, signatures), signatures
+    return {"serving_default": generate, "generate": generate}
 
 
 def _named(found: reading.Reading) -> dict[str, tf.Tensor]:
@@ -132,8 +127,8 @@ def _named(found: reading.Reading) -> dict[str, tf.Tensor]:
     }
 
 
-def _module(run: Experiment, functions: dict[str, Callable]) -> tf.Module:
-    """Holds the functions and the plain TensorFlow variables that they read."""
+def holding(run: Experiment, functions: dict[str, Callable]) -> tf.Module:
+    """A module that holds functions and the plain TensorFlow variables that they read."""
     module = tf.Module()
     module.weights = [variable.value for variable in run.model.variables]
     for name, function in functions.items():

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfvoice import exporting
 from tfvoice.errors import TfvoiceError
 from tfvoice.transcript import Transcript, Word
+
+# What a server needs to know of a model, in its folder.
+DESCRIPTION = "tfvoice.json"
 
 
 class Served:
@@ -112,8 +114,8 @@ def newest(folder: str | Path) -> Path:
 
 def _description(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads((path / exporting.DESCRIPTION).read_text(encoding="utf-8")))
+        return dict(json.loads((path / DESCRIPTION).read_text(encoding="utf-8")))
     except (OSError, ValueError):
         raise TfvoiceError(
-            f"{path}: has no {exporting.DESCRIPTION}, so tfvoice_export did not write it; export the run again."
+            f"{path}: has no {DESCRIPTION}, so tfvoice_export did not write it; export the run again."
         ) from None

@@ -7,7 +7,9 @@ a plain `POST /transcribe` that takes a file, and a page for people. `docs/servi
 import asyncio
 import base64
 import binascii
+import contextlib
 import io
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,16 +80,12 @@ class Service:
         return await self._read(await asyncio.to_thread(self._decoded, data))
 
     def _check(self, count: int) -> None:
-        try:
+        with _refused_where_full():
             self.batcher.check(count)
-        except Full:
-            raise Refused(429, "The server is busy and its queue is full; try again in a second.") from None
 
     async def _read(self, wave: np.ndarray) -> Transcript:
-        try:
+        with _refused_where_full():
             return await self.batcher.submit(wave, self.served.bucket(len(wave)))
-        except Full:
-            raise Refused(429, "The server is busy and its queue is full; try again in a second.") from None
 
     def _wave(self, instance: Any) -> np.ndarray:
         """The samples of an instance: a file as base64, or numbers."""
@@ -135,6 +133,14 @@ class Service:
 
     def _too_long(self) -> Refused:
         return Refused(413, f"The recording is longer than {self.limits.seconds:g} s; cut it into shorter ones.")
+
+
+@contextlib.contextmanager
+def _refused_where_full() -> Iterator[None]:
+    try:
+        yield
+    except Full:
+        raise Refused(429, "The server is busy and its queue is full; try again in a second.") from None
 
 
 def instances(payload: Any) -> tuple[list, bool]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from tfvoice import saved_model
 from tfvoice.audio import features
 from tfvoice.errors import TfvoiceError
 from tfvoice.experiment import Experiment
@@ -60,8 +61,7 @@ def convert(run: Recognizer) -> bytes:
         inputs = features.compute(run.config.features, waveform, tf.shape(waveform)[1:], run.statistics)
         return {"log_probs": tf.nn.log_softmax(run.network(inputs.values, inputs.lengths).values)}
 
-    module = tf.Module()
-    module.weights, module.read = [variable.value for variable in run.model.variables], read
+    module = saved_model.holding(run, {"read": read})
     converter = tf.lite.TFLiteConverter.from_concrete_functions([read.get_concrete_function()], module)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_types = [tf.float16]

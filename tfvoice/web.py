@@ -46,6 +46,8 @@ _SECONDS = prometheus_client.Counter("tfvoice_audio_seconds", "Seconds of audio 
 _WAITING = prometheus_client.Gauge("tfvoice_waiting", "Recordings that wait for a batch.")
 _ANSWERS = prometheus_client.Counter("tfvoice_answers", "Answers, by HTTP status.", ["status"])
 _PAGE = Path(__file__).parent / "page" / "index.html"
+# How many can be followed at a time.
+_STREAMS = asyncio.Semaphore(32)
 _TYPES = {"json": "application/json", "text": "text/plain", "srt": "application/x-subrip", "vtt": "text/vtt"}
 
 
@@ -59,12 +61,7 @@ class Model(kserve.Model):
 
     def preprocess(self, payload, headers=None):
         """A body that was not declared as JSON, such as that of `curl --data`, comes as bytes."""
-        if not isinstance(payload, bytes):
-            return payload
-        try:
-            return json.loads(payload)
-        except (ValueError, RecursionError):
-            raise Refused(400, "The body is not JSON.") from None
+        return _parsed(payload) if isinstance(payload, bytes) else payload
 
     def validate(self, payload):
         """`serving` looks at it."""
@@ -142,7 +139,7 @@ def application(service: Service):
     async def predict_version(name: str, version: int, request: Request):
         _known(served, name, version)
         body = await request.body()
-        return JSONResponse(await service.predict(Model.preprocess(None, body)))
+        return JSONResponse(await service.predict(_parsed(body)))
 
     @app.post("/transcribe")
     async def transcribe(request: Request, format: str = "json"):
@@ -168,7 +165,8 @@ def application(service: Service):
 
     @app.websocket("/stream")
     async def stream(socket: WebSocket):
-        await _follow(socket, service)
+        with contextlib.suppress(WebSocketDisconnect):
+            await _follow(socket, service)
 
     _WAITING.set_function(lambda: service.batcher.waiting)
     return app
@@ -234,6 +232,13 @@ def _known(served, name: str, version: int | None) -> None:
         raise Refused(404, f"There is no such model or version; this server has {served.name}, {served.version}.")
 
 
+def _parsed(body: bytes):
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise Refused(400, "The body is not JSON.") from None
+
+
 async def _file(request: Request) -> tuple[str, bytes]:
     """The file of a form, or else the whole body."""
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
@@ -251,12 +256,12 @@ async def _follow(socket: WebSocket, service: Service) -> None:
     if not service.served.streams:
         await socket.close(1008, "This model does not follow speech.")
         return
-    if not (place := _STREAMS.take()):
+    if _STREAMS.locked():
         await socket.close(1013, "Too many are speaking; try again in a second.")
         return
-    following, left = service.served.follow(), int(service.limits.seconds * service.served.sample_rate_hz)
-    with place, contextlib.suppress(WebSocketDisconnect):
-        final = False
+    left, final = int(service.limits.seconds * service.served.sample_rate_hz), False
+    async with _STREAMS:
+        following = service.served.follow()
         while not final:
             message = await socket.receive()
             if message["type"] == "websocket.disconnect":
@@ -271,27 +276,6 @@ async def _follow(socket: WebSocket, service: Service) -> None:
             text = await asyncio.to_thread(following.step, chunk, final)
             await socket.send_json({"text": text, "final": final})
         await socket.close()
-
-
-class _Places:
-    """So many can be taken at a time."""
-
-    def __init__(self, count: int):
-        self._left = count
-
-    def take(self):
-        """A place, to be given back at the end of a `with`; None where there is none."""
-        if not self._left:
-            return None
-        self._left -= 1
-        return contextlib.closing(self)
-
-    def close(self) -> None:
-        """Gives a place back."""
-        self._left += 1
-
-
-_STREAMS = _Places(32)
 
 
 async def _refused(_, error: Refused) -> JSONResponse:

@@ -51,12 +51,17 @@ def of(samples: np.ndarray, sample_rate_hz: int) -> Statistics:
         colour = _decibels(power @ filters.T).mean(axis=0)
         colour -= colour.mean()
     return Statistics(
-        float(_decibels(np.mean(samples.astype(np.float64) ** 2))),
+        level_db(samples),
         float(1 - heard.mean()),
         float(np.mean(np.abs(samples) >= _CLIPPED)),
         flatness,
         colour,
     )
+
+
+def level_db(samples: np.ndarray) -> float:
+    """Root mean square of samples, in dB below full scale."""
+    return float(_decibels(np.mean(np.square(samples, dtype=np.float64))))
 
 
 def log_mel_distance_db(one: Statistics, other: Statistics) -> float:

@@ -17,7 +17,6 @@ import tensorflow as tf
 from tfvoice.audio import quantize
 from tfvoice.audio.quantize import QuantizationConfig
 from tfvoice.config import Config
-from tfvoice.data import records
 from tfvoice.data.index import Index
 from tfvoice.data.pipeline import epochs_from, prefetched
 
@@ -138,7 +137,7 @@ class ClipPipeline:
 
     def levels(self, clip: int) -> np.ndarray:
         """The levels of a whole clip, int32 `[samples]`."""
-        samples = self._samples(clip)
+        samples = self.index.audio(clip)
         kind = self.quantization.normalization
         if kind == "min_max":
             low, high = samples.min(), samples.max()
@@ -147,16 +146,13 @@ class ClipPipeline:
             samples = samples / max(self._peaks[_recording(self.index.ids[clip])], 1e-9)
         return quantize.encode(self.quantization, samples).numpy()
 
-    def _samples(self, clip: int) -> np.ndarray:
-        return records.decode(self.index.read([clip])[0])["audio"].numpy()
-
     @functools.cached_property
     def _peaks(self) -> dict[str, float]:
         """The loudest sample of each recording, over all its clips."""
         peaks: dict[str, float] = {}
         for clip, name in enumerate(self.index.ids):
             recording = _recording(name)
-            peaks[recording] = max(peaks.get(recording, 0.0), float(np.abs(self._samples(clip)).max()))
+            peaks[recording] = max(peaks.get(recording, 0.0), float(np.abs(self.index.audio(clip)).max()))
         return peaks
 
     def _make_plan(self, epoch: int) -> Plan:

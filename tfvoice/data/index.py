@@ -88,6 +88,10 @@ class Index:
                 found.append(os.pread(file.fileno(), int(self.size[row]), int(self.offset[row])))
         return found
 
+    def audio(self, row: int) -> np.ndarray:
+        """The samples of an utterance, float32 `[samples]`."""
+        return records.decode(self.read([row])[0])["audio"].numpy()
+
     def describe(self) -> str:
         """One sentence: how many utterances and hours, and what was left out and why."""
         text = f"{self.split}: {len(self)} utterances, {self.seconds / 3600:.2f} hours"
