@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +24,7 @@ COMMANDS = [
 # A module imports from lower floors, and on its own floor from what stands before it. A package's `__init__` stands
 # after its modules. Commands share one place: none imports another.
 FLOORS = [
-    "errors config torch_file",
+    "errors version processor config torch_file",
     "lengths audio.files audio.decoding audio.io audio.features audio.surroundings audio.augment audio.noise "
     "audio.statistics audio.quantize audio.resample text ctc vocabulary language_model metrics",
     "data.records data.corpus data.vctk data.ljspeech data.librispeech data.an4 data.common_voice data.tedlium "
@@ -34,7 +35,7 @@ FLOORS = [
     "experiment recognizer generator objectives learner importing decoders insight report pages evaluation "
     "monitoring likelihood drawing sampling audition recognition generation tasks training tuning transcript streaming "
     "transcription reading following model_card saved_model tflite served exporting "
-    "batching serving web",
+    "batching serving guard web",
     "cli.flags",
 ]
 PLACES = {
@@ -204,3 +205,14 @@ def test_a_configuration_says_what_it_is_for_and_how_it_is_used(path):
     header = [line for line in path.read_text(encoding="utf-8").split("\n\n")[0].splitlines() if line.startswith("#")]
     assert len(header) >= 2
     assert any(f"tfvoice_train --model={model_of(path)} --config={path.stem} " in line for line in header)
+
+
+@pytest.mark.parametrize(("said", "kept"), [(None, "1"), ("0", "0")])
+def test_onednn_is_on_unless_somebody_said_otherwise(said, kept):
+    environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+    environment |= {"TF_ENABLE_ONEDNN_OPTS": said} if said else {}
+    script = "import os, tfvoice; print(os.environ['TF_ENABLE_ONEDNN_OPTS'])"
+    found = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == kept

@@ -11,24 +11,21 @@ from tfvoice.batching import Batcher, Full
 
 def test_everybody_gets_their_own_answer_in_full_batches():
     sizes = []
-    batcher = Batcher(lambda items: time.sleep(0.01) or [2 * item for item in items], 4, 100, sizes.append)
+    batcher = Batcher(lambda items: sizes.append(len(items)) or time.sleep(0.01) or [2 * x for x in items], 4, 100)
 
     async def ask():
-        return await asyncio.gather(*(batcher.submit(item, 1) for item in range(17)))
+        return [found for (found,) in await asyncio.gather(*(batcher.submit([(item, 1)]) for item in range(17)))]
 
     assert asyncio.run(ask()) == [2 * item for item in range(17)]
     assert sum(sizes) == 17 and max(sizes) == 4 and len(sizes) <= 6
 
 
-def test_a_batch_holds_nothing_larger_than_its_oldest():
+def test_a_batch_has_one_size_that_of_its_oldest():
     batches = []
     batcher = Batcher(lambda items: batches.append(items) or items, 8, 100)
-
-    async def ask():
-        return await asyncio.gather(*(batcher.submit(size, size) for size in (2, 8, 1, 2, 4)))
-
-    asyncio.run(ask())
-    assert batches == [[2, 1, 2], [8, 4]]
+    sizes = [2, 8, 1, 2, 8]
+    assert asyncio.run(batcher.submit([(size, size) for size in sizes])) == sizes
+    assert batches == [[2, 2], [8, 8], [1]]
 
 
 def test_the_queue_has_an_end_and_who_waited_is_answered():
@@ -36,17 +33,22 @@ def test_the_queue_has_an_end_and_who_waited_is_answered():
     batcher = Batcher(lambda items: go.wait() and items, 1, 2)
 
     async def ask():
-        accepted = [asyncio.create_task(batcher.submit(0, 1))]
+        accepted = [asyncio.create_task(batcher.submit([(0, 1)]))]
         await asyncio.sleep(0.05)
-        accepted += [asyncio.create_task(batcher.submit(item, 1)) for item in (1, 2)]
+        accepted.append(asyncio.create_task(batcher.submit([(1, 1)])))
+        await asyncio.sleep(0)
+        # All of them or none.
+        with pytest.raises(Full):
+            await batcher.submit([(2, 1), (3, 1)])
+        accepted.append(asyncio.create_task(batcher.submit([(4, 1)])))
         await asyncio.sleep(0)
         assert batcher.waiting == 2
         with pytest.raises(Full):
-            await batcher.submit(3, 1)
+            await batcher.submit([(5, 1)])
         go.set()
         return await asyncio.gather(*accepted)
 
-    assert asyncio.run(ask()) == [0, 1, 2]
+    assert asyncio.run(ask()) == [[0], [1], [4]]
 
 
 def test_an_error_reaches_those_of_its_batch_alone():
@@ -58,10 +60,10 @@ def test_an_error_reaches_those_of_its_batch_alone():
     batcher = Batcher(function, 1, 10)
 
     async def ask():
-        return await asyncio.gather(*(batcher.submit(item, 1) for item in range(3)), return_exceptions=True)
+        return await asyncio.gather(*(batcher.submit([(item, 1)]) for item in range(3)), return_exceptions=True)
 
     first, error, last = asyncio.run(ask())
-    assert (first, str(error), last) == (0, "one", 2)
+    assert (first, str(error), last) == ([0], "one", [2])
 
 
 def test_who_has_gone_is_not_computed():
@@ -69,12 +71,12 @@ def test_who_has_gone_is_not_computed():
     batcher = Batcher(lambda items: (go.wait() and seen.extend(items)) or items, 1, 10)
 
     async def ask():
-        tasks = [asyncio.create_task(batcher.submit(item, 1)) for item in range(3)]
+        tasks = [asyncio.create_task(batcher.submit([(item, 1)])) for item in range(3)]
         await asyncio.sleep(0.05)
         tasks[1].cancel()
         go.set()
         return await asyncio.gather(*tasks, return_exceptions=True)
 
     found = asyncio.run(ask())
-    assert found[0] == 0 and isinstance(found[1], asyncio.CancelledError) and found[2] == 2
+    assert found[0] == [0] and isinstance(found[1], asyncio.CancelledError) and found[2] == [2]
     assert seen == [0, 2]

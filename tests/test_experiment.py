@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from tfvoice import checkpoints, experiment
+from tfvoice import checkpoints, experiment, processor
 from tfvoice.config import ConfigError, differences
 from tfvoice.errors import TfvoiceError
 from tfvoice.experiment import RecognizerConfig
@@ -94,6 +94,16 @@ def test_the_seed_decides_the_first_weights():
     one, same, other = (Recognizer("unused", small(f"training.seed={seed}")).model.weights for seed in (1, 1, 2))
     assert all(np.array_equal(a, b) for a, b in zip(one, same, strict=True))
     assert not np.array_equal(one[0], other[0])
+
+
+@pytest.mark.parametrize(("fast", "precision"), [(True, "bfloat16"), (False, "float32")])
+def test_the_precision_suits_the_machine_and_is_written_down(tmp_path, monkeypatch, fast, precision):
+    monkeypatch.setattr(processor, "multiplies_bfloat16", lambda: fast)
+    made = Recognizer.create(tmp_path, small("training.precision=auto"))
+    assert made.config.training.precision == precision
+    made.write()
+    monkeypatch.setattr(processor, "multiplies_bfloat16", lambda: not fast)
+    assert json.loads((tmp_path / "experiment.json").read_text())["config"]["training"]["precision"] == precision
 
 
 def test_a_run_is_used_in_float32_however_it_was_trained(tmp_path):

@@ -8,7 +8,7 @@ import tensorflow as tf
 from test_streaming import reader, speech
 
 from tfvoice import checkpoints, exporting
-from tfvoice.streaming import StreamingTranscriber
+from tfvoice.streaming import SILENCE, Meter, StreamingTranscriber
 
 
 @pytest.fixture(scope="module", params=["lstm", "gru"])
@@ -55,6 +55,17 @@ def test_an_end_without_audio_brings_what_was_waiting(run, signatures):
     samples = speech(2)
     whole = follow(signatures, [samples])
     assert "".join(follow(signatures, [samples, np.zeros(0)])) == "".join(whole)
+
+
+@pytest.mark.parametrize("factor", [0.97, 1.03])
+@pytest.mark.parametrize("size", [77, 5000])
+def test_how_loud_it_is_does_not_depend_on_the_chunks(run, signatures, factor, size):
+    meter, samples = Meter(8000), speech(2)
+    meter.add(samples)
+    samples *= np.float32(factor * SILENCE / meter.loudest)
+    wanted = " ".join(word.text for word in StreamingTranscriber(run).words([samples]))
+    assert bool(wanted) == (factor > 1)
+    assert " ".join("".join(follow(signatures, cut(samples, (size,)))).split()) == wanted
 
 
 def test_dither_is_no_speech(signatures):

@@ -1,14 +1,14 @@
 """The server's page and the reports in a real browser, which hears a clip as its microphone."""
 
 import base64
-import difflib
 import json
 import time
 
 import pytest
 import soundfile
+from test_streaming import reader
 
-from tfvoice import audition, checkpoints, evaluation, experiment
+from tfvoice import audition, checkpoints, evaluation, experiment, exporting
 from tfvoice.audio import io as audio_io
 from tfvoice.generator import Generator
 from tfvoice.recognizer import Recognizer
@@ -46,14 +46,13 @@ def test_a_file_becomes_words_at_their_times(port, clip, tmp_path):
         browser.run(f"fetch('data:audio/wav;base64,{data}').then(answer => answer.blob()).then(openFile)")
         browser.wait("state.found !== null")
         words = browser.run("[...document.querySelectorAll('#text .word')].map(word => word.textContent)")
-        # The browser has a resampler of its own.
-        assert difflib.SequenceMatcher(None, " ".join(words), wanted["text"]).ratio() > 0.8
+        assert " ".join(words) == wanted["text"]
         assert browser.run("document.querySelectorAll('#times span').length") == len(words) > 1
         lit = "[...$('spectrogram').getContext('2d').getImageData(0, 0, 200, 100).data].some(value => value > 0)"
         assert browser.run(lit) and browser.run("document.documentElement.scrollWidth <= innerWidth")
         browser.run("document.querySelector('#text .word').click()")
         browser.wait("document.querySelector('#text .word.now') !== null")
-        srt = browser.run("post('srt').then(answer => answer.text())")
+        srt = browser.run("post('srt', state.body).then(answer => answer.text())")
         assert srt.startswith("1\n00:00:")
 
 
@@ -63,13 +62,48 @@ def test_the_microphone_becomes_words(port, clip, tmp_path):
         browser.open(f"http://127.0.0.1:{port}/")
         browser.wait("state.about !== null")
         browser.run("$('record').click()")
-        browser.wait("$('status').textContent.startsWith('Recording')")
+        browser.wait("$('record').textContent.startsWith('Stop ·')")
         time.sleep(seconds + 1)
         browser.run("$('record').click()")
         browser.wait("state.found !== null")
         assert browser.run("state.samples.length / state.rate") >= seconds
         assert browser.run("Math.max(...state.samples)") > 0.05
         assert browser.run("state.found.text.length") > 0 and "read in" in browser.run("$('status').textContent")
+
+
+def test_a_recording_ends_at_the_longest_that_is_taken(exported, clip, tmp_path):
+    process = start(exported[1], "--max_seconds=2")
+    with Browser(tmp_path / "profile", microphone=clip) as browser:
+        browser.open(f"http://127.0.0.1:{process.port}/")
+        browser.wait("state.about !== null")
+        # Two clicks are one recording.
+        browser.run("$('record').click(), $('record').click()")
+        browser.wait("state.found !== null")
+        assert browser.run("state.samples.length / state.rate") == 2
+        assert browser.run("$('record').textContent") == "Record"
+        data = base64.b64encode(clip.read_bytes()).decode()
+        browser.run(f"fetch('data:audio/wav;base64,{data}').then(answer => answer.blob()).then(openFile)")
+        assert "longer than 2 s" in browser.run("$('status').textContent")
+    process.terminate()
+    assert process.wait(60) == 0
+
+
+def test_text_appears_while_it_is_spoken(clip, tmp_path):
+    run = reader(tmp_path / "run")
+    checkpoints.save(run.checkpoint("best"), {"weights": run.model.weights}, {})
+    process = start(exporting.export(run.run_dir, tmp_path / "models" / "1"))
+    with Browser(tmp_path / "profile", microphone=clip) as browser:
+        browser.open(f"http://127.0.0.1:{process.port}/")
+        browser.wait("state.about !== null")
+        assert "reads while you speak" in browser.run("$('about').textContent")
+        browser.run("$('record').click()")
+        browser.wait("$('result').className === 'live' && $('text').textContent.trim().length > 3")
+        assert browser.run("state.recording !== null && getComputedStyle($('actions')).display") == "none"
+        browser.run("$('record').click()")
+        browser.wait("$('result').className === 'read'")
+        assert browser.run("state.found.words.length") > 0
+    process.terminate()
+    assert process.wait(60) == 0
 
 
 def test_what_is_no_audio_is_told_in_the_page(port, tmp_path):

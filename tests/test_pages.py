@@ -124,6 +124,20 @@ def test_a_generators_page_lets_one_hear_how_it_learned(generator, monkeypatch):
     assert "Side by side" not in page and "Side by side" in path.read_text(encoding="utf-8")
 
 
+def test_a_run_that_read_other_recordings_is_marked(run, tmp_path):
+    other = shutil.copytree(run[0], tmp_path / "other")
+    assert "(other recordings)" not in evaluation.evaluate_run(run[0], compare=(str(other),))[1].read_text("utf-8")
+    path = other / "report" / "eval-test.json"
+    report = json.loads(path.read_text(encoding="utf-8"))
+    report["readings"].pop()
+    path.write_text(json.dumps(report), encoding="utf-8")
+    # The last line of a log that is being written.
+    with (other / "metrics.jsonl").open("a") as log:
+        log.write('{"epoch": 3, "min')
+    page = evaluation.evaluate_run(run[0], compare=(str(other),))[1].read_text("utf-8")
+    assert re.search(r"<td>other <span[^>]*>\(other recordings\)", page)
+
+
 def test_what_cannot_stand_beside_is_told_before_anything_is_measured(run, generator, tmp_path):
     with pytest.raises(TfvoiceError, match=r"has no report of split test yet; write it with tfvoice_eval --run="):
         evaluation.evaluate_run(run[0], compare=(str(tmp_path),))

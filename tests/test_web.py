@@ -6,16 +6,25 @@ import http.client
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from test_serving import audio
+from test_streaming import reader, speech
+
+from tfvoice import checkpoints, exporting
+from tfvoice.streaming import StreamingTranscriber
 
 pytest.importorskip("kserve", reason="needs the extra serve")
+
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 BIN = Path(__file__).parent.parent / "bin"
 
@@ -26,19 +35,32 @@ def start(folder, *flags):
     for line in process.stdout:
         if found := re.search(r"Ready: http://127.0.0.1:(\d+)/", line):
             process.port = int(found[1])
-            # Nobody reads on, and a full pipe would stop the server.
-            for pipe in (process.stdout, process.stderr):
-                threading.Thread(target=pipe.read, daemon=True).start()
+            # A full pipe would stop the server.
+            process.said = []
+            process.readers = [
+                threading.Thread(target=lambda pipe=pipe: process.said.append(pipe.read()), daemon=True)
+                for pipe in (process.stdout, process.stderr)
+            ]
+            for thread in process.readers:
+                thread.start()
             return process
     raise AssertionError(process.stderr.read())
+
+
+def end(process, number=signal.SIGTERM):
+    """Ends a server; returns all that it said since it was ready."""
+    process.send_signal(number)
+    assert process.wait(60) == 0
+    for thread in process.readers:
+        thread.join()
+    return "".join(process.said)
 
 
 @pytest.fixture(scope="module")
 def port(exported):
     process = start(exported[1], "--max_mib=1", "--max_seconds=8")
     yield process.port
-    process.terminate()
-    assert process.wait(60) == 0
+    assert re.search(r"^Stopped\. [1-9]\d* recordings or batches of them were read\.\n$", end(process), re.MULTILINE)
 
 
 def ask(port, path, body=None, headers=None, method=None):
@@ -53,6 +75,10 @@ def ask(port, path, body=None, headers=None, method=None):
 
 def rows(*files):
     return json.dumps({"instances": [{"b64": base64.b64encode(data).decode()} for data in files]})
+
+
+def ask_metric(port, name):
+    return re.search(rf"^{name} (\S+)$", ask(port, "/metrics")[1].decode(), re.MULTILINE)[1]
 
 
 def test_the_forms_of_tensorflow_serving(port):
@@ -77,6 +103,8 @@ def test_a_file_is_transcribed(port):
     form = boundary + audio() + b"\r\n--x--\r\n"
     status, body = ask(port, "/transcribe", form, {"Content-Type": "multipart/form-data; boundary=x"})
     assert status == 200 and json.loads(body)["text"] == found["text"] and json.loads(body)["file"] == "a.wav"
+    odd = form.replace(b"a.wav", b"\xed\xa0\x80\xff")
+    assert ask(port, "/transcribe", odd, {"Content-Type": "multipart/form-data; boundary=x"})[0] == 200
     assert ask(port, "/transcribe?format=text", audio())[1].decode() == found["text"] + "\n"
     assert ask(port, "/transcribe?format=srt", audio())[1].startswith(b"1\n00:00:0")
 
@@ -89,6 +117,9 @@ def test_the_page_health_and_metrics(port):
     metrics = ask(port, "/metrics")[1].decode()
     assert re.search(r'tfvoice_answers_total{status="200"} [1-9]', metrics)
     assert re.search(r"tfvoice_batch_rows_count [1-9]", metrics) and "tfvoice_waiting 0.0" in metrics
+    before = float(ask_metric(port, "tfvoice_audio_seconds_total"))
+    ask(port, "/v1/models/english:predict", rows(audio(), audio(2, seed=1)))
+    assert float(ask_metric(port, "tfvoice_audio_seconds_total")) - before == pytest.approx(3)
 
 
 WRONG = {
@@ -100,6 +131,7 @@ WRONG = {
     "another model": ("/v1/models/french:predict", b"{}", 404),
     "another version": ("/v1/models/english/versions/9:predict", b"{}", 404),
     "another version's status": ("/v1/models/english/versions/9", None, 404),
+    "a version that is no number": ("/v1/models/english/versions/last", None, 404),
     "no file": ("/transcribe", b"", 400),
     "random bytes": ("/transcribe", np.random.default_rng(0).bytes(5000), 400),
     "another format": ("/transcribe?format=pdf", b"", 400),
@@ -135,7 +167,47 @@ def test_a_body_of_unknown_length_ends_at_the_limit(port):
     assert ask(port, "/healthz")[0] == 200
 
 
-def test_sigterm_under_load_loses_nothing_that_was_accepted(exported):
+def test_large_headers_are_refused(port):
+    try:
+        status, sentence = ask(port, "/transcribe", audio(), {"X-Large": 200_000 * "x"})
+        assert status in (400, 431) and sentence
+    except ConnectionError:
+        # It hung up while there was more to come.
+        pass
+    assert ask(port, "/healthz")[0] == 200
+
+
+def test_who_does_not_wait_is_not_read(exported):
+    process = start(exported[1], "--batch_size=1")
+    request = b"POST /transcribe HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+    data = audio(60)
+    clients = [socket.create_connection(("127.0.0.1", process.port)) for _ in range(20)]
+    for client in clients:
+        client.sendall(request % len(data) + data)
+    for client in clients:
+        client.close()
+    assert ask(process.port, "/transcribe", audio())[0] == 200
+    batches = float(ask_metric(process.port, "tfvoice_batch_rows_count"))
+    assert batches < len(clients) and "Stopped. 1 recordings" in end(process)
+
+
+def test_a_full_server_refuses_before_the_body_has_come(exported):
+    process = start(exported[1], "--max_waiting=2", "--batch_size=1")
+    head = b"POST /transcribe HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
+    slow = [socket.create_connection(("127.0.0.1", process.port)) for _ in range(4)]
+    for client in slow:
+        client.sendall(head)
+        time.sleep(0.2)
+    assert slow[3].recv(100).startswith(b"HTTP/1.1 429")
+    for client in slow[:3]:
+        client.close()
+    time.sleep(0.5)
+    assert ask(process.port, "/transcribe", audio())[0] == 200
+    end(process)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_under_load_loses_nothing_that_was_accepted(exported, number):
     process = start(exported[1])
     files = [audio(0.5 + 0.1 * number, seed=number) for number in range(8)]
     wanted = [json.loads(ask(process.port, "/transcribe", data)[1])["text"] for data in files]
@@ -164,10 +236,66 @@ def test_sigterm_under_load_loses_nothing_that_was_accepted(exported):
         clients = [pool.submit(client, number) for number in range(len(files))]
         for _ in range(20):
             accepted.acquire()
-        process.send_signal(signal.SIGTERM)
+        said = end(process, number)
         outcomes = [outcome for each in clients for outcome in each.result()]
-    assert process.wait(60) == 0
+    # The server's count is that of the clients, whose first requests came before the load.
+    assert f"Stopped. {len(files) + outcomes.count(True)} recordings or batches of them were read.\n" == said
     # A connection that the kernel took while the server was closing was never accepted by it, and is reset.
     lost = [one for one in outcomes if one is not True]
-    assert outcomes.count(True) >= 20 - len(lost) and len(lost) <= len(files)
+    assert len(lost) <= len(files)
     assert all(isinstance(one, str) and ("Reset" in one or "Disconnected" in one) for one in lost)
+
+
+@pytest.fixture(scope="module")
+def listening(tmp_path_factory):
+    """A run that can follow speech, and the port of a server of it."""
+    folder = tmp_path_factory.mktemp("listening")
+    run = reader(folder / "run")
+    checkpoints.save(run.checkpoint("best"), {"weights": run.model.weights}, {})
+    process = start(exporting.export(run.run_dir, folder / "models" / "1"), "--max_seconds=4")
+    yield run, process.port
+    end(process)
+
+
+def test_speech_is_followed_over_a_socket(listening):
+    run, port = listening
+    samples = speech(3)
+    wanted = " ".join(word.text for word in StreamingTranscriber(run).words([samples]))
+    with connect(f"ws://127.0.0.1:{port}/stream") as socket:
+        found = []
+        for chunk in np.split(samples, [1000, 1001, 9000]):
+            socket.send(chunk.tobytes())
+            found.append(json.loads(socket.recv()))
+        socket.send("the end")
+        found.append(json.loads(socket.recv()))
+        with pytest.raises(ConnectionClosed):
+            socket.recv()
+    assert [one["final"] for one in found] == [False, False, False, False, True]
+    assert len(wanted) > 20 and " ".join("".join(one["text"] for one in found).split()) == wanted
+    assert any(one["text"] for one in found[:-1])
+
+
+@pytest.mark.parametrize(
+    "data, code",
+    [
+        (np.array([0.1, np.nan], np.float32).tobytes(), 1007),
+        (b"123", 1007),
+        (bytes(4 * 8000 * 5), 1007),
+        (bytes(2 * 2**20), 1009),
+    ],
+    ids=["NaN", "half a number", "longer than is taken", "a large message"],
+)
+def test_what_cannot_be_followed_closes_the_socket(listening, data, code):
+    _, port = listening
+    with connect(f"ws://127.0.0.1:{port}/stream") as socket:
+        with pytest.raises(ConnectionClosed) as closed:
+            socket.send(data)
+            socket.recv()
+        assert closed.value.rcvd.code == code
+    assert ask(port, "/healthz")[0] == 200
+
+
+def test_a_model_that_reads_both_ways_follows_nobody(port):
+    with connect(f"ws://127.0.0.1:{port}/stream") as socket, pytest.raises(ConnectionClosed) as closed:
+        socket.recv()
+    assert closed.value.rcvd.code == 1008

@@ -27,17 +27,10 @@ class Batcher:
       function: takes a list of items, returns as many results.
       rows: of a batch, at most.
       waiting: items that may wait, at most.
-      told: called with the rows of each batch; for metrics.
     """
 
-    def __init__(
-        self,
-        function: Callable[[list], list],
-        rows: int,
-        waiting: int,
-        told: Callable[[int], None] = lambda rows: None,
-    ):
-        self._function, self._rows, self._most, self._told = function, rows, waiting, told
+    def __init__(self, function: Callable[[list], list], rows: int, waiting: int):
+        self._function, self._rows, self._most = function, rows, waiting
         self._queue: deque[_Waiting] = deque()
         self._executor = ThreadPoolExecutor(1, "batches")
         self._task: asyncio.Task | None = None
@@ -52,23 +45,25 @@ class Batcher:
         if len(self._queue) + count > self._most:
             raise Full
 
-    async def submit(self, item: Any, size: int) -> Any:
-        """The result of an item; those of a batch are of the same size or smaller than the one that came first.
+    async def submit(self, items: list[tuple[Any, int]]) -> list:
+        """The results of items; each comes with its size, and those of a batch have the same.
+
+        All of them are taken or none. Where the caller is cancelled, those that still wait are forgotten.
 
         Raises:
           Full: too many wait.
         """
-        self.check(1)
-        answer = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(item, size, answer))
+        self.check(len(items))
+        loop = asyncio.get_running_loop()
+        mine = [_Waiting(item, size, loop.create_future()) for item, size in items]
+        self._queue.extend(mine)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._work())
-        return await answer
+        return await asyncio.gather(*(one.answer for one in mine))
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         while batch := self._next():
-            self._told(len(batch))
             try:
                 results = await loop.run_in_executor(self._executor, self._function, [one.item for one in batch])
             except Exception as error:
@@ -82,9 +77,9 @@ class Batcher:
                     one.answer.set_result(result)
 
     def _next(self) -> list[_Waiting]:
-        """The oldest item, and in order others that are no larger."""
+        """The oldest item, and in order others of its size."""
         waiting = [one for one in self._queue if not one.answer.done()]
-        batch = [one for one in waiting if one.size <= waiting[0].size][: self._rows]
+        batch = [one for one in waiting if one.size == waiting[0].size][: self._rows]
         taken = set(map(id, batch))
         self._queue = deque(one for one in waiting if id(one) not in taken)
         return batch

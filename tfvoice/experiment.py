@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import keras
 import pydantic
 
-from tfvoice import checkpoints, models
+from tfvoice import checkpoints, models, processor
 from tfvoice import config as config_
 from tfvoice.audio.augment import AugmentationConfig
 from tfvoice.audio.features import FeatureConfig
@@ -43,6 +43,7 @@ class TrainingConfig(Config):
       average: decay of the moving average of the weights that is evaluated and kept; 0: no average.
       intermediate_share: of predictions before the end of the network in the loss, where the model makes them.
       precision: type of the products in convolutions while training; sums, weights and recurrent layers stay float32.
+        `auto` is bfloat16 where this machine multiplies it fast, else float32; what it was is written into the run.
       xla: compile the network for each bucket. `auto`: on a GPU only, since on CPU it measured no faster. Dropout then
         draws other random numbers. The update of the weights is compiled on any single device, and the time loops of
         recurrent layers on CPUs, except with `off`.
@@ -65,11 +66,18 @@ class TrainingConfig(Config):
     clip_value: float = pydantic.Field(0.0, ge=0)
     average: float = pydantic.Field(0.998, ge=0, lt=1)
     intermediate_share: float = pydantic.Field(0.5, ge=0, le=1)
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    precision: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
     xla: Literal["auto", "on", "off"] = "auto"
     validate_steps: int = pydantic.Field(0, ge=0)
     patience: int = pydantic.Field(0, ge=0)
     seed: int = pydantic.Field(0, ge=0, lt=2**31 - 2**20)
+
+    @pydantic.field_validator("precision")
+    @classmethod
+    def _chosen(cls, precision: str) -> str:
+        if precision != "auto":
+            return precision
+        return "bfloat16" if processor.multiplies_bfloat16() else "float32"
 
 
 class RecognizerConfig(Config):

@@ -38,12 +38,13 @@ class Follower:
             "waiting": tf.zeros([0, self._width]),
             "last": tf.constant(len(self._characters)),
             "loudest": tf.constant(0.0),
+            "unmeasured": tf.zeros([0]),
             "withheld": tf.constant(""),
         } | {f"layer_{number}": tf.zeros(shape) for number, shape in enumerate(self._shapes)}
 
     def signature(self) -> dict[str, tf.TensorSpec]:
         """Shapes and types of a state, by name."""
-        grows = {"held": [None], "waiting": [None, self._width]}
+        grows = {"held": [None], "unmeasured": [None], "waiting": [None, self._width]}
         return {
             name: tf.TensorSpec(grows.get(name, value.shape), value.dtype, name) for name, value in self.start().items()
         }
@@ -69,11 +70,19 @@ class Follower:
             lambda: (tf.zeros([0, len(self._characters) + 1]), state | {"held": held}),
         )
         text, last = self._read(values, state["last"])
-        loudest = tf.maximum(state["loudest"], reading.loudness(chunk[tf.newaxis], tf.shape(chunk), self._rate_hz)[0])
+        loudest, unmeasured = self._measure(chunk, final, state)
         text = tf.strings.join([state["withheld"], text])
         heard = loudest > streaming.SILENCE
-        state |= {"last": last, "loudest": loudest, "withheld": tf.where(heard, "", text)}
+        state |= {"last": last, "loudest": loudest, "unmeasured": unmeasured, "withheld": tf.where(heard, "", text)}
         return tf.where(heard, text, ""), state
+
+    def _measure(self, chunk, final, state: State):
+        """How loud it has been so far, by whole tenths of a second, and the samples of the one that is not whole."""
+        short = max(1, self._rate_hz // 10)
+        samples = tf.concat([state["unmeasured"], chunk], axis=0)
+        whole = tf.where(final, tf.size(samples), tf.size(samples) // short * short)
+        measured = reading.loudness(samples[tf.newaxis, :whole], whole[tf.newaxis], self._rate_hz)[0]
+        return tf.maximum(state["loudest"], measured), samples[whole:]
 
     def _advance(self, held, known, final, state: State):
         """Takes `known` frames further, or all there are; returns log probabilities of frames that are final."""

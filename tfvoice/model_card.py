@@ -4,9 +4,11 @@ Sections as in Mitchell et al., "Model Cards for Model Reporting" (arXiv 1810.03
 """
 
 import json
-from importlib import metadata
 from typing import Any
 
+import tensorflow as tf
+
+from tfvoice import version
 from tfvoice.experiment import Experiment
 from tfvoice.recognizer import Recognizer
 
@@ -40,7 +42,7 @@ def write(run: Experiment, checkpoint: str) -> str:
     corpus = info.get("corpus", "unknown")
     weights = sum(variable.shape.num_elements() for variable in run.model.trainable_variables)
     facts = {"model": name, "weights": f"{weights:,} trainable parameters, checkpoint `{checkpoint}`"}
-    facts |= {"tfvoice": metadata.version("tfvoice"), "TensorFlow": metadata.version("tensorflow")}
+    facts |= {"tfvoice": version.installed(), "TensorFlow": tf.__version__}
     if isinstance(run, Recognizer):
         features = run.config.features
         characters = "".join(run.alphabet.characters).replace("|", "\\|")

@@ -4,7 +4,7 @@ import base64
 import datetime
 import io
 import json
-from importlib import metadata
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ import soundfile
 import soxr
 import tensorflow as tf
 
-from tfvoice import checkpoints, insight, metrics, report
+from tfvoice import checkpoints, insight, metrics, report, version
 from tfvoice.audio import features, statistics
 from tfvoice.data.index import Index
 from tfvoice.errors import TfvoiceError
@@ -79,7 +79,7 @@ def recogniser(run: Recognizer, index: Index, found: dict[str, Any], beside: lis
     speed = {"name": "speed", "value": f"{1 / max(found['real_time_factor'], 1e-9):.0f} x", "note": "real time"}
     content = {
         "tiles": [*tiles, speed],
-        "runs": [_side(one) for one in [_itself(run, found), *beside]],
+        "runs": _sides(_side, _itself(run, found), beside),
         "curves": _curves([_itself(run, found), *beside]),
         "lengths": insight.by_length(readings),
         "levels": insight.by_level(readings, levels_db),
@@ -105,7 +105,7 @@ def generator(run: Generator, drawn: np.ndarray, found: dict[str, Any], beside: 
     names = [str(number) for number in range(len(drawn))]
     content = {
         "tiles": tiles,
-        "runs": [_side_of_generator(one) for one in [_itself(run, found), *beside]],
+        "runs": _sides(_side_of_generator, _itself(run, found), beside),
         "curves": _curves([_itself(run, found), *beside]),
         "statistics": found["statistics"],
         "drawn": {
@@ -143,7 +143,7 @@ def _write(run: Experiment, template: str, found: dict[str, Any], content: dict[
     page = environment.get_template(template).render(
         title=f"{run.run_dir.resolve().name}: {found['split']}",
         subtitle=f"{run.config.model.name}, checkpoint {found['checkpoint']}, data {Path(found['data']).name}",
-        version=metadata.version("tfvoice"),
+        version=version.installed(),
         date=datetime.date.today().isoformat(),
         footnote=note,
         **content,
@@ -159,15 +159,24 @@ def _tile(name: str, rate: dict[str, Any]) -> dict[str, str]:
     return {"name": name, "value": f"{100 * rate['rate']:.1f} %", "note": note}
 
 
+def _sides(side: Callable[[Other], dict[str, Any]], itself: Other, beside: list[Other]) -> list[dict[str, Any]]:
+    """Rows of runs; whoever read other recordings is marked."""
+    recordings = [{reading["id"] for reading in one.found["readings"]} for one in (itself, *beside)]
+    return [
+        side(one) | {"name": one.name, "other_data": known != recordings[0]}
+        for one, known in zip((itself, *beside), recordings, strict=True)
+    ]
+
+
 def _side(one: Other) -> dict[str, Any]:
     kept = ("decoder", "utterances", "wer", "cer")
-    return {"name": one.name, "model": one.model} | {key: one.found[key] for key in kept}
+    return {"model": one.model} | {key: one.found[key] for key in kept}
 
 
 def _side_of_generator(one: Other) -> dict[str, Any]:
     samples = one.found["statistics"]["samples"]
     rates = {"distance": samples["log_mel_distance_db"], "silence": samples["silence"]}
-    return {"name": one.name, "bits": one.found["bits_per_sample"], "interval": one.found["interval_95"]} | rates
+    return {"bits": one.found["bits_per_sample"], "interval": one.found["interval_95"]} | rates
 
 
 def _matrix(found: list[insight.Confusion]) -> dict[str, Any]:
@@ -225,7 +234,9 @@ def _curves(runs: list[Other]) -> str:
     for run in runs:
         path = run.folder / "metrics.jsonl"
         if path.is_file():
-            logs[run.name] = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            # Of a run that goes on, the last line may be half there.
+            lines = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line[-1] == "\n"]
+            logs[run.name] = [json.loads(line) for line in lines]
     logs = {name: lines for name, lines in logs.items() if lines}
     return report.svg(report.learning(logs)) if logs else ""
 

@@ -1,6 +1,7 @@
 """An exported recogniser in use: batches of waveforms in, what was read out."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,11 @@ class Served:
         self.name = (path.parent if path.name.isdigit() else path).resolve().name
         self.sample_rate_hz = int(known["sample_rate_hz"])
         self.trained_seconds = float(known["max_seconds"])
-        self._loaded = tf.saved_model.load(str(path))
-        self._read = self._loaded.signatures["waveform"]
+        try:
+            self._loaded = tf.saved_model.load(str(path))
+            self._read = self._loaded.signatures["waveform"]
+        except (tf.errors.OpError, OSError, ValueError, KeyError, RuntimeError):
+            raise TfvoiceError(f"{path}: the model does not load, it is damaged; export the run again.") from None
         self.streams = "stream" in self._loaded.signatures
 
     def bucket(self, samples: int) -> int:
@@ -58,14 +62,21 @@ class Served:
         found = {name: value.numpy() for name, value in self._read(waveform=padded, samples=lengths).items()}
         return [self._row(found, row, len(wave)) for row, wave in enumerate(waves)]
 
-    def warm_up(self, rows: int, seconds: float) -> None:
-        """Reads noise in batches of the shapes that will come, so that no client waits for what is set up once."""
-        random = np.random.default_rng(0)
+    def warm_up(self, rows: int, seconds: float) -> float:
+        """Reads noise in batches of the shapes that will come, so that no client waits for what is set up once.
+
+        Returns:
+          Seconds that the slowest batch took.
+        """
+        random, slowest = np.random.default_rng(0), 0.0
         for count in (1, rows):
             length, longest = self.sample_rate_hz, self.bucket(int(seconds * self.sample_rate_hz))
             while length <= longest:
+                began = time.perf_counter()
                 self.read([random.normal(0, 0.1, length).astype(np.float32)] * count)
+                slowest = max(slowest, time.perf_counter() - began)
                 length *= 2
+        return slowest
 
     def follow(self) -> "Following":
         """Begins to follow speech; for a model that `streams`."""

@@ -9,7 +9,7 @@ import base64
 import binascii
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +25,7 @@ _INSTANCES = 64
 # More are no recording, but a way to fill the memory.
 _CHANNELS = 16
 _SIGNATURES = ("serving_default", "waveform")
+BUSY = "The server is busy and its queue is full; try again in a second."
 
 
 class Limits(NamedTuple):
@@ -57,19 +58,25 @@ class Service:
     Args:
       served: the model.
       limits: what is taken.
-      told: called with the rows of each batch.
+      told: called with what was read of each batch.
     """
 
-    def __init__(self, served: Served, limits: Limits, told=lambda rows: None):
+    def __init__(self, served: Served, limits: Limits, told: Callable[[list[Transcript]], None] = lambda found: None):
         self.served, self.limits = served, limits
-        self.batcher = Batcher(served.read, limits.rows, limits.waiting, told)
+
+        def read(waves: list[np.ndarray]) -> list[Transcript]:
+            found = served.read(waves)
+            told(found)
+            return found
+
+        self.batcher = Batcher(read, limits.rows, limits.waiting)
 
     async def predict(self, payload: Any) -> dict[str, Any]:
         """Answers a request in TensorFlow Serving's form, by rows (`instances`) or by columns (`inputs`)."""
         rows, columns = instances(payload)
         self._check(len(rows))
         waves = [await asyncio.to_thread(self._wave, row) for row in rows]
-        found = [prediction(one) for one in await asyncio.gather(*map(self._read, waves))]
+        found = [prediction(one) for one in await self._read(waves)]
         if columns:
             return {"outputs": {name: [one[name] for one in found] for name in found[0]}}
         return {"predictions": found}
@@ -77,15 +84,16 @@ class Service:
     async def transcribe(self, data: bytes) -> Transcript:
         """Reads an audio file of any format that libsndfile knows."""
         self._check(1)
-        return await self._read(await asyncio.to_thread(self._decoded, data))
+        found = await self._read([await asyncio.to_thread(self._decoded, data)])
+        return found[0]
 
     def _check(self, count: int) -> None:
         with _refused_where_full():
             self.batcher.check(count)
 
-    async def _read(self, wave: np.ndarray) -> Transcript:
+    async def _read(self, waves: list[np.ndarray]) -> list[Transcript]:
         with _refused_where_full():
-            return await self.batcher.submit(wave, self.served.bucket(len(wave)))
+            return await self.batcher.submit([(wave, self.served.bucket(len(wave))) for wave in waves])
 
     def _wave(self, instance: Any) -> np.ndarray:
         """The samples of an instance: a file as base64, or numbers."""
@@ -140,7 +148,7 @@ def _refused_where_full() -> Iterator[None]:
     try:
         yield
     except Full:
-        raise Refused(429, "The server is busy and its queue is full; try again in a second.") from None
+        raise Refused(429, BUSY) from None
 
 
 def instances(payload: Any) -> tuple[list, bool]:

@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +19,10 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
 from tfvoice.errors import TfvoiceError
+from tfvoice.guard import Door, Guard, failure
 from tfvoice.served import Served
 from tfvoice.serving import Limits, Refused, Service
-from tfvoice.transcript import FORMATS
+from tfvoice.transcript import FORMATS, Transcript
 
 
 @contextlib.contextmanager
@@ -44,82 +47,21 @@ _ROWS = prometheus_client.Histogram(
 )
 _SECONDS = prometheus_client.Counter("tfvoice_audio_seconds", "Seconds of audio that were read.")
 _WAITING = prometheus_client.Gauge("tfvoice_waiting", "Recordings that wait for a batch.")
-_ANSWERS = prometheus_client.Counter("tfvoice_answers", "Answers, by HTTP status.", ["status"])
 _PAGE = Path(__file__).parent / "page" / "index.html"
-# How many can be followed at a time.
+# How many can be followed at a time, bytes of a message of theirs, and how long they may say nothing.
 _STREAMS = asyncio.Semaphore(32)
+_MESSAGE_BYTES, _SILENT_SECONDS = 2**20, 60.0
+# What nginx calls a client that did not wait for its answer.
+_GONE = 499
 _TYPES = {"json": "application/json", "text": "text/plain", "srt": "application/x-subrip", "vtt": "text/vtt"}
 
 
 class Model(kserve.Model):
-    """The recogniser as KServe knows models."""
+    """The recogniser as KServe's health routes know it; `application` answers for it."""
 
-    def __init__(self, service: Service):
-        super().__init__(service.served.name)
-        self._service = service
+    def __init__(self, name: str):
+        super().__init__(name)
         self.ready = True
-
-    def preprocess(self, payload, headers=None):
-        """A body that was not declared as JSON, such as that of `curl --data`, comes as bytes."""
-        return _parsed(payload) if isinstance(payload, bytes) else payload
-
-    def validate(self, payload):
-        """`serving` looks at it."""
-        return payload
-
-    async def predict(self, payload, headers=None, response_headers=None):
-        """Answers `POST /v1/models/NAME:predict`."""
-        return await self._service.predict(payload)
-
-
-class Guard:
-    """Closes some of KServe's routes, refuses bodies that are too large before they are in memory, and counts answers.
-
-    Args:
-      app: what answers, by ASGI.
-      limits: of the service.
-    """
-
-    def __init__(self, app, limits: Limits):
-        self._app, self._most = app, int(limits.mib * 2**20)
-        self._sentence = f"The body is larger than {limits.mib:g} MiB."
-
-    async def __call__(self, scope, receive, send):
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        if _closed(scope["path"]):
-            await _error(404, "There is no such page.")(scope, receive, send)
-            return
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
-        size, began = 0, False
-
-        async def counted_receive():
-            nonlocal size
-            message = await receive()
-            size += len(message.get("body", b""))
-            if size > self._most:
-                raise _TooLarge
-            return message
-
-        async def counted_send(message):
-            nonlocal began
-            if message["type"] == "http.response.start":
-                began = True
-                _ANSWERS.labels(message["status"]).inc()
-            await send(message)
-
-        try:
-            if declared.isdigit() and int(declared) > self._most:
-                raise _TooLarge
-            await self._app(scope, counted_receive, counted_send)
-        except _TooLarge:
-            if not began:
-                await _error(413, self._sentence)(scope, receive, counted_send)
-
-
-class _TooLarge(Exception):
-    pass
 
 
 def application(service: Service):
@@ -129,26 +71,29 @@ def application(service: Service):
     # KServe answers this in another form, which is part of ours.
     @app.get("/v1/models/{name}")
     @app.get("/v1/models/{name}/versions/{version}")
-    async def status(name: str, version: int | None = None):
+    async def status(name: str, version: str | None = None):
         _known(served, name, version)
         state = {"version": str(served.version), "state": "AVAILABLE"}
         state["status"] = {"error_code": "OK", "error_message": ""}
         return {"model_version_status": [state], "name": served.name, "ready": True}
 
+    @app.post("/v1/models/{name}:predict")
     @app.post("/v1/models/{name}/versions/{version}:predict")
-    async def predict_version(name: str, version: int, request: Request):
+    async def predict(name: str, request: Request, version: str | None = None):
         _known(served, name, version)
-        body = await request.body()
-        return JSONResponse(await service.predict(_parsed(body)))
+        payload = await asyncio.to_thread(_parsed, await request.body())
+        return await _while_there(request, service.predict(payload), JSONResponse)
 
     @app.post("/transcribe")
     async def transcribe(request: Request, format: str = "json"):
         if format not in FORMATS:
             raise Refused(400, f"There is no such format; use one of {', '.join(FORMATS)}.")
         name, data = await _file(request)
-        found = await service.transcribe(data)
-        _SECONDS.inc(found.seconds)
-        return Response(FORMATS[format](name, found), media_type=_TYPES[format])
+
+        def written(found: Transcript) -> Response:
+            return Response(FORMATS[format](name, found), media_type=_TYPES[format])
+
+        return await _while_there(request, service.transcribe(data), written)
 
     @app.get("/", response_class=HTMLResponse)
     async def page():
@@ -184,51 +129,71 @@ def serve(folder: str | Path, host: str, port: int, limits: Limits) -> None:
       TfvoiceError: the model cannot be used, or the port is taken.
     """
     served = Served(folder)
-    service = Service(served, limits, _ROWS.observe)
-    try:
-        bound = socket.create_server((host, port), backlog=1024, family=_family(host))
-    except (OSError, OverflowError) as error:
-        raise TfvoiceError(
-            f"--host={host} --port={port}: cannot listen there: {getattr(error, 'strerror', None) or error}."
-        ) from None
+    service, door = Service(served, limits, _count), Door(limits)
+    bound = _bound(host, port)
     print(f"Warming up {served.name} ...", flush=True)
-    served.warm_up(limits.rows, min(limits.seconds, served.trained_seconds))
+    slowest = served.warm_up(limits.rows, min(limits.seconds, served.trained_seconds))
     logging.getLogger("kserve").setLevel(logging.ERROR)
+    # KServe's choice, of which FastAPI complains at the first request.
+    warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")
     repository = kserve.ModelRepository()
-    repository.update(Model(service))
+    repository.update(Model(served.name))
     application(service)
+    # Twice as long as a full queue of the longest recordings takes.
+    grace_seconds = 30 + math.ceil(2 * slowest * (1 + limits.waiting / limits.rows))
     rest = RESTServer(
-        "kserve.model_server:app", DataPlane(repository), ModelRepositoryExtension(repository), port, grace_period=60
+        "kserve.model_server:app",
+        DataPlane(repository),
+        ModelRepositoryExtension(repository),
+        port,
+        grace_period=grace_seconds,
     )
     rest.create_application()
+    # It has no arguments for these. The parser in Python bounds headers; the one in C does not.
+    rest.config.http, rest.config.ws_max_size, rest.config.ws_per_message_deflate = "h11", _MESSAGE_BYTES, False
     app = model_server.app
     app.add_exception_handler(Refused, _refused)
-    app.add_exception_handler(HTTPException, lambda _, error: _error(error.status_code, str(error.detail)))
-    app.add_exception_handler(Exception, _unexpected)
-    app.add_middleware(Guard, limits=limits)
+    app.add_exception_handler(HTTPException, lambda _, error: failure(error.status_code, str(error.detail)))
+    app.add_middleware(Guard, door=door)
     address = f"http://{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}"
-    print(f"Ready: {address}/ is a page, {address}/v1/models/{served.name}:predict the API. Ctrl-C ends.", flush=True)
     rest.create_application = lambda: None
     # uvicorn stops gracefully, and then raises the signal again for whoever was there before it.
-    signal.signal(signal.SIGTERM, lambda *_: None)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    with _told_where(host, port):
+        bound.listen(1024)
+    print(f"Ready: {address}/ is a page, {address}/v1/models/{served.name}:predict the API. Ctrl-C ends.", flush=True)
     rest.run(sockets=[bound])
-    print("Stopped; everything that was accepted has been answered.", flush=True)
+    cut = f"; {door.cut_off} took too long and were cut off" if door.cut_off else ""
+    print(f"Stopped. {door.answered} recordings or batches of them were read{cut}.", flush=True)
 
 
-def _closed(path: str) -> bool:
-    """Whether KServe has a route there that manages models, or asks them in a form that is not ours.
-
-    Anybody, a foreign page in a browser included, could switch the model off with them.
-    """
-    return "/repository" in path or path.rstrip("/").endswith(("/infer", ":explain"))
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
+def _bound(host: str, port: int) -> socket.socket:
+    """A socket that has its port and does not listen yet: who connects before the model is ready is refused."""
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    # Else the port would stay taken for a minute after a server has ended.
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with _told_where(host, port):
+        bound.bind((host, port))
+    return bound
 
 
-def _known(served, name: str, version: int | None) -> None:
-    if name != served.name or version not in (None, served.version):
+@contextlib.contextmanager
+def _told_where(host: str, port: int) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise TfvoiceError(f"--host={host} --port={port}: cannot listen there: {reason}.") from None
+
+
+def _count(found: list[Transcript]) -> None:
+    _ROWS.observe(len(found))
+    _SECONDS.inc(sum(one.seconds for one in found))
+
+
+def _known(served: Served, name: str, version: str | None) -> None:
+    if name != served.name or version not in (None, str(served.version)):
         raise Refused(404, f"There is no such model or version; this server has {served.name}, {served.version}.")
 
 
@@ -239,13 +204,30 @@ def _parsed(body: bytes):
         raise Refused(400, "The body is not JSON.") from None
 
 
+async def _while_there(request: Request, work: Coroutine, written: Callable) -> Response:
+    """Writes what was worked out; it is cancelled where the client goes away first."""
+    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+        return written(task.result()) if task.done() else Response(status_code=_GONE)
+    finally:
+        task.cancel()
+        gone.cancel()
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
 async def _file(request: Request) -> tuple[str, bytes]:
     """The file of a form, or else the whole body."""
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
         form = await request.form()
         for value in form.values():
             if hasattr(value, "read"):
-                return str(value.filename or ""), await value.read()
+                # A name is anything that a client puts there.
+                return str(value.filename or "").encode(errors="replace").decode(), await value.read()
         raise Refused(400, "The form has no file.")
     return "", await request.body()
 
@@ -263,7 +245,11 @@ async def _follow(socket: WebSocket, service: Service) -> None:
     async with _STREAMS:
         following = service.served.follow()
         while not final:
-            message = await socket.receive()
+            try:
+                message = await asyncio.wait_for(socket.receive(), _SILENT_SECONDS)
+            except asyncio.TimeoutError:
+                await socket.close(1001, f"Nothing was sent for {_SILENT_SECONDS:g} s.")
+                return
             if message["type"] == "websocket.disconnect":
                 return
             data = message.get("bytes") or b""
@@ -279,14 +265,4 @@ async def _follow(socket: WebSocket, service: Service) -> None:
 
 
 async def _refused(_, error: Refused) -> JSONResponse:
-    return _error(error.status, str(error))
-
-
-async def _unexpected(_, error: Exception) -> JSONResponse:
-    logging.getLogger("tfvoice").error("unexpected error", exc_info=error)
-    return _error(500, "The server failed on this request; its log says why.")
-
-
-def _error(status: int, sentence: str) -> JSONResponse:
-    headers = {"Retry-After": "1"} if status == 429 else None
-    return JSONResponse({"error": sentence}, status, headers)
+    return failure(error.status, str(error))

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 from absl import flags
 
+from tfvoice import version
 from tfvoice.errors import TfvoiceError
 
 _HELP = ("-h", "-help", "--help", "--helpshort", "--helpfull")
@@ -278,7 +279,7 @@ def _status(main: Callable, command: Any, program: str, argv: list[str]) -> int:
         print(f"{(command.__doc__ or '').strip()}\n\nUsage: {usage}\n\n{command.FLAGS.help()}")
         return 0
     if any(argument in _VERSION for argument in before_separator):
-        print(f"tfvoice {_version()}")
+        print(f"tfvoice {version.installed()}")
         return 0
     return main(command.FLAGS.parse(argv)) or 0
 
@@ -298,15 +299,6 @@ def _reader_has_gone() -> bool:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return True
     return False
-
-
-def _version() -> str:
-    from importlib import metadata
-
-    try:
-        return metadata.version("tfvoice")
-    except metadata.PackageNotFoundError:
-        return "(not installed)"
 
 
 def _wrapped(text: str, width: int) -> str:

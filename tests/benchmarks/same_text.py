@@ -1,0 +1,94 @@
+"""Compares what an exported model reads with what its run reads, at several sample rates of the files.
+
+  python tests/benchmarks/same_text.py --run=runs/english --model=models/english/1 recordings/ more_recordings/
+
+Files are resampled by soxr and written as 16-bit WAV; both sides get the same bytes. With --tflite as well, TFLite's
+interpreter reads the samples at the run's rate.
+"""
+
+import argparse
+import io
+import os
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import soundfile
+import soxr
+import tensorflow as tf
+
+from tfvoice import ctc, metrics, tflite
+from tfvoice.audio import io as audio_io
+from tfvoice.recognizer import Recognizer
+from tfvoice.transcription import Transcriber
+
+
+def main() -> int:
+    """Returns 1 where a text differs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", required=True)
+    parser.add_argument("--model", required=True, help="what tfvoice_export wrote for it")
+    parser.add_argument("--rates", default="8000,11025,16000,22050,44100,48000", help="in Hz")
+    parser.add_argument("--most", type=int, default=100, help="files of each folder (default 100)")
+    parser.add_argument("--tflite", help="a .tflite file of the same run")
+    parser.add_argument("folders", nargs="+", type=Path)
+    flags = parser.parse_args()
+    paths = [path for folder in flags.folders for path in _audio_below(folder)[: flags.most]]
+    transcriber = Transcriber(Recognizer.load(flags.run))
+    read = tf.saved_model.load(flags.model).signatures["serving_default"]
+    print(f"TensorFlow {tf.__version__}, {len(paths)} files")
+    differing = 0
+    for rate_hz in map(int, flags.rates.split(",")):
+        pairs = []
+        for path in paths:
+            data = _wav(path, rate_hz)
+            found = read(wav=tf.constant([data]))["text"].numpy()[0].decode()
+            pairs.append((transcriber.transcribe(data).text, found))
+        differing += _tell(f"{rate_hz} Hz", pairs)
+    if flags.tflite:
+        differing += _compare_tflite(flags.tflite, flags.run, transcriber, paths)
+    return int(differing > 0)
+
+
+def _compare_tflite(file: str, folder: str, transcriber: Transcriber, paths: list[Path]) -> int:
+    run, model = Recognizer.load(folder), Path(file).read_bytes()
+    rate_hz, pairs, audio_seconds, seconds = run.config.features.sample_rate_hz, [], 0.0, 0.0
+    for path in paths:
+        data = _wav(path, rate_hz)
+        samples = audio_io.read(data, rate_hz)
+        began = time.perf_counter()
+        values = tflite.log_probabilities(model, samples)
+        seconds, audio_seconds = seconds + time.perf_counter() - began, audio_seconds + len(samples) / rate_hz
+        text = " ".join(run.alphabet.decode(ctc.best_path(values)[0]).split())
+        pairs.append((transcriber.transcribe(data).text, text))
+    differing = _tell(f"TFLite, {len(model) / 2**20:.1f} MiB, {seconds / audio_seconds:.4f} of real time", pairs)
+    return differing
+
+
+def _tell(name: str, pairs: list[tuple[str, str]]) -> int:
+    """Prints how many texts are the same, and those that are not; returns how many."""
+    differing = [pair for pair in pairs if pair[0] != pair[1]]
+    characters = sum(len(wanted) for wanted, _ in pairs)
+    apart = sum(metrics.character_errors(*pair).total for pair in differing)
+    print(f"{name}: {len(pairs) - len(differing)} of {len(pairs)} the same, {apart} of {characters} characters differ")
+    for wanted, found in differing[:5]:
+        print(f"  {wanted}\n  {found}")
+    return len(differing)
+
+
+def _audio_below(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.suffix in (".wav", ".flac"))
+
+
+def _wav(path: Path, rate_hz: int) -> bytes:
+    samples, from_hz = soundfile.read(path, dtype="float32")
+    data = io.BytesIO()
+    soundfile.write(data, np.clip(soxr.resample(samples, from_hz, rate_hz), -1, 1), rate_hz, "PCM_16", format="WAV")
+    return data.getvalue()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

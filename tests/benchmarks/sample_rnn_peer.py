@@ -1,0 +1,67 @@
+"""Trains samplernn-pytorch's network on the clips of a run, with its sizes and quantiser, for as long as one says.
+
+python tests/benchmarks/sample_rnn_peer.py --run=runs/music --output=runs/peer --minutes=60 --torch_python=PATH
+
+Writes `metrics.jsonl` in the form of a run, so that `curves.py` draws both. Validation is not counted as training.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import measure
+import numpy as np
+from measure import Worker
+
+from tfvoice.generator import Generator
+
+_TURN_MINUTES = 6.0
+
+
+def main() -> None:
+    """Prints a line for each validation."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, required=True, help="a finished run of tfvoice")
+    parser.add_argument("--output", type=Path, required=True, help="folder for metrics.jsonl")
+    parser.add_argument("--minutes", type=float, default=60.0, help="of training (default 60)")
+    parser.add_argument("--torch_python", default=sys.executable, help="interpreter that has PyTorch (default: this)")
+    flags = parser.parse_args()
+    run = Generator.load(flags.run)
+    turns = max(1, round(flags.minutes / _TURN_MINUTES))
+    flags.output.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, (flags.output / "metrics.jsonl").open("w") as log:
+        np.savez(f"{folder}/clips.npz", train=levels(run, "train"), valid=levels(run, "valid"))
+        spec = {
+            "model": run.config.model.model_dump(mode="json"),
+            "classes": run.config.quantization.levels,
+            "batch": run.config.training.batch_size,
+            "samples": run.config.data.sequence_samples,
+            "threads": measure.cores(),
+            "clips": f"{folder}/clips.npz",
+            "seconds": 60 * flags.minutes / turns,
+        }
+        script = measure.ROOT / "tests" / "benchmarks" / "torch_sample_rnn_training.py"
+        with Worker([flags.torch_python, str(script)], spec) as peer:
+            print(f"PyTorch {peer.about['version']}, {peer.about['parameters']:,} parameters", flush=True)
+            minutes, steps = 0.0, 0
+            for turn in range(turns):
+                train, valid = peer.do("train"), peer.do("valid")
+                minutes, steps = minutes + train["seconds"] / 60, steps + train["steps"]
+                line = {"epoch": turn + 1, "step": steps, "minutes": round(minutes, 2)}
+                line |= {"train_loss": train["loss"], "valid_loss": valid["loss"]}
+                print(json.dumps(line), file=log, flush=True)
+                print(f"{minutes:.1f} minutes, {steps} steps: train {train['loss']:.3f}, valid {valid['loss']:.3f}")
+
+
+def levels(run: Generator, split: str) -> np.ndarray:
+    """Levels of all clips of a split, int32 `[clips, samples]`, of those that have the usual length."""
+    pipeline = run.pipeline(run.scan(run.data_dir(), split))
+    clips = [pipeline.levels(number) for number in range(len(pipeline.index))]
+    usual = int(np.median([len(clip) for clip in clips]))
+    return np.stack([clip for clip in clips if len(clip) == usual])
+
+
+if __name__ == "__main__":
+    main()

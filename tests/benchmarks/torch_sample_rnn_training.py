@@ -1,0 +1,111 @@
+"""Trains the network of `torch_sample_rnn.py` by the recipe of samplernn-pytorch, on given clips.
+
+Its initial weights, Adam at 0.001, each number of the gradient cut to 1, whole clips of one length side by side,
+mixed anew for each epoch, states carried from window to window, the last batch left out where it is not full.
+"""
+
+import math
+from typing import Any
+
+import measure
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+from torch_sample_rnn import Network
+
+
+def initialise(network: Network) -> None:
+    """As samplernn-pytorch draws them: He's and LeCun's uniform ranges, an orthogonal candidate matrix, no biases."""
+    _uniform(network.input, 6)
+    _uniform(network.hidden, 6)
+    _uniform(network.output, 3)
+    for tier in network.tiers:
+        _uniform(tier.expand, 6)
+        units = tier.recurrent.hidden_size
+        nn.init.zeros_(tier.bias)
+        bound = math.sqrt(6 / units)
+        tier.upsample.weight = nn.init.uniform_(torch.empty_like(tier.upsample.weight), -bound, bound)
+        for name, weight in tier.recurrent.named_parameters():
+            if name.startswith("bias"):
+                nn.init.zeros_(weight)
+                continue
+            nn.init.uniform_(weight, -math.sqrt(3 / units), math.sqrt(3 / units))
+            if name.startswith("weight_hh"):
+                with torch.no_grad():
+                    nn.init.orthogonal_(weight[2 * units :])
+
+
+def _uniform(layer: nn.Conv1d, numerator: float) -> None:
+    """Sets a convolution under weight norm: its kernel, by which direction and length follow, and its bias."""
+    bound = math.sqrt(numerator / (layer.in_channels * layer.kernel_size[0]))
+    layer.weight = nn.init.uniform_(torch.empty_like(layer.weight), -bound, bound)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
+def windows(clips: torch.Tensor, context: int, samples: int, silence: int):
+    """Windows `[batch, context + samples]` of clips `[batch, length]`, and whether each is the first."""
+    clips = functional.pad(clips, (context, 0), value=silence)
+    for start in range(0, clips.shape[1] - context, samples):
+        yield clips[:, start : start + context + samples], start == 0
+
+
+def prepare(spec: dict[str, Any]):
+    """Takes {model, classes, batch, samples, threads, clips, seconds}: a file of `train` and `valid`, and how long."""
+    torch.set_num_threads(spec["threads"])
+    torch.manual_seed(0)
+    classes, batch = spec["classes"], spec["batch"]
+    network = Network(spec["model"], classes)
+    initialise(network)
+    optimizer = torch.optim.Adam(network.parameters())
+    with np.load(spec["clips"]) as found:
+        clips = {name: torch.from_numpy(found[name].astype(np.int64)) for name in ("train", "valid")}
+    cut = spec["samples"], classes // 2
+    states: list = []
+
+    def loss_of(levels, first):
+        nonlocal states
+        predicted, states = network(levels, [None] * len(network.tiers) if first else states)
+        target = levels[:, network.context :]
+        return functional.nll_loss(predicted.flatten(0, 1), target.flatten()) / math.log(2)
+
+    def forever():
+        while True:
+            order = torch.randperm(len(clips["train"]))
+            for start in range(0, len(order) - batch + 1, batch):
+                yield from windows(clips["train"][order[start : start + batch]], network.context, *cut)
+
+    batches = forever()
+
+    def train():
+        import time
+
+        until, losses = time.perf_counter() + spec["seconds"], []
+        while time.perf_counter() < until:
+            loss = loss_of(*next(batches))
+            optimizer.zero_grad()
+            loss.backward()
+            for parameter in network.parameters():
+                functional.hardtanh(parameter.grad, -1, 1, inplace=True)
+            optimizer.step()
+            losses.append(loss.item())
+        return {"loss": float(np.mean(losses)), "steps": len(losses)}
+
+    @torch.no_grad()
+    def valid():
+        nonlocal states
+        kept, bits, samples = states, 0.0, 0
+        for start in range(0, len(clips["valid"]), batch):
+            for levels, first in windows(clips["valid"][start : start + batch], network.context, *cut):
+                count = levels[:, network.context :].numel()
+                bits, samples = bits + loss_of(levels, first).item() * count, samples + count
+        states = kept
+        return {"loss": bits / samples}
+
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return {"train": train, "valid": valid}, {"version": torch.__version__, "parameters": parameters}
+
+
+if __name__ == "__main__":
+    measure.serve(prepare)

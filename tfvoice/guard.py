@@ -1,0 +1,137 @@
+"""What stands before the server's routes: who may come in, with how large a body, and how each is answered."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+
+import prometheus_client
+from fastapi.responses import JSONResponse
+
+from tfvoice.serving import BUSY, Limits, Refused
+
+_ANSWERS = prometheus_client.Counter("tfvoice_answers", "Answers, by HTTP status.", ["status"])
+# A body must go on within so many seconds; and so many of the largest size may be in memory.
+_BODY_SECONDS, _BODIES = 30.0, 16
+
+
+class Door:
+    """Counts who is inside, and lets nobody in where the server is full.
+
+    Args:
+      limits: of the service.
+
+    Attributes:
+      answered: requests with a body that were answered with status 200.
+      cut_off: requests that were not answered because the server ended.
+    """
+
+    def __init__(self, limits: Limits):
+        self._requests = limits.waiting + limits.rows
+        self._most = int(limits.mib * 2**20)
+        self._too_large = f"The body is larger than {limits.mib:g} MiB."
+        self.answered = self.cut_off = self._inside = self._bytes = 0
+
+    def check(self, size: int) -> None:
+        """Raises `Refused` where a body has more bytes than it may."""
+        if size > self._most:
+            raise Refused(413, self._too_large)
+
+    @contextlib.contextmanager
+    def admitted(self) -> Iterator[Callable[[int], None]]:
+        """Gives what is to be told of bytes that have come; raises `Refused` where there is no room, now or then."""
+        if self._inside >= self._requests:
+            raise Refused(429, BUSY)
+        size = 0
+
+        def came(count: int) -> None:
+            nonlocal size
+            size, self._bytes = size + count, self._bytes + count
+            self.check(size)
+            if self._bytes > _BODIES * self._most:
+                raise Refused(429, BUSY)
+
+        self._inside += 1
+        try:
+            yield came
+        except asyncio.CancelledError:
+            self.cut_off += 1
+            raise
+        finally:
+            self._inside -= 1
+            self._bytes -= size
+
+
+class Guard:
+    """Stands before everything: closes some of KServe's routes, lets in by the door, counts answers.
+
+    Args:
+      app: what answers, by ASGI.
+      door: who may come in.
+    """
+
+    def __init__(self, app, door: Door):
+        self._app, self._door = app, door
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        posts, status = scope["method"] == "POST", 0
+
+        async def counted_send(message):
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                _ANSWERS.labels(status).inc()
+            await send(message)
+
+        try:
+            if _closed(scope["path"]):
+                raise Refused(404, "There is no such page.")
+            if posts:
+                await self._let_in(scope, receive, counted_send)
+            else:
+                await self._app(scope, receive, counted_send)
+        except Refused as error:
+            answer = failure(error.status, str(error))
+        except Exception as error:
+            logging.getLogger("tfvoice").error("unexpected error", exc_info=error)
+            answer = failure(500, "The server failed on this request; its log says why.")
+        else:
+            self._door.answered += posts and status == 200
+            return
+        if not status:
+            await answer(scope, receive, counted_send)
+
+    async def _let_in(self, scope, receive, send):
+        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        self._door.check(int(declared) if declared.isdigit() else 0)
+        with self._door.admitted() as came:
+            complete = False
+
+            async def timed_receive():
+                nonlocal complete
+                try:
+                    message = await asyncio.wait_for(receive(), None if complete else _BODY_SECONDS)
+                except asyncio.TimeoutError:
+                    raise Refused(408, f"The body did not go on for {_BODY_SECONDS:g} s.") from None
+                came(len(message.get("body", b"")))
+                complete = not message.get("more_body", False)
+                return message
+
+            await self._app(scope, timed_receive, send)
+
+
+def failure(status: int, sentence: str) -> JSONResponse:
+    """An error in TensorFlow Serving's form."""
+    headers = {"Retry-After": "1"} if status == 429 else None
+    return JSONResponse({"error": sentence}, status, headers)
+
+
+def _closed(path: str) -> bool:
+    """Whether KServe has a route there that manages models, or asks them in a form that is not ours.
+
+    Anybody, a foreign page in a browser included, could switch the model off with them.
+    """
+    return "/repository" in path or path.rstrip("/").endswith(("/infer", ":explain"))
