@@ -10,7 +10,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Installed again whenever the dependencies change.
 $(VENV)/installed: setup.cfg setup.py
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable ".[dev,lm,serve]"
+	$(BIN)/pip install --quiet --editable ".[dev,lm,serve,tflite]"
 	touch $@
 
 # From a corpus to text, with the commands that a user would type. `make clean` forgets it.

@@ -28,6 +28,16 @@ def test_a_batch_has_one_size_that_of_its_oldest():
     assert batches == [[2, 2], [8, 8], [1]]
 
 
+def test_batches_are_computed_at_the_same_time():
+    both = threading.Barrier(2)
+    batcher = Batcher(lambda items: both.wait(10) is not None and items, 2, 100, at_once=2)
+
+    async def ask():
+        return await asyncio.gather(*(batcher.submit([(item, 1), (item, 1)]) for item in range(6)))
+
+    assert asyncio.run(ask()) == [[item, item] for item in range(6)]
+
+
 def test_the_queue_has_an_end_and_who_waited_is_answered():
     go = threading.Event()
     batcher = Batcher(lambda items: go.wait() and items, 1, 2)

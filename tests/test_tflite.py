@@ -1,5 +1,7 @@
 """TFLite's interpreter reads what the network reads."""
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 
@@ -17,9 +19,19 @@ def models(exported, tmp_path_factory):
     return run, exporting.export(run.run_dir, tmp_path_factory.mktemp("models") / "1", kind="tflite")
 
 
-def test_probabilities_are_those_of_the_run_at_any_length(models, clips):
+KINDS = [
+    ("float16", 0.02),
+    pytest.param(
+        *("int8", 0.1),
+        marks=pytest.mark.skipif(not find_spec("ai_edge_quantizer"), reason="needs the extra tflite"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "apart"), KINDS)
+def test_probabilities_are_those_of_the_run_at_any_length(models, clips, kind, apart):
     run, folder = models
-    model, apart = (folder / "model_float16.tflite").read_bytes(), 0.02
+    model = (folder / f"model_{kind}.tflite").read_bytes()
     transcriber = Transcriber(Recognizer.load(run.run_dir))
     for path in sorted(clips.rglob("*.opus"))[:4]:
         wanted = transcriber.log_probabilities(str(path))
@@ -32,15 +44,23 @@ def test_probabilities_are_those_of_the_run_at_any_length(models, clips):
 
 
 def test_the_folder_tells_what_to_do_with_the_classes(models):
-    assert sorted(path.name for path in models[1].iterdir()) == [
-        "model_card.md",
-        "model_float16.tflite",
-        "tfvoice.json",
-    ]
+    sizes = {path.name: path.stat().st_size for path in models[1].iterdir()}
+    small = sizes.pop("model_int8.tflite", None)
+    assert sorted(sizes) == ["model_card.md", "model_float16.tflite", "tfvoice.json"]
+    assert (small is not None) == bool(find_spec("ai_edge_quantizer"))
+    assert small is None or small < sizes["model_float16.tflite"]
+
+
+def test_without_the_extra_there_is_one_model(exported, tmp_path, monkeypatch):
+    monkeypatch.setattr(tflite.importlib.util, "find_spec", lambda name: None)
+    folder = exporting.export(exported[0].run_dir, tmp_path / "1", kind="tflite")
+    assert [path.name for path in folder.glob("*.tflite")] == ["model_float16.tflite"]
 
 
 def test_what_reads_otherwise_is_not_written(exported, tmp_path, monkeypatch):
     monkeypatch.setattr(tflite, "log_probabilities", lambda model, samples: np.zeros([1, 1]))
-    with pytest.raises(TfvoiceError, match=r"its TFLite model differs from the network by .* and was not written"):
+    with pytest.raises(
+        TfvoiceError, match=r"its TFLite model in float16 differs from the network by .* and was not written"
+    ):
         exporting.export(exported[0].run_dir, tmp_path / "1", kind="tflite")
     assert not list(tmp_path.iterdir())

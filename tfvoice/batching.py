@@ -21,19 +21,20 @@ class _Waiting(NamedTuple):
 
 
 class Batcher:
-    """Calls a function on batches, one at a time, in a thread of its own.
+    """Calls a function on batches, in threads of its own.
 
     Args:
       function: takes a list of items, returns as many results.
       rows: of a batch, at most.
       waiting: items that may wait, at most.
+      at_once: batches that are computed at the same time, at most.
     """
 
-    def __init__(self, function: Callable[[list], list], rows: int, waiting: int):
-        self._function, self._rows, self._most = function, rows, waiting
+    def __init__(self, function: Callable[[list], list], rows: int, waiting: int, at_once: int = 1):
+        self._function, self._rows, self._most, self._at_once = function, rows, waiting, at_once
         self._queue: deque[_Waiting] = deque()
-        self._executor = ThreadPoolExecutor(1, "batches")
-        self._task: asyncio.Task | None = None
+        self._executor = ThreadPoolExecutor(at_once, "batches")
+        self._tasks: set[asyncio.Task] = set()
 
     @property
     def waiting(self) -> int:
@@ -57,8 +58,10 @@ class Batcher:
         loop = asyncio.get_running_loop()
         mine = [_Waiting(item, size, loop.create_future()) for item, size in items]
         self._queue.extend(mine)
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._work())
+        if len(self._tasks) < self._at_once:
+            task = asyncio.create_task(self._work())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         return await asyncio.gather(*(one.answer for one in mine))
 
     async def _work(self) -> None:

@@ -49,9 +49,10 @@ class Served:
         self.streams = "stream" in self._loaded.signatures
 
     def bucket(self, samples: int) -> int:
-        """The length that a waveform is padded to: a power of two of seconds."""
+        """The length that a waveform is padded to: 1, 1.5, 2, 3, 4, 6, 8, 12 ... seconds."""
         second = self.sample_rate_hz
-        return second << max(0, (max(1, samples) - 1) // second).bit_length()
+        power = second << max(0, (max(1, samples) - 1) // second).bit_length()
+        return power * 3 // 4 if second < power and samples <= power * 3 // 4 else power
 
     def read(self, waves: list[np.ndarray]) -> list[Transcript]:
         """Reads float32 waveforms of any lengths in one batch."""
@@ -75,7 +76,7 @@ class Served:
                 began = time.perf_counter()
                 self.read([random.normal(0, 0.1, length).astype(np.float32)] * count)
                 slowest = max(slowest, time.perf_counter() - began)
-                length *= 2
+                length = self.bucket(length + 1)
         return slowest
 
     def follow(self) -> "Following":

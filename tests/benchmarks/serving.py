@@ -24,6 +24,8 @@ import measure
 import numpy as np
 import soundfile
 
+_ROUNDS = 4
+
 
 def main() -> int:
     """Returns 1 where an answer was wrong, a malformed request was not refused, or the server did not end well."""
@@ -31,7 +33,7 @@ def main() -> int:
     parser.add_argument("model", help="what tfvoice_export wrote")
     parser.add_argument("recordings", type=Path, help="folder")
     parser.add_argument("--clients", type=int, default=64)
-    parser.add_argument("--seconds", type=float, default=60, help="of load by all clients")
+    parser.add_argument("--seconds", type=float, default=60, help="of load by all clients, and by one")
     parser.add_argument("--malformed", type=int, default=1000)
     flags = parser.parse_args()
     clips = _clips(flags.recordings)
@@ -39,30 +41,30 @@ def main() -> int:
     server = Server(flags.model)
     try:
         wanted = [server.transcribe(data) for data, _ in clips]
-        one = server.load(clips, wanted, 1, flags.seconds / 3)
-        before = server.mib()
-        many = server.load(clips, wanted, flags.clients, flags.seconds)
-        after = server.mib()
-        again = server.load(clips, wanted, flags.clients, flags.seconds)
-        last = server.mib()
+        # In turn, because machines drift.
+        one, many, memory = Load(), Load(), [server.mib()]
+        for _ in range(_ROUNDS):
+            server.load(one, clips, wanted, 1, flags.seconds / _ROUNDS)
+            server.load(many, clips, wanted, flags.clients, flags.seconds / _ROUNDS)
+            memory.append(server.mib())
         refused, others = server.malformed(flags.malformed, clips[0][0])
         sane = server.transcribe(clips[0][0]) == wanted[0]
     finally:
         ended = server.stop()
-    for name, load in (("1 client", one), (f"{flags.clients} clients", many), ("again", again)):
+    for name, load in (("1 client", one), (f"{flags.clients} clients", many)):
         print(f"{name:<12} {load}")
     print(f"throughput   {many.rate / one.rate:.2f} times that of one client")
-    print(f"memory       {before:.0f} MiB before, {after:.0f} after, {last:.0f} after the second load")
+    print(f"memory       {', '.join(f'{mib:.0f}' for mib in memory)} MiB before and after each of {_ROUNDS} rounds")
     print(f"malformed    {refused} of {flags.malformed} refused with a sentence, others: {others}; goes on: {sane}")
     print(f"end          status {ended}")
-    return int(bool(one.wrong or many.wrong or again.wrong or others or not sane or ended))
+    return int(bool(one.wrong or many.wrong or others or not sane or ended))
 
 
 class Load:
     """What came of a load: latencies in seconds of right answers, wrong ones, and audio seconds read."""
 
-    def __init__(self, seconds: float):
-        self.seconds, self.latencies, self.wrong, self.audio = seconds, [], [], 0.0
+    def __init__(self):
+        self.seconds, self.latencies, self.wrong, self.audio = 0.0, [], [], 0.0
 
     @property
     def rate(self) -> float:
@@ -115,21 +117,22 @@ class Server:
             raise measure.Failure(body.decode())
         return json.loads(body)["text"]
 
-    def load(self, clips, wanted, clients: int, seconds: float) -> Load:
-        """All clients ask one thing after another for so many seconds."""
-        load, end = Load(seconds), time.perf_counter() + seconds
+    def load(self, load: Load, clips, wanted, clients: int, seconds: float) -> None:
+        """All clients ask one thing after another for so many seconds; what comes of it goes into `load`."""
+        began = time.perf_counter()
+        end = began + seconds
 
         def client(number: int) -> None:
             connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
             place = number
             while time.perf_counter() < end:
                 place = (place + 7) % len(clips)
-                began = time.perf_counter()
+                asked = time.perf_counter()
                 connection.request("POST", "/transcribe", clips[place][0])
                 answer = connection.getresponse()
                 body = answer.read()
                 if answer.status == 200 and json.loads(body)["text"] == wanted[place]:
-                    load.latencies.append(time.perf_counter() - began)
+                    load.latencies.append(time.perf_counter() - asked)
                     load.audio += clips[place][1]
                 else:
                     load.wrong.append(body.decode()[:200])
@@ -137,7 +140,7 @@ class Server:
 
         with concurrent.futures.ThreadPoolExecutor(clients) as pool:
             list(pool.map(client, range(clients)))
-        return load
+        load.seconds += time.perf_counter() - began
 
     def malformed(self, count: int, good: bytes) -> tuple[int, list]:
         """Sends so many broken requests; returns how many were refused as they should be, and the others."""

@@ -20,7 +20,8 @@ CHECKPOINT = FLAGS.choice("checkpoint", ["best", "last"], "Which weights; best i
 FORMAT = FLAGS.choice(
     "format",
     ["saved_model", "tflite"],
-    "tflite is for wavenet_asr on telephones and small boards: samples to log probabilities, weights of 16 bits.",
+    "tflite is for wavenet_asr on telephones and small boards: samples to log probabilities, weights of 16 bits, and, "
+    "with pip install 'tfvoice[tflite]', of 8.",
     "saved_model",
 )
 OVERWRITE = FLAGS.boolean("overwrite", "Replace a model that is there.")
@@ -34,3 +35,5 @@ def main(_: list[str]) -> None:
     path = exporting.export(RUN.value, OUTPUT.value, CHECKPOINT.value, OVERWRITE.value, FORMAT.value)
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     print(f"{path}: {size / 2**20:.1f} MiB; see {path}/model_card.md")
+    if FORMAT.value == "tflite" and not (path / "model_int8.tflite").is_file():
+        print("For weights of 8 bits as well: pip install 'tfvoice[tflite]'")
