@@ -108,8 +108,8 @@ def test_a_row_alone_equals_the_row_in_a_padded_batch(config, normalization):
         row[: len(clip)] = clip
     values, lengths = features.compute(config, batch, [len(clip) for clip in clips], statistics)
     assert values.shape == (len(clips), features.frame_count(config, 10123), size)
-    # Cepstra are sums of levels of -100 dB, the first of them down to -1131; their last bits depend on how the processor
-    # cuts up a product.
+    # Cepstra are sums of levels of -100 dB, the first of them down to -1131; their last bits depend on how the
+    # processor cuts up a product.
     tolerance = np.full(size, 2e-4 if config.kind == "mfcc" else 1e-5)
     tolerance[0] = 5e-3 if config.kind == "mfcc" else 1e-5
     for row, length, clip in zip(values.numpy(), lengths.numpy(), clips, strict=True):
