@@ -61,6 +61,28 @@ def test_the_queue_has_an_end_and_who_waited_is_answered():
     assert asyncio.run(ask()) == [[0], [1], [4]]
 
 
+def test_who_comes_as_the_last_worker_ends_is_answered(monkeypatch):
+    batcher, late = Batcher(lambda items: items, 1, 10), []
+    following = batcher._next
+
+    def spied():
+        found = following()
+        if not found and not late:
+            # It begins in the next turn of the loop, before anything that the end of the worker sets off.
+            late.append(asyncio.ensure_future(batcher.submit([(2, 1)])))
+        return found
+
+    monkeypatch.setattr(batcher, "_next", spied)
+
+    async def ask():
+        await batcher.submit([(1, 1)])
+        while not late:
+            await asyncio.sleep(0)
+        return await asyncio.wait_for(late[0], 5)
+
+    assert asyncio.run(ask()) == [2]
+
+
 def test_an_error_reaches_those_of_its_batch_alone():
     def function(items):
         if 1 in items:

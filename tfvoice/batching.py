@@ -61,10 +61,16 @@ class Batcher:
         if len(self._tasks) < self._at_once:
             task = asyncio.create_task(self._work())
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
         return await asyncio.gather(*(one.answer for one in mine))
 
     async def _work(self) -> None:
+        try:
+            await self._until_nobody_waits()
+        finally:
+            # In the same turn in which nobody waited: who comes in the next one needs another worker.
+            self._tasks.discard(asyncio.current_task())
+
+    async def _until_nobody_waits(self) -> None:
         loop = asyncio.get_running_loop()
         while batch := self._next():
             try:
