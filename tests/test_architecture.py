@@ -189,12 +189,13 @@ def test_a_configuration_that_comes_with_the_library_builds(path):
     name = model_of(path)
     config = experiment.resolve(name, path.stem)
     assert config == experiment.resolve(name, str(path))
+    precision = experiment.with_precision(config, "float32").training.precision
     if models.MODELS[name].task == "generation":
-        model = models.build(config.model, config.quantization.levels, config.training.precision)
+        model = models.build(config.model, config.quantization.levels, precision)
         logits, _ = model(tf.zeros([1, 2 * config.model.context], tf.int32))
         assert logits.shape[-1] == config.quantization.levels
         return
-    model = models.build(config.model, Alphabet(config.alphabet).size + 1, config.training.precision)
+    model = models.build(config.model, Alphabet(config.alphabet).size + 1, precision)
     channels = features.channels(config.features)
     logits, _ = model(tf.zeros([1, 8, channels]), tf.constant([8]), training=False)
     assert logits.shape[-1] == Alphabet(config.alphabet).size + 1

@@ -38,27 +38,19 @@ def test_batches_are_computed_at_the_same_time():
     assert asyncio.run(ask()) == [[item, item] for item in range(6)]
 
 
-def test_the_queue_has_an_end_and_who_waited_is_answered():
-    go = threading.Event()
-    batcher = Batcher(lambda items: go.wait() and items, 1, 2)
-
-    async def ask():
-        accepted = [asyncio.create_task(batcher.submit([(0, 1)]))]
-        await asyncio.sleep(0.05)
-        accepted.append(asyncio.create_task(batcher.submit([(1, 1)])))
-        await asyncio.sleep(0)
+def test_there_is_room_for_so_many_until_they_are_answered():
+    # Two that wait, and one that is computed.
+    batcher = Batcher(lambda items: items, 1, 2)
+    with batcher.room(1), batcher.room(1):
         # All of them or none.
-        with pytest.raises(Full):
-            await batcher.submit([(2, 1), (3, 1)])
-        accepted.append(asyncio.create_task(batcher.submit([(4, 1)])))
-        await asyncio.sleep(0)
-        assert batcher.waiting == 2
-        with pytest.raises(Full):
-            await batcher.submit([(5, 1)])
-        go.set()
-        return await asyncio.gather(*accepted)
-
-    assert asyncio.run(ask()) == [[0], [1], [4]]
+        with pytest.raises(Full), batcher.room(2):
+            pass
+        with batcher.room(1), pytest.raises(Full), batcher.room(1):
+            pass
+    with pytest.raises(ValueError), batcher.room(3):
+        raise ValueError
+    with batcher.room(3):
+        assert asyncio.run(batcher.submit([(item, 1) for item in range(3)])) == [0, 1, 2]
 
 
 def test_who_comes_as_the_last_worker_ends_is_answered(monkeypatch):

@@ -7,6 +7,8 @@ import pytest
 
 pytest.importorskip("kserve", reason="needs the extra serve")
 
+from starlette.requests import ClientDisconnect
+
 from tfvoice import guard
 from tfvoice.serving import Limits, Refused
 
@@ -75,26 +77,29 @@ def test_bodies_share_the_memory():
             door.admitted().__enter__()(100)
 
 
-def test_a_body_that_does_not_go_on_is_refused(monkeypatch):
-    monkeypatch.setattr(guard, "_BODY_SECONDS", 0.05)
-
-    async def stuck(scope, receive, send):
-        await receive()
-        await receive()
-
-    door = guard.Door(SMALL)
-
-    async def never():
-        await asyncio.Event().wait()
-
+def test_a_body_that_comes_in_drops_is_refused(monkeypatch):
+    monkeypatch.setattr(guard, "_BODY_SECONDS", 0.3)
     sent = []
+
+    async def drop():
+        await asyncio.sleep(0.05)
+        return {"type": "http.request", "body": b"x", "more_body": True}
 
     async def send(message):
         sent.append(message)
 
-    scope = {"type": "http", "path": "/", "method": "POST", "headers": ()}
-    asyncio.run(guard.Guard(stuck, door)(scope, never, send))
+    scope = {"type": "http", "path": "/transcribe", "method": "POST", "headers": ()}
+    asyncio.run(guard.Guard(read, guard.Door(SMALL))(scope, drop, send))
     assert sent[0]["status"] == 408
+
+
+def test_who_hangs_up_is_no_failure(caplog):
+    async def hung_up(scope, receive, send):
+        raise ClientDisconnect
+
+    with pytest.raises(IndexError):
+        call(hung_up, guard.Door(SMALL))
+    assert not caplog.text
 
 
 def test_what_fails_is_an_answer_without_details(caplog):
@@ -118,6 +123,9 @@ def test_who_is_cut_off_is_counted():
     assert door.cut_off == 1
 
 
-def test_routes_that_manage_models_are_closed():
-    for path in ("/v2/repository/models/x/unload", "/v2/models/x/infer", "/v1/models/x:explain"):
+def test_nothing_is_sent_but_recordings():
+    for path in ("/v2/repository/models/x/unload", "/v2/models/x/infer", "/v1/models/x:explain", "/"):
         assert call(read, guard.Door(SMALL), path=path)[0] == 404
+    for path in ("/v1/models/infer:predict", "/v1/models/repository/versions/1:predict"):
+        assert call(read, guard.Door(SMALL), path=path) == (200, b"1")
+    assert call(read, guard.Door(SMALL), path="/v2/models/infer", method="GET")[0] == 200

@@ -112,17 +112,20 @@ def test_what_is_wrong_is_told_and_nothing_of_this_machine(service, payload, sta
     assert "/" not in str(refused.value) and "Error" not in str(refused.value)
 
 
+class Slow:
+    """A model that takes half a second and reads nothing."""
+
+    sample_rate_hz = 16000
+
+    def bucket(self, samples):
+        return samples
+
+    def read(self, waves):
+        time.sleep(0.5)
+        return [Transcript(0.0, "", None, []) for _ in waves]
+
+
 def test_a_full_queue_refuses():
-    class Slow:
-        sample_rate_hz = 16000
-
-        def bucket(self, samples):
-            return samples
-
-        def read(self, waves):
-            time.sleep(0.5)
-            return [Transcript(0.0, "", None, []) for _ in waves]
-
     service = Service(Slow(), Limits(waiting=3, rows=1))
 
     async def ask():
@@ -131,5 +134,12 @@ def test_a_full_queue_refuses():
 
     found = asyncio.run(ask())
     refused = [one for one in found if isinstance(one, Refused)]
-    # Two are being read, three wait.
+    # There is room for two that are read and three that wait, from before they are decoded.
     assert len(refused) == 3 and all(one.status == 429 and "try again" in str(one) for one in refused)
+
+
+def test_what_would_never_find_room_is_not_asked_to_try_again():
+    many = {"instances": [{"waveform": [0.1] * 100}] * 6}
+    with pytest.raises(Refused, match="a list of 1 to 5 recordings") as refused:
+        predict(Service(Slow(), Limits(waiting=3, rows=1)), many)
+    assert refused.value.status == 400

@@ -18,7 +18,7 @@ import pytest
 import tensorflow as tf
 from written import arrays, assert_same_run, lines, state_of
 
-from tfvoice import evaluation, experiment, learner, objectives, training
+from tfvoice import evaluation, experiment, learner, objectives, processor, training
 from tfvoice.audio import features
 from tfvoice.data import records
 from tfvoice.errors import TfvoiceError
@@ -159,6 +159,13 @@ def test_a_finished_run_says_so_and_stays_as_it_is(finished, converted, settings
     assert (state.step, state.finished) == (21, "all")
     assert capsys.readouterr().out == f"{finished}: has already finished after 3 epochs.\n"
     assert fingerprints(finished) == before
+
+
+def test_a_run_goes_on_in_its_precision_whatever_the_machine_would_choose(finished, converted, settings, monkeypatch):
+    monkeypatch.setattr(processor, "multiplies_bfloat16", lambda: True)
+    assert training.train(finished, converted, settings("training.precision=auto")).finished == "all"
+    with pytest.raises(TfvoiceError, match=r"training\.precision: float32 -> bfloat16"):
+        training.train(finished, converted, settings("training.precision=bfloat16"))
 
 
 def test_another_configuration_or_other_data_is_refused_by_key(finished, converted, settings, tmp_path):

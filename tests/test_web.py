@@ -23,7 +23,7 @@ from tfvoice.streaming import StreamingTranscriber
 
 pytest.importorskip("kserve", reason="needs the extra serve")
 
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 BIN = Path(__file__).parent.parent / "bin"
@@ -206,6 +206,16 @@ def test_a_full_server_refuses_before_the_body_has_come(exported):
     end(process)
 
 
+def test_who_hangs_up_while_sending_is_no_failure(port):
+    client = socket.create_connection(("127.0.0.1", port))
+    client.sendall(b"POST /transcribe HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf")
+    time.sleep(0.3)
+    client.close()
+    time.sleep(0.3)
+    metrics = ask(port, "/metrics")[1].decode()
+    assert 'tfvoice_answers_total{status="499"} 1.0' in metrics and 'status="500"' not in metrics
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_under_load_loses_nothing_that_was_accepted(exported, number):
     process = start(exported[1])
@@ -293,6 +303,15 @@ def test_what_cannot_be_followed_closes_the_socket(listening, data, code):
             socket.recv()
         assert closed.value.rcvd.code == code
     assert ask(port, "/healthz")[0] == 200
+
+
+def test_pages_of_others_follow_nobody(listening):
+    _, port = listening
+    with connect(f"ws://127.0.0.1:{port}/stream", origin=f"http://127.0.0.1:{port}") as socket:
+        socket.send("the end")
+        assert json.loads(socket.recv())["final"]
+    with pytest.raises(InvalidStatus, match="403"):
+        connect(f"ws://127.0.0.1:{port}/stream", origin="http://example.com")
 
 
 def test_a_model_that_reads_both_ways_follows_nobody(port):

@@ -4,14 +4,15 @@ There is no timer: an idle server answers at once, and the busier it is, the ful
 """
 
 import asyncio
+import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 
 class Full(Exception):
-    """As many requests are waiting as may."""
+    """There is no room for so many items more."""
 
 
 class _Waiting(NamedTuple):
@@ -26,12 +27,16 @@ class Batcher:
     Args:
       function: takes a list of items, returns as many results.
       rows: of a batch, at most.
-      waiting: items that may wait, at most.
+      waiting: items that may be there, at most, beyond those of the batches that are computed.
       at_once: batches that are computed at the same time, at most.
+
+    Attributes:
+      most: items that may be there.
     """
 
     def __init__(self, function: Callable[[list], list], rows: int, waiting: int, at_once: int = 1):
-        self._function, self._rows, self._most, self._at_once = function, rows, waiting, at_once
+        self._function, self._rows, self._at_once = function, rows, at_once
+        self.most, self._inside = waiting + rows * at_once, 0
         self._queue: deque[_Waiting] = deque()
         self._executor = ThreadPoolExecutor(at_once, "batches")
         self._tasks: set[asyncio.Task] = set()
@@ -41,20 +46,26 @@ class Batcher:
         """How many items wait for a batch."""
         return len(self._queue)
 
-    def check(self, count: int) -> None:
-        """Raises `Full` where so many more items may not wait."""
-        if len(self._queue) + count > self._most:
-            raise Full
-
-    async def submit(self, items: list[tuple[Any, int]]) -> list:
-        """The results of items; each comes with its size, and those of a batch have the same.
-
-        All of them are taken or none. Where the caller is cancelled, those that still wait are forgotten.
+    @contextlib.contextmanager
+    def room(self, count: int) -> Iterator[None]:
+        """Keeps room for so many items, all of them or none, from before they are made until they are answered.
 
         Raises:
-          Full: too many wait.
+          Full: there is none.
         """
-        self.check(len(items))
+        if self._inside + count > self.most:
+            raise Full
+        self._inside += count
+        try:
+            yield
+        finally:
+            self._inside -= count
+
+    async def submit(self, items: list[tuple[Any, int]]) -> list:
+        """The results of items that have `room`; each comes with its size, and those of a batch have the same.
+
+        Where the caller is cancelled, those that still wait are forgotten.
+        """
         loop = asyncio.get_running_loop()
         mine = [_Waiting(item, size, loop.create_future()) for item, size in items]
         self._queue.extend(mine)

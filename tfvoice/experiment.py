@@ -4,7 +4,7 @@ import json
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import keras
 import pydantic
@@ -72,13 +72,6 @@ class TrainingConfig(Config):
     patience: int = pydantic.Field(0, ge=0)
     seed: int = pydantic.Field(0, ge=0, lt=2**31 - 2**20)
 
-    @pydantic.field_validator("precision")
-    @classmethod
-    def _chosen(cls, precision: str) -> str:
-        if precision != "auto":
-            return precision
-        return "bfloat16" if processor.multiplies_bfloat16() else "float32"
-
 
 class RecognizerConfig(Config):
     """Everything that decides what a run of a recogniser gives."""
@@ -127,6 +120,8 @@ class GeneratorConfig(Config):
         return self
 
 
+ConfigT = TypeVar("ConfigT", RecognizerConfig, GeneratorConfig)
+
 SCHEMAS: dict[str, type[RecognizerConfig] | type[GeneratorConfig]] = {
     "recognition": RecognizerConfig,
     "generation": GeneratorConfig,
@@ -165,6 +160,13 @@ def resolve(
     return config_.build(SCHEMAS[entry.task], values, source)
 
 
+def with_precision(config: ConfigT, precision: str) -> ConfigT:
+    """The configuration with this `training.precision` where it leaves that open (`auto`)."""
+    if config.training.precision != "auto":
+        return config
+    return config.model_copy(update={"training": config.training.model_copy(update={"precision": precision})})
+
+
 def find(config: str) -> Path:
     """Finds a configuration by path, or by the name of one that comes with tfvoice."""
     if Path(config).is_file():
@@ -193,10 +195,10 @@ class Experiment:
 
     def __init__(self, run_dir: str | Path, config, info: dict[str, Any] | None, training: bool):
         self.run_dir = Path(run_dir)
-        self.config = config
+        self.config = with_precision(config, "bfloat16" if processor.multiplies_bfloat16() else "float32")
         self.info = info or {}
         keras.utils.set_random_seed(config.training.seed)
-        self.model = self._build(config.training.precision if training else "float32")
+        self.model = self._build(self.config.training.precision if training else "float32")
 
     @classmethod
     def create(cls, *args, **kwargs):

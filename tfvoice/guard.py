@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator
 
 import prometheus_client
 from fastapi.responses import JSONResponse
+from starlette.requests import ClientDisconnect
 
 from tfvoice.serving import BUSY, Limits, Refused
 
 _ANSWERS = prometheus_client.Counter("tfvoice_answers", "Answers, by HTTP status.", ["status"])
-# A body must go on within so many seconds; and so many of the largest size may be in memory.
-_BODY_SECONDS, _BODIES = 30.0, 16
+# A body must be here after so many seconds; and so many of the largest size may be in memory.
+_BODY_SECONDS, _BODIES = 120.0, 16
+# What nginx calls a client that did not wait for its answer.
+GONE = 499
 
 
 class Door:
@@ -63,7 +66,7 @@ class Door:
 
 
 class Guard:
-    """Stands before everything: closes some of KServe's routes, lets in by the door, counts answers.
+    """Stands before everything: lets nothing be sent but what is to be read, and that by the door; counts answers.
 
     Args:
       app: what answers, by ASGI.
@@ -87,14 +90,17 @@ class Guard:
             await send(message)
 
         try:
-            if _closed(scope["path"]):
-                raise Refused(404, "There is no such page.")
             if posts:
+                if not _reads(scope["path"]):
+                    raise Refused(404, "Nothing can be sent there.")
                 await self._let_in(scope, receive, counted_send)
             else:
                 await self._app(scope, receive, counted_send)
         except Refused as error:
             answer = failure(error.status, str(error))
+        except ClientDisconnect:
+            _ANSWERS.labels(GONE).inc()
+            return
         except Exception as error:
             logging.getLogger("tfvoice").error("unexpected error", exc_info=error)
             answer = failure(500, "The server failed on this request; its log says why.")
@@ -108,14 +114,15 @@ class Guard:
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         self._door.check(int(declared) if declared.isdigit() else 0)
         with self._door.admitted() as came:
-            complete = False
+            complete, until = False, asyncio.get_running_loop().time() + _BODY_SECONDS
 
             async def timed_receive():
                 nonlocal complete
+                left = None if complete else until - asyncio.get_running_loop().time()
                 try:
-                    message = await asyncio.wait_for(receive(), None if complete else _BODY_SECONDS)
+                    message = await asyncio.wait_for(receive(), left)
                 except asyncio.TimeoutError:
-                    raise Refused(408, f"The body did not go on for {_BODY_SECONDS:g} s.") from None
+                    raise Refused(408, f"The body was not here after {_BODY_SECONDS:g} s.") from None
                 came(len(message.get("body", b"")))
                 complete = not message.get("more_body", False)
                 return message
@@ -129,9 +136,9 @@ def failure(status: int, sentence: str) -> JSONResponse:
     return JSONResponse({"error": sentence}, status, headers)
 
 
-def _closed(path: str) -> bool:
-    """Whether KServe has a route there that manages models, or asks them in a form that is not ours.
+def _reads(path: str) -> bool:
+    """Whether what is sent there is a recording.
 
-    Anybody, a foreign page in a browser included, could switch the model off with them.
+    KServe has routes that switch the model off; anybody could use them, a foreign page in a browser included.
     """
-    return "/repository" in path or path.rstrip("/").endswith(("/infer", ":explain"))
+    return path == "/transcribe" or (path.startswith("/v1/models/") and path.endswith(":predict"))

@@ -36,7 +36,8 @@ class Limits(NamedTuple):
     Attributes:
       seconds: of a recording.
       mib: of a request's body.
-      waiting: recordings that may wait; more are refused with status 429.
+      waiting: recordings that may wait, beyond those of the two batches that are read; more are refused with status
+        429.
       rows: recordings of a batch.
     """
 
@@ -75,27 +76,31 @@ class Service:
 
     async def predict(self, payload: Any) -> dict[str, Any]:
         """Answers a request in TensorFlow Serving's form, by rows (`instances`) or by columns (`inputs`)."""
-        rows, columns = instances(payload)
-        self._check(len(rows))
-        waves = [await asyncio.to_thread(self._wave, row) for row in rows]
-        found = [prediction(one) for one in await self._read(waves)]
+        rows, columns = instances(payload, min(_INSTANCES, self.batcher.most))
+        with self._room(len(rows)):
+            waves = [await asyncio.to_thread(self._wave, row) for row in rows]
+            found = [prediction(one) for one in await self._read(waves)]
         if columns:
             return {"outputs": {name: [one[name] for one in found] for name in found[0]}}
         return {"predictions": found}
 
     async def transcribe(self, data: bytes) -> Transcript:
         """Reads an audio file of any format that libsndfile knows."""
-        self._check(1)
-        found = await self._read([await asyncio.to_thread(self._decoded, data)])
+        with self._room(1):
+            found = await self._read([await asyncio.to_thread(self._decoded, data)])
         return found[0]
 
-    def _check(self, count: int) -> None:
-        with _refused_where_full():
-            self.batcher.check(count)
+    @contextlib.contextmanager
+    def _room(self, count: int) -> Iterator[None]:
+        """Room in the queue, from before so many recordings are decoded."""
+        try:
+            with self.batcher.room(count):
+                yield
+        except Full:
+            raise Refused(429, BUSY) from None
 
     async def _read(self, waves: list[np.ndarray]) -> list[Transcript]:
-        with _refused_where_full():
-            return await self.batcher.submit([(wave, self.served.bucket(len(wave))) for wave in waves])
+        return await self.batcher.submit([(wave, self.served.bucket(len(wave))) for wave in waves])
 
     def _wave(self, instance: Any) -> np.ndarray:
         """The samples of an instance: a file as base64, or numbers."""
@@ -145,16 +150,8 @@ class Service:
         return Refused(413, f"The recording is longer than {self.limits.seconds:g} s; cut it into shorter ones.")
 
 
-@contextlib.contextmanager
-def _refused_where_full() -> Iterator[None]:
-    try:
-        yield
-    except Full:
-        raise Refused(429, BUSY) from None
-
-
-def instances(payload: Any) -> tuple[list, bool]:
-    """The rows of a request in TensorFlow Serving's form, and whether it came by columns."""
+def instances(payload: Any, most: int) -> tuple[list, bool]:
+    """The rows of a request in TensorFlow Serving's form, `most` at most, and whether it came by columns."""
     if not isinstance(payload, dict):
         raise Refused(400, 'The body must be a JSON object: {"instances": [{"b64": "..."}]}.')
     signature = payload.get("signature_name", _SIGNATURES[0])
@@ -169,8 +166,8 @@ def instances(payload: Any) -> tuple[list, bool]:
         rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
     elif columns is not None and rows is None:
         rows = columns
-    if not isinstance(rows, list) or not rows or len(rows) > _INSTANCES:
-        raise Refused(400, f"instances (or inputs) must be a list of 1 to {_INSTANCES} recordings.")
+    if not isinstance(rows, list) or not rows or len(rows) > most:
+        raise Refused(400, f"instances (or inputs) must be a list of 1 to {most} recordings.")
     return rows, columns is not None
 
 

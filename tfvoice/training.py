@@ -321,6 +321,8 @@ def _open(run_dir: Path, settings, data_dir) -> Experiment:
             "Use another --run, or --overwrite to start anew in this one."
         )
     experiment = tasks.of_model(name).run.open(run_dir, training=True)
+    # A run goes on as it was begun, on whatever machine.
+    settings = experiment_.with_precision(settings, experiment.config.training.precision)
     changed = config.differences(experiment.config, settings)
     if experiment.info.get("manifest_sha256") != _digest(data_dir):
         changed.append(f"data: {experiment.info.get('data')} -> {Path(data_dir).resolve()} (another manifest.json)")

@@ -8,9 +8,11 @@ import math
 import signal
 import socket
 import sys
+import time
 import warnings
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import prometheus_client
@@ -19,7 +21,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
 from tfvoice.errors import TfvoiceError
-from tfvoice.guard import Door, Guard, failure
+from tfvoice.guard import GONE, Door, Guard, failure
 from tfvoice.served import Served
 from tfvoice.serving import Limits, Refused, Service
 from tfvoice.transcript import FORMATS, Transcript
@@ -48,11 +50,11 @@ _ROWS = prometheus_client.Histogram(
 _SECONDS = prometheus_client.Counter("tfvoice_audio_seconds", "Seconds of audio that were read.")
 _WAITING = prometheus_client.Gauge("tfvoice_waiting", "Recordings that wait for a batch.")
 _PAGE = Path(__file__).parent / "page" / "index.html"
+# The numbers of a body take ten times its size while it is parsed.
+_PARSERS = asyncio.Semaphore(2)
 # How many can be followed at a time, bytes of a message of theirs, and how long they may say nothing.
 _STREAMS = asyncio.Semaphore(32)
 _MESSAGE_BYTES, _SILENT_SECONDS = 2**20, 60.0
-# What nginx calls a client that did not wait for its answer.
-_GONE = 499
 _TYPES = {"json": "application/json", "text": "text/plain", "srt": "application/x-subrip", "vtt": "text/vtt"}
 
 
@@ -81,7 +83,9 @@ def application(service: Service):
     @app.post("/v1/models/{name}/versions/{version}:predict")
     async def predict(name: str, request: Request, version: str | None = None):
         _known(served, name, version)
-        payload = await asyncio.to_thread(_parsed, await request.body())
+        body = await request.body()
+        async with _PARSERS:
+            payload = await asyncio.to_thread(_parsed, body)
         return await _while_there(request, service.predict(payload), JSONResponse)
 
     @app.post("/transcribe")
@@ -132,7 +136,8 @@ def serve(folder: str | Path, host: str, port: int, limits: Limits) -> None:
     service, door = Service(served, limits, _count), Door(limits)
     bound = _bound(host, port)
     print(f"Warming up {served.name} ...", flush=True)
-    slowest = served.warm_up(limits.rows, min(limits.seconds, served.trained_seconds))
+    warm_seconds = min(limits.seconds, served.trained_seconds)
+    slowest = served.warm_up(limits.rows, warm_seconds) * limits.seconds / warm_seconds
     logging.getLogger("kserve").setLevel(logging.ERROR)
     # KServe's choice, of which FastAPI complains at the first request.
     warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")
@@ -157,9 +162,9 @@ def serve(folder: str | Path, host: str, port: int, limits: Limits) -> None:
     app.add_middleware(Guard, door=door)
     address = f"http://{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}"
     rest.create_application = lambda: None
-    # uvicorn stops gracefully, and then raises the signal again for whoever was there before it.
+    # Before uvicorn's own handlers are there, and after: it stops gracefully, and then raises the signal again.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
+        signal.signal(number, lambda *_: setattr(rest._server, "should_exit", True))
     with _told_where(host, port):
         bound.listen(1024)
     print(f"Ready: {address}/ is a page, {address}/v1/models/{served.name}:predict the API. Ctrl-C ends.", flush=True)
@@ -209,7 +214,7 @@ async def _while_there(request: Request, work: Coroutine, written: Callable) -> 
     task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_gone(request))
     try:
         await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
-        return written(task.result()) if task.done() else Response(status_code=_GONE)
+        return written(task.result()) if task.done() else Response(status_code=GONE)
     finally:
         task.cancel()
         gone.cancel()
@@ -234,6 +239,11 @@ async def _file(request: Request) -> tuple[str, bytes]:
 
 async def _follow(socket: WebSocket, service: Service) -> None:
     """Float32 samples as they are spoken, and a text message at their end, to {"text": what is read anew}."""
+    origin = urlsplit(socket.headers.get("origin", "")).netloc
+    if origin and origin != socket.headers.get("host"):
+        # A page of somebody else, in the browser of somebody who may come in.
+        await socket.close(1008)
+        return
     await socket.accept()
     if not service.served.streams:
         await socket.close(1008, "This model does not follow speech.")
@@ -242,13 +252,15 @@ async def _follow(socket: WebSocket, service: Service) -> None:
         await socket.close(1013, "Too many are speaking; try again in a second.")
         return
     left, final = int(service.limits.seconds * service.served.sample_rate_hz), False
+    # Twice as long as it takes to say that.
+    until = time.monotonic() + 2 * service.limits.seconds + _SILENT_SECONDS
     async with _STREAMS:
         following = service.served.follow()
         while not final:
             try:
-                message = await asyncio.wait_for(socket.receive(), _SILENT_SECONDS)
+                message = await asyncio.wait_for(socket.receive(), min(_SILENT_SECONDS, until - time.monotonic()))
             except asyncio.TimeoutError:
-                await socket.close(1001, f"Nothing was sent for {_SILENT_SECONDS:g} s.")
+                await socket.close(1001, "Nothing was sent for too long, or all of it took too long.")
                 return
             if message["type"] == "websocket.disconnect":
                 return
