@@ -81,6 +81,10 @@ def ask_metric(port, name):
     return re.search(rf"^{name} (\S+)$", ask(port, "/metrics")[1].decode(), re.MULTILINE)[1]
 
 
+def test_a_signal_ends_a_server_that_has_just_begun(exported):
+    assert end(start(exported[1])) == "Stopped. 0 recordings or batches of them were read.\n"
+
+
 def test_the_forms_of_tensorflow_serving(port):
     status, body = ask(port, "/v1/models/english")
     known = json.loads(body)["model_version_status"][0]
