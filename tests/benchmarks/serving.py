@@ -24,9 +24,6 @@ import measure
 import numpy as np
 import soundfile
 
-_ROUNDS = 4
-
-
 def main() -> int:
     """Returns 1 where an answer was wrong, a malformed request was not refused, or the server did not end well."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -34,6 +31,7 @@ def main() -> int:
     parser.add_argument("recordings", type=Path, help="folder")
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=60, help="of load by all clients, and by one")
+    parser.add_argument("--rounds", type=int, default=4, help="in which one client and all of them take turns")
     parser.add_argument("--malformed", type=int, default=1000)
     flags = parser.parse_args()
     clips = _clips(flags.recordings)
@@ -43,9 +41,9 @@ def main() -> int:
         wanted = [server.transcribe(data) for data, _ in clips]
         # In turn, because machines drift.
         one, many, memory = Load(), Load(), [server.mib()]
-        for _ in range(_ROUNDS):
-            server.load(one, clips, wanted, 1, flags.seconds / _ROUNDS)
-            server.load(many, clips, wanted, flags.clients, flags.seconds / _ROUNDS)
+        for _ in range(flags.rounds):
+            server.load(one, clips, wanted, 1, flags.seconds / flags.rounds)
+            server.load(many, clips, wanted, flags.clients, flags.seconds / flags.rounds)
             memory.append(server.mib())
         refused, others = server.malformed(flags.malformed, clips[0][0])
         sane = server.transcribe(clips[0][0]) == wanted[0]
@@ -54,7 +52,7 @@ def main() -> int:
     for name, load in (("1 client", one), (f"{flags.clients} clients", many)):
         print(f"{name:<12} {load}")
     print(f"throughput   {many.rate / one.rate:.2f} times that of one client")
-    print(f"memory       {', '.join(f'{mib:.0f}' for mib in memory)} MiB before and after each of {_ROUNDS} rounds")
+    print(f"memory       {', '.join(f'{mib:.0f}' for mib in memory)} MiB before and after each of {flags.rounds} rounds")
     print(f"malformed    {refused} of {flags.malformed} refused with a sentence, others: {others}; goes on: {sane}")
     print(f"end          status {ended}")
     return int(bool(one.wrong or many.wrong or others or not sane or ended))
