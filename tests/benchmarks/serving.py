@@ -24,6 +24,7 @@ import measure
 import numpy as np
 import soundfile
 
+
 def main() -> int:
     """Returns 1 where an answer was wrong, a malformed request was not refused, or the server did not end well."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -52,7 +53,7 @@ def main() -> int:
     for name, load in (("1 client", one), (f"{flags.clients} clients", many)):
         print(f"{name:<12} {load}")
     print(f"throughput   {many.rate / one.rate:.2f} times that of one client")
-    print(f"memory       {', '.join(f'{mib:.0f}' for mib in memory)} MiB before and after each of {flags.rounds} rounds")
+    print(f"memory       {', '.join(f'{mib:.0f}' for mib in memory)} MiB at first and after each round")
     print(f"malformed    {refused} of {flags.malformed} refused with a sentence, others: {others}; goes on: {sane}")
     print(f"end          status {ended}")
     return int(bool(one.wrong or many.wrong or others or not sane or ended))

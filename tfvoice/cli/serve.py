@@ -19,7 +19,9 @@ HOST = FLAGS.string("host", "Address to listen at; 0.0.0.0 for all.", "127.0.0.1
 PORT = FLAGS.integer("port", "Port to listen at; 0 for any that is free.", 8501, 0)
 MAX_SECONDS = FLAGS.number("max_seconds", "Longer recordings are refused.", 60.0, 0.1)
 MAX_MIB = FLAGS.number("max_mib", "Larger requests are refused.", 32.0, 0.01)
-MAX_WAITING = FLAGS.integer("max_waiting", "Recordings that may wait while others are read; more are refused with status 429.", 256, 1)
+MAX_WAITING = FLAGS.integer(
+    "max_waiting", "Recordings that may wait while others are read; more are refused with status 429.", 256, 1
+)
 BATCH_SIZE = FLAGS.integer("batch_size", "Recordings that are read at a time, at most.", 16, 1)
 
 
