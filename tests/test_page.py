@@ -6,9 +6,8 @@ import time
 
 import pytest
 import soundfile
-from test_streaming import reader
 
-from tfvoice import audition, checkpoints, evaluation, experiment, exporting
+from tfvoice import audition, checkpoints, evaluation, experiment
 from tfvoice.audio import io as audio_io
 from tfvoice.generator import Generator
 from tfvoice.recognizer import Recognizer
@@ -16,7 +15,7 @@ from tfvoice.recognizer import Recognizer
 pytest.importorskip("kserve", reason="needs the extra serve")
 
 from browser import CHROMIUM, Browser
-from test_web import ask, end, start
+from test_web import ask, end, listen, start
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="needs Chromium")
 
@@ -92,9 +91,7 @@ def test_a_recording_ends_at_the_longest_that_is_taken(exported, clip, tmp_path)
 
 
 def test_text_appears_while_it_is_spoken(clip, tmp_path):
-    run = reader(tmp_path / "run")
-    checkpoints.save(run.checkpoint("best"), {"weights": run.model.weights}, {})
-    process = start(exporting.export(run.run_dir, tmp_path / "models" / "1"))
+    _, process = listen(tmp_path)
     with Browser(tmp_path / "profile", microphone=clip) as browser:
         visit(browser, process.port)
         assert "reads while you speak" in browser.run("$('about').textContent")

@@ -260,13 +260,17 @@ def test_a_signal_under_load_loses_nothing_that_was_accepted(exported, number):
     assert all(isinstance(one, str) and ("Reset" in one or "Disconnected" in one) for one in lost)
 
 
+def listen(folder, *flags):
+    """A run that can follow speech, and a server of it."""
+    run = reader(folder / "run")
+    checkpoints.save(run.checkpoint("best"), {"weights": run.model.weights}, {})
+    return run, start(exporting.export(run.run_dir, folder / "models" / "1"), *flags)
+
+
 @pytest.fixture(scope="module")
 def listening(tmp_path_factory):
     """A run that can follow speech, and the port of a server of it."""
-    folder = tmp_path_factory.mktemp("listening")
-    run = reader(folder / "run")
-    checkpoints.save(run.checkpoint("best"), {"weights": run.model.weights}, {})
-    process = start(exporting.export(run.run_dir, folder / "models" / "1"), "--max_seconds=4")
+    run, process = listen(tmp_path_factory.mktemp("listening"), "--max_seconds=4")
     yield run, process.port
     end(process)
 

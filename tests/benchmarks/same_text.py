@@ -64,8 +64,7 @@ def _compare_tflite(file: str, folder: str, transcriber: Transcriber, paths: lis
         seconds, audio_seconds = seconds + time.perf_counter() - began, audio_seconds + len(samples) / rate_hz
         text = " ".join(run.alphabet.decode(ctc.best_path(values)[0]).split())
         pairs.append((transcriber.transcribe(data).text, text))
-    differing = _tell(f"TFLite, {len(model) / 2**20:.1f} MiB, {seconds / audio_seconds:.4f} of real time", pairs)
-    return differing
+    return _tell(f"TFLite, {len(model) / 2**20:.1f} MiB, {seconds / audio_seconds:.4f} of real time", pairs)
 
 
 def _tell(name: str, pairs: list[tuple[str, str]]) -> int:
