@@ -60,7 +60,7 @@ def end(process, number=signal.SIGTERM):
 def port(exported):
     process = start(exported[1], "--max_mib=1", "--max_seconds=8")
     yield process.port
-    assert re.search(r"^Stopped\. [1-9]\d* recordings or batches of them were read\.\n$", end(process), re.MULTILINE)
+    assert re.search(r"^Stopped\. [1-9]\d* recordings or batches of them were read\.$", end(process), re.MULTILINE)
 
 
 def ask(port, path, body=None, headers=None, method=None):

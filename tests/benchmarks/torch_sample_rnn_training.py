@@ -84,7 +84,7 @@ def prepare(spec: dict[str, Any]):
         until, losses = time.perf_counter() + spec["seconds"], []
         while time.perf_counter() < until:
             loss = loss_of(*next(batches))
-            optimizer.zero_grad()
+            optimizer.zero_grad(set_to_none=False)  # the first states have no gradient in later windows: 0, as there
             loss.backward()
             for parameter in network.parameters():
                 functional.hardtanh(parameter.grad, -1, 1, inplace=True)
