@@ -1,0 +1,33 @@
+"""Draws what a run generated at each of its validations below a recording of its data, for docs/results.md.
+
+python tests/benchmarks/over_time.py docs/images/moh-samples.png runs/moh
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from tfvoice import report
+from tfvoice.audio import io, quantize
+from tfvoice.generator import Generator
+
+
+def main(output: str, folder: str) -> None:
+    """The run is of a generator; of the samples of a validation the first is drawn."""
+    run = Generator.load(folder)
+    pipeline = run.pipeline(run.scan(run.data_dir(), "valid"))
+    drawn, captions = [quantize.decode(run.config.quantization, pipeline.levels(0)).numpy()], ["data"]
+    with (Path(folder) / "metrics.jsonl").open(encoding="utf-8") as log:
+        for line in map(json.loads, log):
+            path = Path(folder) / "samples" / f"step-{line['step']:07d}-0.wav"
+            drawn.append(io.read(path, run.sample_rate_hz))
+            captions.append(f"{line['minutes']:.0f} min, {line['valid_loss']:.2f}")
+    samples = min(map(len, drawn))
+    waves = np.stack([wave[:samples] for wave in drawn])
+    report.write(Path(output), report.waveforms(waves, run.sample_rate_hz, captions, "a clip, and samples by minutes"))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
