@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tfvoice.audio import io as audio_io
-from tfvoice.data import audio_folder, convert, corpus
+from tfvoice.data import audio_folder, convert, corpus, records
 from tfvoice.data.shards import ConversionConfig
 
 
@@ -40,7 +40,63 @@ def test_clips_joined_are_the_recording(folder, tmp_path):
     whole = audio_io.read(folder / "a.wav", 8000)
     converted = [convert.convert_one(utterance, settings) for utterance in listing.utterances]
     assert [one.seconds for one in converted] == [1.0, 1.0]
-    assert sum(len(one.frame) for one in converted) > 2 * len(whole[:16000])
+    # A frame is a record between 12 bytes and 4.
+    clips = [records.decode(one.frame[12:-4])["audio"].numpy() for one in converted]
+    np.testing.assert_allclose(np.concatenate(clips), whole[:16000], atol=1 / 32768)
+
+
+@pytest.mark.parametrize("suffix", ["mp3", "flac"])
+def test_a_recording_whose_header_does_not_tell_its_length_loses_nothing(tmp_path, suffix):
+    wave = np.random.default_rng(1).uniform(-0.3, 0.3, 4 * 16000)
+    if suffix == "mp3":
+        audio_io.write(tmp_path / "a.mp3", wave, 16000)
+        data = (tmp_path / "a.mp3").read_bytes()
+        # Without the first frame, which holds the header of Xing; the next one begins with the same sync word.
+        data = data[data.index(data[:2], 4) :]
+    else:
+        audio_io.write(tmp_path / "a.flac", wave, 16000)
+        data = bytearray((tmp_path / "a.flac").read_bytes())
+        # The number of samples, 36 bits of the first block; 0 stands for unknown, as an encoder in a pipe leaves it.
+        data[21] &= 0xF0
+        data[22:26] = bytes(4)
+    (tmp_path / f"a.{suffix}").write_bytes(data)
+    settings = ConversionConfig(corpus="audio", sample_rate_hz=16000, min_seconds=0.1)
+    listing = audio_folder.read(str(tmp_path), "1.5")
+    converted = [convert.convert_one(utterance, settings) for utterance in listing.utterances]
+    clips = np.concatenate([records.decode(one.frame[12:-4])["audio"].numpy() for one in converted])
+    whole = audio_io.read(tmp_path / f"a.{suffix}", 16000)
+    assert len(whole) >= 4 * 16000 - 2000
+    np.testing.assert_allclose(clips, whole[: len(clips)], atol=1 / 32768)
+    assert len(whole) - len(clips) < 1
+
+
+def test_a_rest_in_a_recording_is_left_out_and_is_not_bad(tmp_path):
+    audio_io.write(tmp_path / "a.wav", np.concatenate([prime(), np.zeros(16000), prime()]), 8000)
+    settings = ConversionConfig(corpus="audio", sample_rate_hz=8000)
+    plan = convert.prepare(audio_folder.read(str(tmp_path), "1"), settings)
+    manifest = convert.convert(plan, tmp_path / "records", max_skipped=0)
+    assert manifest.expected_skips == {"silent": 2} and not manifest.skipped
+
+
+def test_files_of_one_name_are_two_recordings_and_hidden_ones_none(folder):
+    audio_io.write(folder / "a.flac", prime(), 8000)
+    (folder / "._a.wav").write_bytes(b"what macOS leaves")
+    (folder / "linked").symlink_to(folder / "deep")
+    listing = audio_folder.read(str(folder), "8")
+    assert not listing.skipped
+    assert {utterance.speaker for utterance in listing.utterances} == {
+        "a.flac", "a.wav", "deep/b", "deep/c", "linked/b", "linked/c"
+    }  # fmt: skip
+
+
+def test_clips_that_are_longer_than_is_allowed_are_told_at_once(folder):
+    settings = ConversionConfig(corpus="audio", max_seconds=3)
+    with pytest.raises(convert.ConversionError, match=r"_seconds=4 is more than --max_seconds=3, .* add --max_s"):
+        convert.prepare(audio_folder.read(str(folder), "4"), settings)
+
+
+def prime():
+    return np.random.default_rng(3).uniform(-0.3, 0.3, 8000)
 
 
 def test_what_is_no_audio_is_skipped_and_told(folder):

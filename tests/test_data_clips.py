@@ -1,12 +1,14 @@
 """Windows of clips: every sample once, in order within its clip, and the same for the same (seed, epoch)."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tfvoice.audio import quantize
 from tfvoice.audio.quantize import QuantizationConfig
-from tfvoice.data import index, records, shards
+from tfvoice.data import clips, index, records, shards
 from tfvoice.data.clips import ClipConfig, ClipPipeline
 from tfvoice.errors import TfvoiceError
 
@@ -96,11 +98,21 @@ def test_loudness_can_be_normalised(made, scanned):
     np.testing.assert_array_equal(made().levels(0), quantize.encode(QuantizationConfig(), samples))
 
 
-def test_a_peak_is_that_of_all_clips_of_a_recording(made, scanned, monkeypatch):
-    pipeline = made(normalization="peak", kind="linear", levels=257)
-    monkeypatch.setattr(pipeline.index, "ids", [f"song@{n:09.3f}" for n in range(len(scanned))])
-    peaks = [float(np.abs(records.decode(record)["audio"]).max()) for record in scanned.read(range(len(scanned)))]
-    assert pipeline._peaks == {"song": pytest.approx(max(peaks))}
+def test_a_peak_is_that_of_all_clips_of_a_recording_in_whichever_split(scanned):
+    count = len(scanned)
+    names = [f"song@{number:09.3f}" for number in range(count)]
+    first, second = (
+        dataclasses.replace(scanned, ids=names[rows], shard=scanned.shard[rows], offset=scanned.offset[rows],
+                            size=scanned.size[rows], samples=scanned.samples[rows])
+        for rows in (slice(0, 1), slice(1, count))
+    )  # fmt: skip
+    heights = [float(np.abs(scanned.audio(row)).max()) for row in range(count)]
+    found = clips.peaks([first, second])
+    assert found == {"song": pytest.approx(max(heights))} and heights[0] < max(heights)
+    config = QuantizationConfig(normalization="peak", kind="linear", levels=257)
+    pipeline = ClipPipeline(first, ClipConfig(sequence_samples=WINDOW), config, CONTEXT, BATCH, peaks=found)
+    wanted = quantize.encode(config, scanned.audio(0) / np.float32(max(heights)))
+    np.testing.assert_array_equal(pipeline.levels(0), wanted)
 
 
 def test_batches_have_one_shape(made):

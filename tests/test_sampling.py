@@ -1,9 +1,11 @@
 """Drawing: the logits of teacher forcing, the same sequence in whatever company, and what bounds it."""
 
+import itertools
 import re
 
 import numpy as np
 import pytest
+import soundfile
 import tensorflow as tf
 
 from tfvoice import checkpoints, drawing, experiment, sampling
@@ -97,8 +99,11 @@ def test_weights_that_have_changed_are_used(run, tmp_path):
 
 
 def test_a_temperature_is_a_number_or_a_line():
-    assert Draw((0.7,)).temperatures(3).tolist() == pytest.approx([0.7, 0.7, 0.7])
-    assert Draw((1.0, 0.5, 1.5)).temperatures(5).tolist() == pytest.approx([1.0, 0.75, 0.5, 1.0, 1.5])
+    assert Draw((0.7,)).temperatures(0, 3, 3).tolist() == pytest.approx([0.7, 0.7, 0.7])
+    line = Draw((1.0, 0.5, 1.5))
+    assert line.temperatures(0, 5, 5).tolist() == pytest.approx([1.0, 0.75, 0.5, 1.0, 1.5])
+    assert line.temperatures(3, 4, 5).tolist() == pytest.approx([1.0, 1.5, 1.5, 1.5])
+    assert line.temperatures(0, 2, 1).tolist() == pytest.approx([1.0, 1.5])
 
 
 def test_a_low_temperature_takes_the_likeliest(run):
@@ -128,11 +133,18 @@ def test_recordings_are_written_with_a_picture(run, tmp_path):
 @pytest.mark.parametrize(
     "wrong, fact",
     [
-        ({"how": Draw((0.0,))}, "--temperature must be a number above 0"),
-        ({"how": Draw((1.0, float("nan")))}, "--temperature must be a number above 0"),
+        ({"how": Draw((0.0,))}, "--temperature must be a number of at least 0.0001"),
+        ({"how": Draw((1.0, float("nan")))}, "--temperature must be a number of at least 0.0001"),
+        ({"how": Draw((1.0, 1e-40))}, "--temperature must be a number of at least 0.0001"),
+        ({"how": Draw(seed=2**31)}, "--seed=2147483648 must be from 0 to 2147483647."),
         ({"how": Draw(top_p=0.0)}, "--top_p=0 must be above 0 and at most 1."),
         ({"how": Draw(top_p=1.5)}, "--top_p=1.5 must be above 0"),
-        ({"seconds": 0.0}, "--seconds=0 is less than a sample at 8000 Hz"),
+        ({"seconds": 1e-5}, "--seconds=1e-05 is less than a sample at 8000 Hz"),
+        ({"seconds": 0.0}, "--seconds=0 must be a number above 0."),
+        ({"seconds": float("inf")}, "--seconds=inf must be a number above 0."),
+        ({"seconds": float("nan")}, "--seconds=nan must be a number above 0."),
+        ({"seconds": 1e6}, "16.0 GB a recording are more than a wav file can hold; add --format=flac."),
+        ({"seconds": 1e12, "suffix": "flac"}, "out: 4 recordings of 16000000.00 GB do not fit, "),
         ({"checkpoint": "last"}, "has no checkpoint last yet; use --checkpoint=best"),
     ],
 )
@@ -144,6 +156,49 @@ def test_what_cannot_be_drawn_is_told_and_writes_nothing(run, tmp_path, wrong, f
 
 def test_a_prime_that_is_shorter_than_a_frame_is_told(run, tmp_path):
     audio_io.write(tmp_path / "short.wav", prime()[:7], 8000)
-    with pytest.raises(TfvoiceError, match="--prime holds 7 samples at 8000 Hz, less than a frame of 8"):
+    with pytest.raises(TfvoiceError, match="the prime holds 7 samples at 8000 Hz, less than a frame of 8"):
         sampling.sample(run.run_dir, tmp_path / "out", 0.1, prime=tmp_path / "short.wav")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_prime_of_any_rate_and_of_several_windows_goes_on_as_teacher_forcing_does(run, tmp_path):
+    wave = np.random.default_rng(6).uniform(-0.5, 0.5, (30_000, 2))
+    soundfile.write(tmp_path / "stereo.wav", wave, 16_000)
+    (path,) = sampling.sample(run.run_dir, tmp_path / "out", 0.01, 1, prime=tmp_path / "stereo.wav")
+    given = audio_io.read(tmp_path / "stereo.wav", 8000)
+    assert len(given) == 15_000 and len(given) > 2 * drawing.block_frames(8) * 8
+    known = quantize.encode(run.config.quantization, given).numpy()
+    levels = quantize.encode(run.config.quantization, audio_io.read(path, 8000)).numpy()
+    whole = np.concatenate([np.full(8, LEVELS // 2), known, levels])[np.newaxis]
+    logits = run.model(tf.constant(whole, tf.int32))[0][0, len(known) :]
+    wanted = drawing.choose(logits, drawing.noise(4096, 0, [0], 0)[: len(levels), 0])
+    assert (wanted.numpy() == levels).mean() > 0.98
+
+
+def test_a_prime_is_made_as_loud_as_what_was_learned(tmp_path):
+    generator = made(tmp_path / "run", *SHAPES["three tiers"], "quantization.normalization=peak")
+    sampler = Sampler(generator)
+    loud = prime() / np.abs(prime()).max()
+    np.testing.assert_array_equal(sampler.collect(1, 100, prime=loud / 8), sampler.collect(1, 100, prime=loud))
+
+
+def test_what_was_drawn_before_an_interruption_is_kept(run, tmp_path, monkeypatch):
+    plain = Sampler._blocks
+
+    def interrupted(*arguments):
+        yield from itertools.islice(plain(*arguments), 5)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Sampler, "_blocks", interrupted)
+    rows = Sampler(run).rows
+    with pytest.raises(KeyboardInterrupt) as told:
+        sampling.sample(run.run_dir, tmp_path, 10_000 / 8000, rows + 1)
+    last = f"sample-{rows:03d}.wav"
+    assert str(told.value) == f"{rows} whole recordings are in {tmp_path} and {tmp_path / last} holds its first 1.0 s"
+    monkeypatch.undo()
+    whole = Sampler(run).collect(rows + 1, 10_000)
+    for number, wave in enumerate(whole):
+        kept = audio_io.read(tmp_path / f"sample-{number:03d}.wav", 8000)
+        assert len(kept) == (10_000 if number < rows else 8192)
+        np.testing.assert_allclose(kept, wave[: len(kept)], atol=1 / 32768)
+    assert not list(tmp_path.glob(".*"))

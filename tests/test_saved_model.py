@@ -11,6 +11,7 @@ import pytest
 import soundfile
 import soxr
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from tfvoice import checkpoints, experiment, exporting
 from tfvoice.audio import io as audio_io
@@ -145,6 +146,14 @@ def test_what_is_no_wav_is_an_error_of_the_caller(run, model, tmp_path, data):
         data = bytes(content[:30] if "truncated" in data else content)
     with pytest.raises(tf.errors.InvalidArgumentError):
         tf.saved_model.load(str(model)).signatures["serving_default"](wav=tf.constant([data]))
+
+
+def test_nothing_that_leaves_asks_for_xla(generator_run, model, tmp_path):
+    for folder in (model, exporting.export(generator_run.run_dir, tmp_path / "1")):
+        graph = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes()).meta_graphs[0].graph_def
+        for function in graph.library.function:
+            asking = [one for one in (function, *function.node_def) if one.attr["_XlaMustCompile"].b]
+            assert not asking, function.signature.name
 
 
 def test_a_generator_draws_waveforms_and_files(generator_run, tmp_path):

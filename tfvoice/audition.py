@@ -51,7 +51,7 @@ def evaluate_run(
     data_dir = generator.data_dir(data_dir)
     pipeline = generator.pipeline(generator.scan(data_dir, split))
     clips = likelihood.Scorer(generator.model, pipeline).score(progress=True)
-    drawn = sampling.Sampler(generator).collect(_COUNT, round(_SECONDS * generator.sample_rate_hz))
+    drawn = sampling.Sampler(generator).collect(_COUNT, round(_SECONDS * generator.sample_rate_hz), progress=True)
     report = {
         "split": split,
         "data": str(data_dir),

@@ -1,10 +1,11 @@
 """A run of a model that generates audio: levels to logits over the next level."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
 from tfvoice import models
-from tfvoice.data import index, shards
+from tfvoice.data import clips, index, shards
 from tfvoice.data.clips import ClipPipeline
 from tfvoice.errors import TfvoiceError
 from tfvoice.experiment import Experiment, GeneratorConfig
@@ -51,6 +52,7 @@ class Generator(Experiment):
     def pipeline(self, scanned: index.Index, shuffled: bool = False) -> ClipPipeline:
         """Makes the batches of a split: mixed anew in each epoch for training, whole clips otherwise."""
         chosen = self.config
+        peaks = self._peaks(scanned.directory) if chosen.quantization.normalization == "peak" else None
         return ClipPipeline(
             scanned,
             chosen.data,
@@ -59,7 +61,13 @@ class Generator(Experiment):
             chosen.training.batch_size,
             chosen.training.seed,
             shuffled,
+            peaks,
         )
+
+    @functools.lru_cache(1)  # noqa: B019 - a run lives as long as its process
+    def _peaks(self, data_dir: Path) -> dict[str, float]:
+        manifest = shards.read_manifest(data_dir)
+        return clips.peaks(index.scan_clips(manifest, data_dir, split, 1) for split in manifest.splits)
 
     def _build(self, product_dtype):
         model = models.build(self.config.model, self.config.quantization.levels, product_dtype)

@@ -7,6 +7,7 @@ number) alone: to the last bit it is the same one, whichever others are drawn wi
 import contextlib
 import functools
 import itertools
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +27,11 @@ from tfvoice.models.sample_rnn import Matrices, SampleRnn
 _ROWS = {"CPU": 4, "GPU": 64}
 # How many recordings are in a picture, and how much of each.
 _DRAWN, _DRAWN_SECONDS = 8, 10.0
+# Below, logits divided by it are no longer finite; it already draws the likeliest level alone.
+_COLDEST = 1e-4
+_HIGHEST_SEED = 2**31 - 1
+# What the header of a wav file can say, bytes.
+_WAV_BYTES = 2**32 - 2**16
 
 
 class Draw(NamedTuple):
@@ -36,7 +42,7 @@ class Draw(NamedTuple):
         spaced.
       top_p: draw among the likeliest levels that have this share of the probability together; 1: among all
         (Holtzman et al., arXiv 1904.09751).
-      seed: of the random numbers.
+      seed: of the random numbers, 0 to 2**31 - 1.
     """
 
     temperature: tuple[float, ...] = (1.0,)
@@ -45,15 +51,20 @@ class Draw(NamedTuple):
 
     def check(self) -> None:
         """Raises `TfvoiceError` where a number cannot be used."""
-        if not self.temperature or not all(0 < value < float("inf") for value in self.temperature):
-            raise TfvoiceError("--temperature must be a number above 0, or several with commas between them.")
+        if not self.temperature or not all(_COLDEST <= value < float("inf") for value in self.temperature):
+            raise TfvoiceError(
+                f"--temperature must be a number of at least {_COLDEST:g}, or several with commas between them."
+            )
         if not 0 < self.top_p <= 1:
             raise TfvoiceError(f"--top_p={self.top_p:g} must be above 0 and at most 1.")
+        if not 0 <= self.seed <= _HIGHEST_SEED:
+            raise TfvoiceError(f"--seed={self.seed} must be from 0 to {_HIGHEST_SEED}.")
 
-    def temperatures(self, steps: int) -> np.ndarray:
-        """The temperature of each of `steps`, float32."""
+    def temperatures(self, start: int, count: int, steps: int) -> np.ndarray:
+        """The temperatures of `count` of `steps` from `start` on, float32; beyond the last step that of the last."""
         points = np.linspace(0, 1, len(self.temperature))
-        return np.interp(np.linspace(0, 1, steps), points, self.temperature).astype(np.float32)
+        places = np.arange(start, start + count) / max(1, steps - 1)
+        return np.interp(places, points, self.temperature).astype(np.float32)
 
 
 PLAIN = Draw()
@@ -113,11 +124,15 @@ class Sampler:
             for levels in self._group(matrices, first, samples, how, context, state):
                 yield first, self._values[levels[:, :used].T]
 
-    def collect(self, count: int, samples: int, how: Draw = PLAIN, prime: np.ndarray | None = None) -> np.ndarray:
-        """All that `draw` gives, float32 `[count, samples]`."""
+    def collect(
+        self, count: int, samples: int, how: Draw = PLAIN, prime: np.ndarray | None = None, progress: bool = False
+    ) -> np.ndarray:
+        """All that `draw` gives, float32 `[count, samples]`; `progress` shows a bar, in a terminal."""
         groups: dict[int, list[np.ndarray]] = {}
-        for first, block in self.draw(count, samples, how, prime):
-            groups.setdefault(first, []).append(block)
+        with _bar(count * samples, progress) as bar:
+            for first, block in self.draw(count, samples, how, prime):
+                groups.setdefault(first, []).append(block)
+                bar.update(block.size)
         joined = [np.concatenate(blocks, axis=1) for blocks in groups.values()]
         return np.concatenate(joined) if joined else np.zeros((0, samples), np.float32)
 
@@ -129,10 +144,11 @@ class Sampler:
             return np.full((size, self.rows), self.quantization.silence, np.int32), state
         if len(prime) < size:
             raise TfvoiceError(
-                f"--prime holds {len(prime)} samples at {self.sample_rate_hz} Hz, less than a frame of {size}; "
-                "name a longer recording."
+                f"the prime holds {len(prime)} samples at {self.sample_rate_hz} Hz, less than a frame of {size}; "
+                "give --prime a longer recording."
             )
         # Whole frames, up to its end; the last one is what the first step sees.
+        prime = quantize.normalise(self.quantization, prime)
         levels = quantize.encode(self.quantization, prime[len(prime) % size :]).numpy()
         levels = np.concatenate([np.full(size, self.quantization.silence, np.int32), levels])
         window = size * self._frames
@@ -144,13 +160,11 @@ class Sampler:
     def _group(self, matrices: Matrices, first: int, samples: int, how: Draw, context, state) -> Iterator[np.ndarray]:
         """Blocks of levels `[samples, rows]` of the sequences from `first` on."""
         frames = -(-samples // self.context)
-        temperatures = how.temperatures(frames)
         loop = self._loop(how.top_p)
         levels = tf.constant(context)
         for number, start in enumerate(range(0, frames, self._frames)):
             # The last block is as long as the others, for another length would be compiled anew.
-            block = temperatures[start : start + self._frames]
-            block = np.pad(block, (0, self._frames - len(block)), mode="edge")
+            block = how.temperatures(start, self._frames, frames)
             noise = drawing.noise(self._frames * self.context, how.seed, range(first, first + self.rows), number)
             drawn, levels, state = loop(matrices, state, levels, noise, tf.constant(block))
             yield drawn.numpy()[: samples - start * self.context]
@@ -194,10 +208,13 @@ def sample(
     """
     generator = Generator.load(run_dir, checkpoint)
     rate_hz = generator.sample_rate_hz
+    if not 0 < seconds < float("inf"):
+        raise TfvoiceError(f"--seconds={seconds:g} must be a number above 0.")
     samples = round(seconds * rate_hz)
     if samples < 1:
         raise TfvoiceError(f"--seconds={seconds:g} is less than a sample at {rate_hz} Hz; ask for more.")
     output = Path(output)
+    _check_room(output, count, 2 * samples, suffix)
     paths = [output / f"sample-{number:03d}.{suffix}" for number in range(count)]
     picture = output / "samples.png"
     there = [path for path in (*paths, picture) if path.exists()]
@@ -212,24 +229,59 @@ def sample(
     return paths
 
 
+def _check_room(output: Path, count: int, size: int, suffix: str) -> None:
+    """Raises where files of so many bytes cannot be written; flac is taken to need half of that at best."""
+    if suffix == "wav" and size > _WAV_BYTES:
+        raise TfvoiceError(f"{size / 1e9:.1f} GB a recording are more than a wav file can hold; add --format=flac.")
+    place = next(folder for folder in (output.absolute(), *output.absolute().parents) if folder.is_dir())
+    free = shutil.disk_usage(place).free
+    if count * size / (2 if suffix == "flac" else 1) > free:
+        raise TfvoiceError(
+            f"{output}: {count} recordings of {size / 1e9:.2f} GB do not fit, {free / 1e9:.2f} GB are free; ask for "
+            "less, or use another --output."
+        )
+
+
 def _write(paths: list[Path], blocks, samples: int, rate_hz: int) -> np.ndarray:
-    """Writes recordings as they are drawn; returns the beginnings of the first of them, to be drawn."""
+    """Writes recordings as they are drawn; returns the beginnings of the first of them, to be drawn.
+
+    After Ctrl-C, what is there by then of each recording is kept under its name.
+    """
     kept: dict[int, list[np.ndarray]] = {}
-    bar = tqdm(total=len(paths) * samples, unit="sample", unit_scale=True, disable=None, dynamic_ncols=True)
-    with bar:
+    with _bar(len(paths) * samples, True) as bar:
         for first, group in itertools.groupby(blocks, key=lambda item: item[0]):
+            written = 0
             with contextlib.ExitStack() as stack:
                 writers: list[audio_io.Writer] = []
-                for _, block in group:
-                    if not writers:
-                        some = paths[first : first + len(block)]
-                        writers = [stack.enter_context(audio_io.Writer(path, rate_hz)) for path in some]
-                    for number, (writer, wave) in enumerate(zip(writers, block, strict=True), first):
-                        writer.write(wave)
-                        had = sum(map(len, kept.get(number, [])))
-                        if number < _DRAWN and had < _DRAWN_SECONDS * rate_hz:
-                            kept.setdefault(number, []).append(wave[: round(_DRAWN_SECONDS * rate_hz) - had])
-                    bar.update(block.size)
-                    if elapsed := bar.format_dict["elapsed"]:
-                        bar.set_postfix_str(f"{elapsed * rate_hz / max(1, bar.n):.2f} of real time", refresh=False)
+                try:
+                    for _, block in group:
+                        if not writers:
+                            some = paths[first : first + len(block)]
+                            writers = [stack.enter_context(audio_io.Writer(path, rate_hz)) for path in some]
+                        for number, (writer, wave) in enumerate(zip(writers, block, strict=True), first):
+                            writer.write(wave)
+                            had = sum(map(len, kept.get(number, [])))
+                            if number < _DRAWN and had < _DRAWN_SECONDS * rate_hz:
+                                kept.setdefault(number, []).append(wave[: round(_DRAWN_SECONDS * rate_hz) - had])
+                        written += block.shape[1]
+                        bar.update(block.size)
+                        if elapsed := bar.format_dict["elapsed"]:
+                            bar.set_postfix_str(f"{elapsed * rate_hz / max(1, bar.n):.2f} of real time", refresh=False)
+                except KeyboardInterrupt:
+                    stack.close()
+                    raise KeyboardInterrupt(_had(paths, first, len(writers), written / rate_hz)) from None
     return np.stack([np.concatenate(waves) for waves in kept.values()])
+
+
+def _had(paths: list[Path], whole: int, begun: int, seconds: float) -> str:
+    """What is there after an interruption."""
+    parts = [f"{whole} whole recordings are in {paths[0].parent}"] if whole else []
+    if begun and seconds:
+        to = f" to {paths[whole + begun - 1].name} hold their" if begun > 1 else " holds its"
+        parts.append(f"{paths[whole]}{to} first {seconds:.1f} s")
+    return " and ".join(parts) or "nothing was drawn yet"
+
+
+def _bar(samples: int, progress: bool) -> tqdm:
+    disable = None if progress else True
+    return tqdm(total=samples, desc="draw", unit="sample", unit_scale=True, disable=disable, dynamic_ncols=True)

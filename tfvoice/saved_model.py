@@ -15,6 +15,7 @@ from tfvoice.audio.resample import resample
 from tfvoice.experiment import Experiment
 from tfvoice.following import Follower
 from tfvoice.generator import Generator
+from tfvoice.layers import compiling
 from tfvoice.recognizer import Recognizer
 
 _LOWEST_HZ, _HIGHEST_HZ = 4000, 192000
@@ -30,7 +31,8 @@ def write(run: Experiment, folder: Path) -> None:
     # XLA is not in every server.
     run.model.jit_loops = False
     signatures = (speech if isinstance(run, Recognizer) else audio)(run)
-    tf.saved_model.save(holding(run, signatures), str(folder), signatures)
+    with compiling.plain():
+        tf.saved_model.save(holding(run, signatures), str(folder), signatures)
 
 
 def speech(run: Recognizer) -> dict[str, Callable]:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from tfvoice import report
 from tfvoice.audio import io, quantize
@@ -23,10 +24,12 @@ def main(output: str, folder: str) -> None:
         for line in map(json.loads, log):
             path = Path(folder) / "samples" / f"step-{line['step']:07d}-0.wav"
             drawn.append(io.read(path, run.sample_rate_hz))
-            captions.append(f"{line['minutes']:.0f} min, {line['valid_loss']:.2f}")
+            captions.append(f"{line['minutes']:.0f} minutes")
     samples = min(map(len, drawn))
     waves = np.stack([wave[:samples] for wave in drawn])
-    report.write(Path(output), report.waveforms(waves, run.sample_rate_hz, captions, "a clip, and samples by minutes"))
+    picture = report.waveforms(waves, run.sample_rate_hz, captions, "a clip, and samples by minutes of training")
+    # A picture of noise is large; a few colours show it as well.
+    Image.fromarray(picture).quantize(96).save(output, optimize=True)
 
 
 if __name__ == "__main__":

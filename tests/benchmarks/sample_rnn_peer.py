@@ -3,6 +3,7 @@
 python tests/benchmarks/sample_rnn_peer.py --run=runs/music --output=runs/peer --minutes=60 --torch_python=PATH
 
 Writes `metrics.jsonl` in the form of a run, so that `curves.py` draws both. Validation is not counted as training.
+It trains on clips of one length, as that repository does, and is measured on all of the split valid.
 """
 
 import argparse
@@ -32,7 +33,14 @@ def main() -> None:
     turns = max(1, round(flags.minutes / _TURN_MINUTES))
     flags.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, (flags.output / "metrics.jsonl").open("w") as log:
-        np.savez(f"{folder}/clips.npz", train=levels(run, "train"), valid=levels(run, "valid"))
+        train, valid = levels(run, "train"), levels(run, "valid")
+        usual = int(np.median([len(clip) for clip in train]))
+        whole = [clip for clip in train if len(clip) == usual]
+        print(f"{len(whole)} of {len(train)} clips have {usual} samples and are trained on; {len(valid)} validate")
+        window = run.config.data.sequence_samples
+        padded = -(-max(map(len, valid)) // window) * window
+        rows = [np.pad(clip, (0, padded - len(clip)), constant_values=-1) for clip in valid]
+        np.savez(f"{folder}/clips.npz", train=np.stack(whole), valid=np.stack(rows))
         spec = {
             "model": run.config.model.model_dump(mode="json"),
             "classes": run.config.quantization.levels,
@@ -50,17 +58,15 @@ def main() -> None:
                 train, valid = peer.do("train"), peer.do("valid")
                 minutes, steps = minutes + train["seconds"] / 60, steps + train["steps"]
                 line = {"epoch": turn + 1, "step": steps, "minutes": round(minutes, 2)}
-                line |= {"train_loss": train["loss"], "valid_loss": valid["loss"]}
+                line |= {"train_loss": round(train["loss"], 4), "valid_loss": round(valid["loss"], 4)}
                 print(json.dumps(line), file=log, flush=True)
                 print(f"{minutes:.1f} minutes, {steps} steps: train {train['loss']:.3f}, valid {valid['loss']:.3f}")
 
 
-def levels(run: Generator, split: str) -> np.ndarray:
-    """Levels of all clips of a split, int32 `[clips, samples]`, of those that have the usual length."""
+def levels(run: Generator, split: str) -> list[np.ndarray]:
+    """Levels of all clips of a split, int32 `[samples]` each."""
     pipeline = run.pipeline(run.scan(run.data_dir(), split))
-    clips = [pipeline.levels(number) for number in range(len(pipeline.index))]
-    usual = int(np.median([len(clip) for clip in clips]))
-    return np.stack([clip for clip in clips if len(clip) == usual])
+    return [pipeline.levels(number) for number in range(len(pipeline.index))]
 
 
 if __name__ == "__main__":

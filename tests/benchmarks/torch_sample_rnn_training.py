@@ -65,10 +65,11 @@ def prepare(spec: dict[str, Any]):
     states: list = []
 
     def loss_of(levels, first):
+        """Mean bits of the samples that are not padding (-1)."""
         nonlocal states
-        predicted, states = network(levels, [None] * len(network.tiers) if first else states)
+        predicted, states = network(levels.clamp(min=0), [None] * len(network.tiers) if first else states)
         target = levels[:, network.context :]
-        return functional.nll_loss(predicted.flatten(0, 1), target.flatten()) / math.log(2)
+        return functional.nll_loss(predicted.flatten(0, 1), target.flatten(), ignore_index=-1) / math.log(2)
 
     def forever():
         while True:
@@ -98,8 +99,9 @@ def prepare(spec: dict[str, Any]):
         kept, bits, samples = states, 0.0, 0
         for start in range(0, len(clips["valid"]), batch):
             for levels, first in windows(clips["valid"][start : start + batch], network.context, *cut):
-                count = levels[:, network.context :].numel()
-                bits, samples = bits + loss_of(levels, first).item() * count, samples + count
+                count = (levels[:, network.context :] >= 0).sum().item()
+                if count:
+                    bits, samples = bits + loss_of(levels, first).item() * count, samples + count
         states = kept
         return {"loss": bits / samples}
 

@@ -11,7 +11,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeAlias
 
@@ -48,12 +48,14 @@ class Stream(NamedTuple):
       sample_rate_hz: its own rate.
       frames: its length, or None where only decoding can tell.
       blocks: decodes it; float32 `[frames, channels]`, each at most `BLOCK_FRAMES` long.
+      seek: goes to a frame before anything is decoded; None where only decoding leads there.
     """
 
     name: str
     sample_rate_hz: int
     frames: int | None
     blocks: Iterator[np.ndarray]
+    seek: Callable[[int], object] | None = None
 
 
 class _Forward(soundfile.SoundFile):
@@ -120,11 +122,40 @@ def opened(source: Source) -> Iterator[Stream]:
                 if not _tells_its_length(plain):
                     frames = None
                     sound = stack.enter_context(_Forward(_Endless(plain)))
-            stream = Stream(name, sound.samplerate, frames, _decoded(name, sound))
+            seek = sound.seek if frames is not None else None
+            stream = Stream(name, sound.samplerate, frames, _decoded(name, sound), seek)
         low, high = _RATES_HZ
         if not low <= stream.sample_rate_hz <= high:
             raise AudioError(f"{name}: its header states {stream.sample_rate_hz} Hz, so it is damaged; copy it again.")
         yield stream
+
+
+def part(stream: Stream, start_seconds: float, seconds: float | None = None) -> Stream:
+    """A part of a stream, from a time on, of a length or to its end.
+
+    Args:
+      stream: of which nothing has been decoded yet.
+      start_seconds: where the part begins; beyond the end there is nothing in it.
+      seconds: its length; None: to the end.
+    """
+    start = round(start_seconds * stream.sample_rate_hz)
+    wanted = _UNKNOWN_FRAMES if seconds is None else round(seconds * stream.sample_rate_hz)
+    frames = None if stream.frames is None else max(0, min(wanted, stream.frames - start))
+
+    def blocks() -> Iterator[np.ndarray]:
+        skip, left = start, wanted
+        if stream.seek is not None:
+            stream.seek(min(start, stream.frames))
+            skip = 0
+        for block in stream.blocks:
+            kept = block[skip : skip + left]
+            skip, left = max(0, skip - len(block)), left - len(kept)
+            if len(kept):
+                yield kept
+            if left <= 0:
+                return
+
+    return Stream(stream.name, stream.sample_rate_hz, frames, blocks())
 
 
 def fact(error: Exception) -> str:

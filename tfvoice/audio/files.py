@@ -9,9 +9,14 @@ SUFFIXES = (
 )
 
 
-def below(folder: str) -> Iterator[str]:
-    """Yields the paths of the audio files in a folder and its folders, in no order; hidden ones are left out."""
-    for place, _, names in os.walk(folder):
+def below(folder: str, links: bool = False) -> Iterator[str]:
+    """Yields the paths of the audio files in a folder and its folders, in no order; hidden ones are left out.
+
+    Args:
+      folder: where to look.
+      links: whether to look into folders that are linked there, too.
+    """
+    for place, _, names in os.walk(folder, followlinks=links):
         for name in names:
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:
                 yield os.path.join(place, name)

@@ -29,7 +29,13 @@ _FORMATS = {
 }
 
 
-def read(source: Source, sample_rate_hz: int, max_seconds: float | None = None) -> np.ndarray:
+def read(
+    source: Source,
+    sample_rate_hz: int,
+    max_seconds: float | None = None,
+    start_seconds: float = 0.0,
+    seconds: float | None = None,
+) -> np.ndarray:
     """Reads audio as mono samples at one rate; channels are averaged.
 
     Args:
@@ -37,6 +43,7 @@ def read(source: Source, sample_rate_hz: int, max_seconds: float | None = None) 
         whole).
       sample_rate_hz: the rate of the result, whatever that of the source.
       max_seconds: longer audio is refused; a header that tells the length is believed before anything is decoded.
+      start_seconds, seconds: the part that is wanted; None: to the end.
 
     Returns:
       float32 `[samples]`. Integer formats lie within -1..1; a float or lossy format may go beyond.
@@ -45,6 +52,8 @@ def read(source: Source, sample_rate_hz: int, max_seconds: float | None = None) 
       AudioError: the source is missing, empty, not audio, damaged, without samples, too long, or not finite.
     """
     with decoding.opened(source) as stream:
+        if start_seconds or seconds is not None:
+            stream = decoding.part(stream, start_seconds, seconds)
         if max_seconds is not None:
             stream = _limited(stream, max_seconds)
         return np.concatenate(list(_samples(stream, sample_rate_hz)))

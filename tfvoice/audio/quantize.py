@@ -7,6 +7,7 @@ two ends of the range are levels of their own, and the middle, `levels // 2`, is
 import math
 from typing import Literal
 
+import numpy as np
 import pydantic
 import tensorflow as tf
 
@@ -36,11 +37,27 @@ class QuantizationConfig(Config):
         return self.levels // 2
 
 
+def normalise(config: QuantizationConfig, samples: np.ndarray, peak: float | None = None) -> np.ndarray:
+    """Makes samples as loud as `config.normalization` wants them before they are encoded.
+
+    Args:
+      config: the quantisation.
+      samples: float32 `[samples]`, a clip or a whole recording.
+      peak: the loudest sample of the recording that they were cut from; None: they are all of it.
+    """
+    if config.normalization == "min_max":
+        low, high = samples.min(), samples.max()
+        return (samples - low) * (2 / max(high - low, 1e-9)) - 1
+    if config.normalization == "peak":
+        return samples / max(np.abs(samples).max() if peak is None else peak, 1e-9)
+    return samples
+
+
 def encode(config: QuantizationConfig, samples) -> tf.Tensor:
     """Turns samples into levels.
 
     Args:
-      config: the quantisation; its `normalization` is not applied here.
+      config: the quantisation; its `normalization` is not applied here, see `normalise`.
       samples: float32 of any shape; what lies beyond -1 to 1 is clipped.
 
     Returns:

@@ -18,7 +18,9 @@ RUN = FLAGS.string("run", "Folder of a run of tfvoice_train --model=sample_rnn."
 OUTPUT = FLAGS.string("output", "Folder for the files; made if absent.", shape="DIR", required=True)
 SECONDS = FLAGS.number("seconds", "Length of each recording; hours take no more memory than seconds.", 5.0, 0)
 COUNT = FLAGS.integer("count", "How many recordings.", 4, 1)
-TEMPERATURE = FLAGS.string("temperature", "A number above 0, or several with commas between them.", "1.0", "X[,X...]")
+TEMPERATURE = FLAGS.string(
+    "temperature", "A number of at least 0.0001, or several with commas between them.", "1.0", "X[,X...]"
+)
 TOP_P = FLAGS.number("top_p", "Draw among the likeliest levels that have this share of the probability.", 1.0, 0)
 SEED = FLAGS.integer("seed", "Of the random numbers.", 0, 0)
 PRIME = FLAGS.string("prime", "Recording to go on from, of any rate.", shape="FILE")
@@ -50,4 +52,5 @@ def main(_: list[str]) -> None:
         CHECKPOINT.value,
         OVERWRITE.value,
     )
-    print(f"{paths[0]} to {paths[-1].name}, {SECONDS.value:g} s each; see {OUTPUT.value}/samples.png")
+    to = f" to {paths[-1].name}" if len(paths) > 1 else ""
+    print(f"{paths[0]}{to}, {SECONDS.value:g} s each; see {OUTPUT.value}/samples.png")

@@ -1,8 +1,9 @@
 """Any folder of audio, cut into clips: music or speech without transcripts, for models that generate audio."""
 
-import os
+from collections import Counter
 from pathlib import Path
 
+from tfvoice.audio import files as audio_files
 from tfvoice.audio import io as audio_io
 from tfvoice.data import corpus
 from tfvoice.data.corpus import CorpusError, Listing, Skip, Utterance
@@ -34,15 +35,18 @@ def read(source: str, clip_seconds: str = CLIP_SECONDS) -> Listing:
     root = Path(source)
     if not root.exists():
         raise CorpusError(f"{source}: there is no such folder; name one that holds audio with --input.")
-    files = [root] if root.is_file() else _files(root)
+    files = [root] if root.is_file() else sorted(map(Path, audio_files.below(source, links=True)))
     if not files:
-        known = ", ".join(corpus.AUDIO_SUFFIXES)
+        known = ", ".join(audio_files.SUFFIXES)
         raise CorpusError(f"{source}: no audio is in this folder or below it; looked for {known}.")
     home = root.parent if root.is_file() else root
+    stems = Counter(path.with_suffix("") for path in files)
     utterances: list[Utterance] = []
     skipped: list[Skip] = []
     for path in files:
-        name = path.relative_to(home).with_suffix("").as_posix()
+        # song.flac beside song.mp3 keep their suffixes.
+        told = path if stems[path.with_suffix("")] > 1 else path.with_suffix("")
+        name = told.relative_to(home).as_posix()
         try:
             total = audio_io.seconds(str(path))
         except audio_io.AudioError as error:
@@ -50,14 +54,6 @@ def read(source: str, clip_seconds: str = CLIP_SECONDS) -> Listing:
             continue
         utterances += _clips(name, path, total, length)
     return corpus.checked(utterances, skipped, with_text=False)
-
-
-def _files(root: Path) -> list[Path]:
-    found = []
-    for folder, folders, names in os.walk(root, followlinks=True):
-        folders.sort()
-        found += [Path(folder, name) for name in sorted(names) if name.lower().endswith(corpus.AUDIO_SUFFIXES)]
-    return found
 
 
 def _clips(name: str, path: Path, total: float, length: float) -> list[Utterance]:

@@ -7,12 +7,13 @@ and to start in the middle of an epoch costs nothing.
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 import pydantic
 import tensorflow as tf
+from tqdm import tqdm
 
 from tfvoice.audio import quantize
 from tfvoice.audio.quantize import QuantizationConfig
@@ -86,6 +87,7 @@ class ClipPipeline:
       seed: of the order.
       shuffled: whether clips are mixed anew for each epoch. They are then laid end to end, so that all rows are full
         to the last step but one, and a clip can be cut where its row ends; otherwise none is cut.
+      peaks: from `peaks`, for the normalisation that needs them.
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class ClipPipeline:
         batch_size: int,
         seed: int = 0,
         shuffled: bool = False,
+        peaks: Mapping[str, float] | None = None,
     ):
         self.index = index
         self.window = config.sequence_samples
@@ -105,6 +108,7 @@ class ClipPipeline:
         self.batch_size = batch_size
         self.seed = seed
         self.shuffled = shuffled
+        self._peaks = peaks or {}
         self._windows = -(-index.samples // self.window)
         self.plan = functools.lru_cache(2)(self._make_plan)
 
@@ -137,23 +141,9 @@ class ClipPipeline:
 
     def levels(self, clip: int) -> np.ndarray:
         """The levels of a whole clip, int32 `[samples]`."""
-        samples = self.index.audio(clip)
-        kind = self.quantization.normalization
-        if kind == "min_max":
-            low, high = samples.min(), samples.max()
-            samples = (samples - low) * (2 / max(high - low, 1e-9)) - 1
-        elif kind == "peak":
-            samples = samples / max(self._peaks[_recording(self.index.ids[clip])], 1e-9)
+        peak = self._peaks.get(_recording(self.index.ids[clip]))
+        samples = quantize.normalise(self.quantization, self.index.audio(clip), peak)
         return quantize.encode(self.quantization, samples).numpy()
-
-    @functools.cached_property
-    def _peaks(self) -> dict[str, float]:
-        """The loudest sample of each recording, over all its clips."""
-        peaks: dict[str, float] = {}
-        for clip, name in enumerate(self.index.ids):
-            recording = _recording(name)
-            peaks[recording] = max(peaks.get(recording, 0.0), float(np.abs(self.index.audio(clip)).max()))
-        return peaks
 
     def _make_plan(self, epoch: int) -> Plan:
         count = len(self.index)
@@ -204,6 +194,16 @@ class ClipPipeline:
                 begins = plan.clips[step] >= 0
             total = np.int64(lengths.sum())
             yield Windows(levels, lengths, begins, plan.clips[step], np.int64(epoch), np.int64(step), total)
+
+
+def peaks(indices: Iterable[Index]) -> dict[str, float]:
+    """The loudest sample of each recording, over all its clips: the splits of a corpus share recordings."""
+    found: dict[str, float] = {}
+    for index in indices:
+        for clip in tqdm(range(len(index)), desc=f"peaks of {index.split}", unit="clip", disable=None):
+            recording = _recording(index.ids[clip])
+            found[recording] = max(found.get(recording, 0.0), float(np.abs(index.audio(clip)).max()))
+    return found
 
 
 def _recording(name: str) -> str:

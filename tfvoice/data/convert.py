@@ -15,10 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
 
-import soundfile
 import tqdm
 
 from tfvoice.audio import io as audio_io
@@ -29,6 +27,9 @@ from tfvoice.errors import TfvoiceError
 
 read_manifest = shards.read_manifest
 validate = shards.validate
+
+# The corpus that is any folder of audio.
+AUDIO = "audio"
 
 _CHUNK = 8
 _HEADER_CHUNK = 512
@@ -64,6 +65,11 @@ def prepare(listing: Listing, settings: ConversionConfig, workers: int = 1) -> P
     """
     if not listing.utterances:
         raise ConversionError(f"there is no usable utterance in this corpus{_listed(listing.skipped)}; check --input.")
+    if settings.corpus == AUDIO and (longest := max(map(_cut_seconds, listing.utterances))) > settings.max_seconds:
+        raise ConversionError(
+            f"--clip_seconds={longest:g} is more than --max_seconds={settings.max_seconds:g}, so that every whole clip "
+            f"would be left out; add --max_seconds={longest:g}."
+        )
     listing = corpus.with_splits(listing, corpus.parse_split(settings.split), settings.split_by)
     chunks = [(chunk,) for chunk in _chunks(listing.utterances, _HEADER_CHUNK)]
     # To start a process takes as long as to read some thousand headers.
@@ -123,7 +129,8 @@ def convert(
 def convert_one(utterance: Utterance, settings: ConversionConfig) -> Converted | Skip:
     """Reads the audio of an utterance and makes its record; anything wrong with it becomes a Skip."""
     try:
-        samples = audio_io.read(_source(utterance), settings.sample_rate_hz, settings.max_seconds)
+        part = (0.0, None) if utterance.start_seconds is None else (utterance.start_seconds, utterance.seconds)
+        samples = audio_io.read(_source(utterance), settings.sample_rate_hz, settings.max_seconds, *part)
     except audio_io.AudioError as error:
         reason = "missing_audio" if error.reason == "missing_file" else error.reason
         return Skip(utterance.id, reason, detail=str(error))
@@ -132,7 +139,9 @@ def convert_one(utterance: Utterance, settings: ConversionConfig) -> Converted |
     if seconds < settings.min_seconds:
         return Skip(utterance.id, "too_short", detail=f"{utterance.audio}: {seconds:.3f} s")
     if pcm16.min() == pcm16.max():
-        return Skip(utterance.id, "silent", detail=f"{utterance.audio}: every sample is the same")
+        # A rest in a recording that is cut by the clock is no defect of the recording.
+        expected = settings.corpus == AUDIO
+        return Skip(utterance.id, "silent", expected, detail=f"{utterance.audio}: every sample is the same")
     record = records.encode(
         utterance.id, utterance.speaker, utterance.text, pcm16, settings.sample_rate_hz, settings.encoding
     )
@@ -142,19 +151,11 @@ def convert_one(utterance: Utterance, settings: ConversionConfig) -> Converted |
 def _source(utterance: Utterance) -> str | bytes:
     if utterance.bare_hz and os.path.isfile(utterance.audio):
         return audio_io.with_header(Path(utterance.audio).read_bytes(), utterance.bare_hz)
-    if utterance.start_seconds is None or not os.path.isfile(utterance.audio):
-        return utterance.audio
-    try:
-        with soundfile.SoundFile(utterance.audio) as file:
-            start = round(utterance.start_seconds * file.samplerate)
-            count = -1 if utterance.seconds is None else round(utterance.seconds * file.samplerate)
-            file.seek(min(start, file.frames))
-            samples = file.read(count, dtype="float32")
-            part = BytesIO()
-            soundfile.write(part, samples, file.samplerate, format="WAV", subtype="FLOAT")
-            return part.getvalue()
-    except soundfile.SoundFileError as error:
-        raise audio_io.AudioError(f"{utterance.audio}: no part of this file can be read ({error}).") from error
+    return utterance.audio
+
+
+def _cut_seconds(utterance: Utterance) -> float:
+    return utterance.seconds or 0.0
 
 
 def _convert_chunk(utterances: list[Utterance], settings: ConversionConfig) -> list[Converted | Skip]:

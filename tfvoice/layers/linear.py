@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from tfvoice.layers.compiling import compiled
+
 
 class Linear(keras.layers.Layer):
     """`x W + b`, with weight normalisation where it is asked for.
@@ -72,12 +74,12 @@ def _normalised(kernel, gain):
 
 
 # Compiled, each is two passes over the matrix instead of four and seven.
-@tf.function(jit_compile=True, reduce_retracing=True)
+@compiled
 def _scaled(kernel, gain):
     return kernel * (gain * _inverse_norms(kernel))
 
 
-@tf.function(jit_compile=True, reduce_retracing=True)
+@compiled
 def _gradients(kernel, gain, upstream):
     """Salimans and Kingma, equation 3: what is left of the gradient at right angles to the column."""
     inverse = _inverse_norms(kernel)

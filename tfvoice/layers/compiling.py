@@ -1,0 +1,31 @@
+"""Small functions that XLA compiles into one pass, but for a graph that is to run where there is no XLA."""
+
+import contextlib
+import contextvars
+import functools
+from collections.abc import Callable, Iterator
+
+import tensorflow as tf
+
+_plain = contextvars.ContextVar("plain", default=False)
+
+
+def compiled(function: Callable) -> Callable:
+    """Decorates a function of tensors: compiled by XLA, except while `plain` holds."""
+    by_xla = tf.function(function, jit_compile=True, reduce_retracing=True)
+
+    @functools.wraps(function)
+    def call(*arguments):
+        return function(*arguments) if _plain.get() else by_xla(*arguments)
+
+    return call
+
+
+@contextlib.contextmanager
+def plain() -> Iterator[None]:
+    """Whatever is traced within holds TensorFlow's own operations alone."""
+    token = _plain.set(True)
+    try:
+        yield
+    finally:
+        _plain.reset(token)
