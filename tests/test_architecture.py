@@ -30,7 +30,7 @@ FLOORS = [
     "data.records data.corpus data.vctk data.ljspeech data.librispeech data.an4 data.common_voice data.tedlium "
     "data.voxforge data.manifest data.audio_folder data.shards data.journal data.convert data.index "
     "data.pipeline data.clips data",
-    "layers.convolution layers.cells layers.recurrent layers.linear layers.lookup models.wavenet_asr "
+    "layers.convolution layers.cells layers.recurrent layers.compiling layers.linear layers.lookup models.wavenet_asr "
     "models.deepspeech2 models.sample_rnn models optimizers checkpoints",
     "experiment recognizer generator objectives learner importing decoders insight report pages evaluation "
     "monitoring likelihood drawing sampling audition recognition generation tasks training tuning transcript streaming "

@@ -5,7 +5,7 @@ out of it as a few large products, so that only `state x recurrent kernel` and i
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -18,7 +18,7 @@ STATES = {"lstm": 2, "gru": 1, "gru_reset_before": 1, "rnn": 1}
 def run(
     cell: str,
     projected: tf.Tensor,
-    kernel: tf.Tensor,
+    kernel: tf.Tensor | Sequence[tf.Tensor],
     state: list[tf.Tensor],
     bias: tf.Tensor | None = None,
     compiled: bool = False,
@@ -32,7 +32,7 @@ def run(
     Args:
       cell: a key of `GATES`.
       projected: `[time, batch, gates * units]`, the inputs times their kernel, and their bias.
-      kernel: `[units, gates * units]`, recurrent.
+      kernel: `[units, gates * units]`, recurrent; or what `parts` makes of it.
       state: before the first step; `STATES[cell]` times `[batch, units]`.
       bias: `[gates * units]`, what `gru` adds to the recurrent products; None: nothing.
       compiled: let XLA compile the loop, anew for each shape of the inputs (0.3 s); within a `tf.function` only.
@@ -40,13 +40,21 @@ def run(
     Returns:
       The state after each step, each tensor `[time, batch, units]`.
     """
+    kernels = parts(cell, kernel) if isinstance(kernel, tf.Tensor) else kernel
     if bias is None:
-        bias = tf.zeros([kernel.shape[1]])
+        bias = tf.zeros([sum(kernel.shape[1] for kernel in kernels)])
     if projected.shape[0] == 1:
-        values, _ = _STEPS[cell]([kernel, bias], [projected[0]], state)
+        values, _ = _STEPS[cell]([*kernels, bias], [projected[0]], state)
         return [value[tf.newaxis] for value in values[: STATES[cell]]]
     # Under an eager tape, XLA would have to compile what the tape wants to keep of each step, and cannot.
-    return _RUNS[cell](compiled and not tf.executing_eagerly(), projected, kernel, bias, *state)
+    return _RUNS[cell](compiled and not tf.executing_eagerly(), projected, *kernels, bias, *state)
+
+
+def parts(cell: str, kernel: tf.Tensor) -> list[tf.Tensor]:
+    """A recurrent kernel as the matrices that one step multiplies by, to be cut once and not at each step."""
+    if cell != "gru_reset_before":
+        return [kernel]
+    return tf.split(kernel, [2 * kernel.shape[0], kernel.shape[0]], axis=1)
 
 
 class _Loop(NamedTuple):
@@ -202,11 +210,12 @@ def _gru(compiled: bool, projected, kernel, bias, h_first):
 
 
 def _gru_reset_before_step(kernels, inputs, carried):
-    kernel, (h,) = kernels[0], carried
+    to_zr, to_n, *_ = kernels
+    (h,) = carried
     units = h.shape[-1]
     zr_in, n_in = inputs[0][:, : 2 * units], inputs[0][:, 2 * units :]
-    z, r = tf.split(tf.sigmoid(zr_in + tf.matmul(h, kernel[:, : 2 * units])), 2, axis=1)
-    n = tf.tanh(n_in + tf.matmul(r * h, kernel[:, 2 * units :]))
+    z, r = tf.split(tf.sigmoid(zr_in + tf.matmul(h, to_zr)), 2, axis=1)
+    n = tf.tanh(n_in + tf.matmul(r * h, to_n))
     h = z * h + (1 - z) * n
     return [h, tf.concat([z, r, n], axis=1)], [h]
 
@@ -222,13 +231,14 @@ def _gru_reset_before_step_back(kernels, inputs, carried):
     return [sums], [tf.matmul(sums[:, : 2 * units], to_zr) + reset * r + dh * z]
 
 
-def _gru_reset_before(compiled: bool, projected, kernel, bias, h_first):
-    units = kernel.shape[0]
+def _gru_reset_before(compiled: bool, projected, to_zr, to_n, bias, h_first):
+    units = to_n.shape[0]
 
     @tf.custom_gradient
-    def run(projected, kernel, bias, h_first):
+    def run(projected, to_zr, to_n, bias, h_first):
         widths = (units, 3 * units)
-        h, gates = _loop(_gru_reset_before_step, [kernel], [projected], [h_first], widths, compiled=compiled).series
+        kernels = [to_zr, to_n]
+        h, gates = _loop(_gru_reset_before_step, kernels, [projected], [h_first], widths, compiled=compiled).series
 
         def gradient(h_up):
             z, r, n = tf.split(gates, 3, axis=2)
@@ -237,16 +247,17 @@ def _gru_reset_before(compiled: bool, projected, kernel, bias, h_first):
             # the gradient of the state that it has reset.
             factors = tf.concat([(h_before - n) * z * (1 - z), (1 - z) * (1 - n * n)], axis=2)
             inputs, zeros = [h_up, factors, h_before * r * (1 - r), r, z], tf.zeros_like(h_first)
-            kernels = [tf.transpose(kernel[:, : 2 * units]), tf.transpose(kernel[:, 2 * units :])]
+            kernels = [tf.transpose(to_zr), tf.transpose(to_n)]
             (sums,), (dh_first,) = _loop(
                 _gru_reset_before_step_back, kernels, inputs, [zeros], (3 * units,), True, compiled
             )
-            parts = [_weights(h_before, sums[:, :, : 2 * units]), _weights(r * h_before, sums[:, :, 2 * units :])]
-            return sums, tf.concat(parts, axis=1), tf.zeros_like(bias), dh_first
+            of_zr = _weights(h_before, sums[:, :, : 2 * units])
+            of_n = _weights(r * h_before, sums[:, :, 2 * units :])
+            return sums, of_zr, of_n, tf.zeros_like(bias), dh_first
 
         return (h,), gradient
 
-    return run(projected, kernel, bias, h_first)
+    return run(projected, to_zr, to_n, bias, h_first)
 
 
 def _rnn_step(kernels, inputs, carried):

@@ -222,8 +222,9 @@ class Tier(keras.layers.Layer):
 
     def matrices(self) -> dict[str, tuple]:
         """The matrices and biases in use, by layer."""
-        layers = [*self.entries, *self.recurrents, *self.exits, self.upsample]
-        return {layer.name: layer.weights_in_use() for layer in layers + ([self.expand] if self.expand else [])}
+        layers = [*self.entries, *self.exits, self.upsample, *([self.expand] if self.expand else [])]
+        found = {layer.name: layer.weights_in_use() for layer in layers}
+        return found | {layer.name: tuple(cells.parts(self.cell, layer.matrix())) for layer in self.recurrents}
 
     def run(self, matrices, frames, above, state, compiled=False):
         """Goes through frames.
@@ -246,7 +247,7 @@ class Tier(keras.layers.Layer):
                 values = tf.concat([values, seen], axis=-1)
             projected = affine(values, *matrices[entry.name], self.product_dtype)
             own = state[number * each : (number + 1) * each]
-            series = cells.run(self.cell, projected, matrices[recurrent.name][0], own, compiled=compiled)
+            series = cells.run(self.cell, projected, matrices[recurrent.name], own, compiled=compiled)
             values, after = series[0], after + [steps[-1] for steps in series]
             if self.skips:
                 total += affine(values, *matrices[self.exits[number].name], self.product_dtype)

@@ -1,0 +1,26 @@
+"""A function is compiled by XLA, and not in a graph that is to run without it."""
+
+import tensorflow as tf
+
+from tfvoice.layers import compiling
+
+
+@compiling.compiled
+def doubled(values):
+    return 2.0 * values
+
+
+def asks_for_xla(function):
+    library = function.get_concrete_function(tf.TensorSpec([3])).graph.as_graph_def().library
+    return any(one.attr["_XlaMustCompile"].b for one in library.function)
+
+
+def test_it_is_compiled_but_for_a_graph_that_is_to_be_plain():
+    compiled = tf.function(lambda values: doubled(values))
+    assert asks_for_xla(compiled)
+    with compiling.plain():
+        plain = tf.function(lambda values: doubled(values))
+        assert not asks_for_xla(plain)
+    assert asks_for_xla(tf.function(lambda values: doubled(values)))
+    for function in (doubled, compiled, plain):
+        assert function(tf.constant([1.0, 2.0, 3.0])).numpy().tolist() == [2, 4, 6]
