@@ -36,9 +36,9 @@ def start(folder, *flags):
         if found := re.search(r"Ready: http://127.0.0.1:(\d+)/", line):
             process.port = int(found[1])
             # A full pipe would stop the server.
-            process.said = []
+            process.said = {}
             process.readers = [
-                threading.Thread(target=lambda pipe=pipe: process.said.append(pipe.read()), daemon=True)
+                threading.Thread(target=lambda pipe=pipe: process.said.update({pipe: pipe.read()}), daemon=True)
                 for pipe in (process.stdout, process.stderr)
             ]
             for thread in process.readers:
@@ -48,19 +48,19 @@ def start(folder, *flags):
 
 
 def end(process, number=signal.SIGTERM):
-    """Ends a server; returns all that it said since it was ready."""
+    """Ends a server; returns all that it said since it was ready: warnings, and then its output."""
     process.send_signal(number)
     assert process.wait(60) == 0
     for thread in process.readers:
         thread.join()
-    return "".join(process.said)
+    return process.said[process.stderr] + process.said[process.stdout]
 
 
 @pytest.fixture(scope="module")
 def port(exported):
     process = start(exported[1], "--max_mib=1", "--max_seconds=8")
     yield process.port
-    assert re.search(r"^Stopped\. [1-9]\d* recordings or batches of them were read\.$", end(process), re.MULTILINE)
+    assert re.search(r"^Stopped\. [1-9]\d* recordings or batches of them were read\.\n$", end(process), re.MULTILINE)
 
 
 def ask(port, path, body=None, headers=None, method=None):

@@ -20,7 +20,7 @@ def block_frames(context: int) -> int:
 
 def noise(samples: int, seed: int, numbers, block: int) -> tf.Tensor:
     """Uniform numbers `[samples, sequences]` for a block of the sequences of these numbers."""
-    return tf.stack([_uniform(samples, seed & 0x7FFFFFFF, number, block) for number in numbers], axis=1)
+    return tf.stack([_uniform(samples, seed, number, block) for number in numbers], axis=1)
 
 
 def levels(model: SampleRnn, silence: int, count, samples, temperature, seed) -> tf.Tensor:

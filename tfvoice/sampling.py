@@ -243,34 +243,38 @@ def _check_room(output: Path, count: int, size: int, suffix: str) -> None:
 
 
 def _write(paths: list[Path], blocks, samples: int, rate_hz: int) -> np.ndarray:
-    """Writes recordings as they are drawn; returns the beginnings of the first of them, to be drawn.
-
-    After Ctrl-C, what is there by then of each recording is kept under its name.
-    """
-    kept: dict[int, list[np.ndarray]] = {}
+    """Writes recordings as they are drawn; returns the beginnings of the first of them, to be drawn."""
     with _bar(len(paths) * samples, True) as bar:
-        for first, group in itertools.groupby(blocks, key=lambda item: item[0]):
-            written = 0
-            with contextlib.ExitStack() as stack:
-                writers: list[audio_io.Writer] = []
-                try:
-                    for _, block in group:
-                        if not writers:
-                            some = paths[first : first + len(block)]
-                            writers = [stack.enter_context(audio_io.Writer(path, rate_hz)) for path in some]
-                        for number, (writer, wave) in enumerate(zip(writers, block, strict=True), first):
-                            writer.write(wave)
-                            had = sum(map(len, kept.get(number, [])))
-                            if number < _DRAWN and had < _DRAWN_SECONDS * rate_hz:
-                                kept.setdefault(number, []).append(wave[: round(_DRAWN_SECONDS * rate_hz) - had])
-                        written += block.shape[1]
-                        bar.update(block.size)
-                        if elapsed := bar.format_dict["elapsed"]:
-                            bar.set_postfix_str(f"{elapsed * rate_hz / max(1, bar.n):.2f} of real time", refresh=False)
-                except KeyboardInterrupt:
-                    stack.close()
-                    raise KeyboardInterrupt(_had(paths, first, len(writers), written / rate_hz)) from None
-    return np.stack([np.concatenate(waves) for waves in kept.values()])
+        beginnings = [
+            _write_group(paths, first, (block for _, block in group), rate_hz, bar)
+            for first, group in itertools.groupby(blocks, key=lambda item: item[0])
+        ]
+    return np.concatenate(beginnings)
+
+
+def _write_group(paths: list[Path], first: int, blocks: Iterator[np.ndarray], rate_hz: int, bar: tqdm) -> np.ndarray:
+    """Writes the recordings from `first` on, side by side; after Ctrl-C, what is there of each keeps its name."""
+    limit = round(_DRAWN_SECONDS * rate_hz)
+    shown, written = [], 0
+    with contextlib.ExitStack() as stack:
+        writers: list[audio_io.Writer] = []
+        try:
+            for block in blocks:
+                if not writers:
+                    some = paths[first : first + len(block)]
+                    writers = [stack.enter_context(audio_io.Writer(path, rate_hz)) for path in some]
+                for writer, wave in zip(writers, block, strict=True):
+                    writer.write(wave)
+                if written < limit:
+                    shown.append(block[: max(0, _DRAWN - first), : limit - written])
+                written += block.shape[1]
+                bar.update(block.size)
+                if elapsed := bar.format_dict["elapsed"]:
+                    bar.set_postfix_str(f"{elapsed * rate_hz / max(1, bar.n):.2f} of real time", refresh=False)
+        except KeyboardInterrupt:
+            stack.close()
+            raise KeyboardInterrupt(_had(paths, first, len(writers), written / rate_hz)) from None
+    return np.concatenate(shown, axis=1)
 
 
 def _had(paths: list[Path], whole: int, begun: int, seconds: float) -> str:

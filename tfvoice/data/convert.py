@@ -28,7 +28,7 @@ from tfvoice.errors import TfvoiceError
 read_manifest = shards.read_manifest
 validate = shards.validate
 
-# The corpus that is any folder of audio.
+# The corpus that is any folder of audio, cut into clips.
 AUDIO = "audio"
 
 _CHUNK = 8
@@ -65,11 +65,13 @@ def prepare(listing: Listing, settings: ConversionConfig, workers: int = 1) -> P
     """
     if not listing.utterances:
         raise ConversionError(f"there is no usable utterance in this corpus{_listed(listing.skipped)}; check --input.")
-    if settings.corpus == AUDIO and (longest := max(map(_cut_seconds, listing.utterances))) > settings.max_seconds:
-        raise ConversionError(
-            f"--clip_seconds={longest:g} is more than --max_seconds={settings.max_seconds:g}, so that every whole clip "
-            f"would be left out; add --max_seconds={longest:g}."
-        )
+    if settings.corpus == AUDIO:
+        longest = max(utterance.seconds for utterance in listing.utterances)
+        if longest > settings.max_seconds:
+            raise ConversionError(
+                f"--clip_seconds={longest:g} is more than --max_seconds={settings.max_seconds:g}, so that every whole "
+                f"clip would be left out; add --max_seconds={longest:g}."
+            )
     listing = corpus.with_splits(listing, corpus.parse_split(settings.split), settings.split_by)
     chunks = [(chunk,) for chunk in _chunks(listing.utterances, _HEADER_CHUNK)]
     # To start a process takes as long as to read some thousand headers.
@@ -139,8 +141,8 @@ def convert_one(utterance: Utterance, settings: ConversionConfig) -> Converted |
     if seconds < settings.min_seconds:
         return Skip(utterance.id, "too_short", detail=f"{utterance.audio}: {seconds:.3f} s")
     if pcm16.min() == pcm16.max():
-        # A rest in a recording that is cut by the clock is no defect of the recording.
-        expected = settings.corpus == AUDIO
+        # Where something is said it should be heard; a rest in music is no defect.
+        expected = not utterance.text
         return Skip(utterance.id, "silent", expected, detail=f"{utterance.audio}: every sample is the same")
     record = records.encode(
         utterance.id, utterance.speaker, utterance.text, pcm16, settings.sample_rate_hz, settings.encoding
@@ -152,10 +154,6 @@ def _source(utterance: Utterance) -> str | bytes:
     if utterance.bare_hz and os.path.isfile(utterance.audio):
         return audio_io.with_header(Path(utterance.audio).read_bytes(), utterance.bare_hz)
     return utterance.audio
-
-
-def _cut_seconds(utterance: Utterance) -> float:
-    return utterance.seconds or 0.0
 
 
 def _convert_chunk(utterances: list[Utterance], settings: ConversionConfig) -> list[Converted | Skip]:
