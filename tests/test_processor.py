@@ -1,4 +1,6 @@
-"""Whether bfloat16 is worth it is read from what the processor says of itself."""
+"""Whether bfloat16 is worth it is read from what the processor says of itself; and how many cores there are."""
+
+import os
 
 import pytest
 import tensorflow as tf
@@ -21,6 +23,14 @@ def test_processors_name_their_instructions(tmp_path, monkeypatch, text, multipl
     assert processor.multiplies_bfloat16() is multiplies
     monkeypatch.setattr(processor, "_CPUS", tmp_path / "nowhere")
     assert not processor.multiplies_bfloat16()
+
+
+def test_cores_are_those_that_this_process_may_use(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {2, 5, 6}, raising=False)
+    assert processor.cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    assert processor.cores() == 7
 
 
 @pytest.mark.parametrize(("capability", "multiplies"), [((7, 5), False), ((8, 0), True), ((9, 0), True)])

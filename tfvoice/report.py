@@ -10,7 +10,7 @@ from matplotlib import image, rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from tfvoice import ctc
+from tfvoice import checkpoints, ctc
 from tfvoice.text import Alphabet
 
 _DOTS_PER_INCH = 100
@@ -157,8 +157,10 @@ def png(picture: np.ndarray) -> bytes:
 
 
 def write(path: Path, picture: np.ndarray) -> None:
-    """Writes a picture as PNG."""
-    image.imsave(path, picture)
+    """Writes a picture as PNG; it appears under its name when it is complete."""
+    data = io.BytesIO()
+    image.imsave(data, picture, format="png")
+    checkpoints.write_atomically(path, data.getvalue())
 
 
 def _spectrogram(axes, wave: np.ndarray, sample_rate_hz: int) -> None:

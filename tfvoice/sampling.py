@@ -1,7 +1,8 @@
 """Drawing audio from a generator: one compiled loop, seeded, in bounded memory.
 
-Sequences are drawn in groups of a fixed size, each with random numbers of its own. So a sequence depends on (seed,
-number) alone: to the last bit it is the same one, whichever others are drawn with it.
+Each core draws a sequence, in a loop of its own; a GPU draws many in one loop. The loop has the same number of rows
+whether they are used or not, and each row random numbers of its own. So a sequence depends on (seed, number) alone: to
+the last bit it is the same one, whichever others are drawn with it.
 """
 
 import contextlib
@@ -9,6 +10,7 @@ import functools
 import itertools
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent import futures
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,15 +18,15 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfvoice import drawing, report
+from tfvoice import drawing, processor, report
 from tfvoice.audio import io as audio_io
 from tfvoice.audio import quantize
 from tfvoice.errors import TfvoiceError
 from tfvoice.generator import Generator
 from tfvoice.models.sample_rnn import Matrices, SampleRnn
 
-# Sequences in a group. On 2 cores a step of 4 takes as long as one of 1 (it waits for the matrices), 16 twice as long.
-_ROWS = {"CPU": 4, "GPU": 64}
+# Sequences of a loop on a GPU. On a processor a product of a vector is three times as fast as one of 4 vectors.
+_WIDTH = 64
 # How many recordings are in a picture, and how much of each.
 _DRAWN, _DRAWN_SECONDS = 8, 10.0
 # Below, logits divided by it are no longer finite; it already draws the likeliest level alone.
@@ -77,7 +79,7 @@ class Sampler:
       generator: the run, with its weights.
 
     Attributes:
-      rows: sequences of a group.
+      rows: sequences of a group, which are drawn at the same time.
     """
 
     def __init__(self, generator: Generator):
@@ -85,7 +87,10 @@ class Sampler:
         self.quantization = generator.config.quantization
         self.context = generator.model.config.context
         self._model: SampleRnn = generator.model
-        self.rows = _ROWS["GPU" if tf.config.list_logical_devices("GPU") else "CPU"]
+        self._width, self._loops_at_once = 1, processor.cores()
+        if tf.config.list_logical_devices("GPU"):
+            self._width, self._loops_at_once = _WIDTH, 1
+        self.rows = self._width * self._loops_at_once
         self._frames = drawing.block_frames(self.context)
         # As a table: in bulk, the last bit of a value depends on where in memory it stands.
         self._values = quantize.decode(self.quantization, np.arange(self.quantization.levels)).numpy()
@@ -119,10 +124,15 @@ class Sampler:
 
     def _blocks(self, count: int, samples: int, how: Draw, context, state) -> Iterator[tuple[int, np.ndarray]]:
         matrices = self._prepare()
-        for first in range(0, count, self.rows):
-            used = min(self.rows, count - first)
-            for levels in self._group(matrices, first, samples, how, context, state):
-                yield first, self._values[levels[:, :used].T]
+        blocks = -(-samples // (self._frames * self.context))
+        with futures.ThreadPoolExecutor(self._loops_at_once) as pool:
+            for first in range(0, count, self.rows):
+                used = min(self.rows, count - first)
+                starts = range(first, first + used, self._width)
+                running = [self._rows(matrices, start, samples, how, context, state) for start in starts]
+                for _ in range(blocks):
+                    levels = np.concatenate(list(pool.map(next, running)), axis=1)
+                    yield first, self._values[levels[:, :used].T]
 
     def collect(
         self, count: int, samples: int, how: Draw = PLAIN, prime: np.ndarray | None = None, progress: bool = False
@@ -137,11 +147,11 @@ class Sampler:
         return np.concatenate(joined) if joined else np.zeros((0, samples), np.float32)
 
     def _primed(self, prime: np.ndarray | None) -> tuple[np.ndarray, list[tf.Tensor]]:
-        """The levels before the first sample `[context, rows]`, and the state there."""
-        state = self._model.start(self.rows)
+        """The levels before the first sample `[context, rows of a loop]`, and the state there."""
+        state = self._model.start(self._width)
         size = self.context
         if prime is None:
-            return np.full((size, self.rows), self.quantization.silence, np.int32), state
+            return np.full((size, self._width), self.quantization.silence, np.int32), state
         if len(prime) < size:
             raise TfvoiceError(
                 f"the prime holds {len(prime)} samples at {self.sample_rate_hz} Hz, less than a frame of {size}; "
@@ -154,18 +164,18 @@ class Sampler:
         window = size * self._frames
         for start in range(0, len(levels) - size, window):
             part = levels[start : start + window + size]
-            state = self._read(tf.constant(np.tile(part, (self.rows, 1))), state)
-        return np.tile(levels[-size:, np.newaxis], (1, self.rows)), state
+            state = self._read(tf.constant(np.tile(part, (self._width, 1))), state)
+        return np.tile(levels[-size:, np.newaxis], (1, self._width)), state
 
-    def _group(self, matrices: Matrices, first: int, samples: int, how: Draw, context, state) -> Iterator[np.ndarray]:
-        """Blocks of levels `[samples, rows]` of the sequences from `first` on."""
+    def _rows(self, matrices: Matrices, first: int, samples: int, how: Draw, context, state) -> Iterator[np.ndarray]:
+        """Blocks of levels `[samples, rows of a loop]` of the sequences from `first` on."""
         frames = -(-samples // self.context)
         loop = self._loop(how.top_p)
         levels = tf.constant(context)
         for number, start in enumerate(range(0, frames, self._frames)):
             # The last block is as long as the others, for another length would be compiled anew.
             block = how.temperatures(start, self._frames, frames)
-            noise = drawing.noise(self._frames * self.context, how.seed, range(first, first + self.rows), number)
+            noise = drawing.noise(self._frames * self.context, how.seed, range(first, first + self._width), number)
             drawn, levels, state = loop(matrices, state, levels, noise, tf.constant(block))
             yield drawn.numpy()[: samples - start * self.context]
 

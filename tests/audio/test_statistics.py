@@ -37,6 +37,15 @@ def test_noise_is_flat_and_a_tone_is_not():
     assert statistics.of(TONE, RATE).flatness < 0.01
 
 
+def test_long_recordings_are_measured_in_blocks(monkeypatch):
+    long = np.concatenate([TONE, np.zeros_like(TONE), NOISE, TONE / 8 + NOISE])
+    whole = statistics.of(long, RATE)
+    monkeypatch.setattr(statistics, "_BLOCK", 100)
+    found = statistics.of(long, RATE)
+    assert found[:-1] == pytest.approx(whole[:-1], rel=1e-6)
+    np.testing.assert_allclose(found.log_mel_db, whole.log_mel_db, rtol=1e-5)
+
+
 def test_the_distance_is_one_of_colour_and_not_of_loudness():
     one, quieter = statistics.of(NOISE, RATE), statistics.of(NOISE / 4, RATE)
     assert statistics.log_mel_distance_db(one, quieter) < 0.01

@@ -1,11 +1,15 @@
 """Laws of tfvoice_sample."""
 
 import functools
+import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from tfvoice import sampling
 from tfvoice.cli import flags, sample
@@ -34,6 +38,21 @@ def test_flags_reach_the_library(command, monkeypatch):
         ("r", "o", 5.0, 4, sampling.Draw(), None, "wav", "best", False),
         ("r", "o", 2.5, 3, sampling.Draw((1.0, 0.5), 0.9, 7), "p.wav", "flac", "last", True),
     ]
+
+
+def test_sigterm_keeps_what_was_drawn(generator_run, tmp_path):
+    script = [sys.executable, str(ROOT / "bin" / "tfvoice_sample"), f"--run={generator_run.run_dir}"]
+    with subprocess.Popen(
+        [*script, f"--output={tmp_path}", "--seconds=36000", "--count=1"], stderr=subprocess.PIPE, text=True, cwd=ROOT
+    ) as running:
+        while running.poll() is None and not any(path.stat().st_size > 10_000 for path in tmp_path.iterdir()):
+            time.sleep(0.05)
+        running.send_signal(signal.SIGTERM)
+        err = running.communicate()[1]
+    told = re.search(r"tfvoice_sample: interrupted; .*sample-000.wav holds its first ([\d.]+) s\n$", err)
+    assert running.returncode == 130 and told, err
+    assert [path.name for path in tmp_path.iterdir()] == ["sample-000.wav"]
+    assert soundfile.info(tmp_path / "sample-000.wav").duration == pytest.approx(float(told[1]), abs=0.05)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ import numpy as np
 
 _FRAME_SECONDS, _HOP_SECONDS = 0.032, 0.016
 _BANDS = 64
+# Frames whose spectra are in memory at a time: half a minute.
+_BLOCK = 2048
 _SILENT_DB = -50.0
 _CLIPPED = 0.999
 
@@ -40,19 +42,22 @@ def of(samples: np.ndarray, sample_rate_hz: int) -> Statistics:
     size, hop = round(_FRAME_SECONDS * sample_rate_hz), round(_HOP_SECONDS * sample_rate_hz)
     samples = np.pad(samples, (0, max(0, size - len(samples)))).astype(np.float32)
     frames = np.lib.stride_tricks.sliding_window_view(samples, size)[::hop]
-    heard = _decibels(np.mean(frames**2, axis=1)) >= _SILENT_DB
-    power = np.abs(np.fft.rfft(frames[heard] * np.hanning(size), axis=1)) ** 2
-    flatness = 0.0
-    colour = np.zeros(_BANDS)
-    if heard.any():
+    filters = librosa.filters.mel(sr=sample_rate_hz, n_fft=size, n_mels=_BANDS)
+    heard, flatness, colour = 0, 0.0, np.zeros(_BANDS)
+    for start in range(0, len(frames), _BLOCK):
+        block = frames[start : start + _BLOCK]
+        loud = block[_decibels(np.mean(block**2, axis=1)) >= _SILENT_DB]
+        power = np.abs(np.fft.rfft(loud * np.hanning(size), axis=1)) ** 2
         floored = power + 1e-10
-        flatness = float(np.mean(np.exp(np.log(floored).mean(axis=1)) / floored.mean(axis=1)))
-        filters = librosa.filters.mel(sr=sample_rate_hz, n_fft=size, n_mels=_BANDS)
-        colour = _decibels(power @ filters.T).mean(axis=0)
+        heard += len(loud)
+        flatness += float(np.sum(np.exp(np.log(floored).mean(axis=1)) / floored.mean(axis=1)))
+        colour += _decibels(power @ filters.T).sum(axis=0)
+    if heard:
+        flatness, colour = flatness / heard, colour / heard
         colour -= colour.mean()
     return Statistics(
         level_db(samples),
-        float(1 - heard.mean()),
+        1 - heard / len(frames),
         float(np.mean(np.abs(samples) >= _CLIPPED)),
         flatness,
         colour,

@@ -19,8 +19,8 @@ import os
 
 import tqdm
 
-from tfvoice import config
-from tfvoice.cli.flags import Flags, UsageError, cores
+from tfvoice import config, processor
+from tfvoice.cli.flags import Flags, UsageError
 from tfvoice.data import CORPORA, convert, corpus, shards
 
 __doc__ = __doc__.format(corpora="\n".join(f"  {name:<12} {entry.summary}" for name, entry in CORPORA.items()))
@@ -46,7 +46,7 @@ RATE = FLAGS.integer("sample_rate_hz", "Sample rate of the shards.", _DEFAULT.sa
 ENCODING = FLAGS.choice(
     "encoding", ["pcm16", "flac"], "flac takes about half the room and longer to read.", _DEFAULT.encoding
 )
-WORKERS = FLAGS.integer("workers", "Processes; the output is the same for any number.", cores(), 1)
+WORKERS = FLAGS.integer("workers", "Processes; the output is the same for any number.", processor.cores(), 1)
 SHARD_MB = FLAGS.number("shard_mb", "Size of a shard, in millions of bytes.", _DEFAULT.shard_mb, 0.001)
 MAX_SKIPPED = FLAGS.string("max_skipped", "Fail when more than this share of the corpus is bad.", "1%", "PERCENT")
 MIN_SECONDS = FLAGS.number("min_seconds", "Shorter audio is skipped, as too_short.", _DEFAULT.min_seconds, 0)

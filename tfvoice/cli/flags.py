@@ -219,11 +219,6 @@ _WEIGHTS = {
 }
 
 
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def load_tensorflow() -> None:
     """Imports TensorFlow and looks for devices, without the dozen lines that its C++ side then prints.
 

@@ -11,6 +11,8 @@ With a prime, the audio goes on where that recording ends:
   tfvoice_sample --run=runs/piano --output=on --prime=sonata.flac --temperature=0.9,1.1 --top_p=0.95 --seconds=30
 """
 
+import signal
+
 from tfvoice.cli.flags import Flags, UsageError, load_tensorflow
 
 FLAGS = Flags()
@@ -40,6 +42,8 @@ def main(_: list[str]) -> None:
     load_tensorflow()
     from tfvoice import sampling
 
+    # Ends it as Ctrl-C does, which keeps what was drawn.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     how = sampling.Draw(temperature, TOP_P.value, SEED.value)
     paths = sampling.sample(
         RUN.value,

@@ -8,7 +8,8 @@ are in `report/lm-tuning.json`, and drawn in `report/lm-tuning.png`. docs/langua
 language model.
 """
 
-from tfvoice.cli.flags import DecoderFlags, Flags, cores, load_tensorflow
+from tfvoice import processor
+from tfvoice.cli.flags import DecoderFlags, Flags, load_tensorflow
 
 FLAGS = Flags()
 RUN = FLAGS.string("run", "Folder of a run of tfvoice_train.", shape="DIR", required=True)
@@ -19,7 +20,7 @@ DATA = FLAGS.string(
 SPLIT = FLAGS.string("split", "Split to try on; never the one that is measured in the end.", "valid", "NAME")
 UTTERANCES = FLAGS.integer("utterances", "How many of its utterances each trial reads.", 300, 1)
 CHECKPOINT = FLAGS.choice("checkpoint", ["best", "last"], "Which weights of the network.", "best")
-WORKERS = FLAGS.integer("workers", "Trials at the same time; each holds the language model.", cores(), 1)
+WORKERS = FLAGS.integer("workers", "Trials at the same time; each holds the language model.", processor.cores(), 1)
 
 
 def main(_: list[str]) -> None:
