@@ -28,6 +28,17 @@ def test_levels_come_as_often_as_they_are_likely():
     np.testing.assert_allclose(np.bincount(drawn, minlength=4) / 20_000, wanted, atol=2e-4)
 
 
+@pytest.mark.parametrize("count", [2, 7, 24, 256])
+def test_levels_beyond_a_sum_are_those_of_the_cumulative_distribution(count):
+    random = np.random.default_rng(count)
+    logits = random.normal(0, 2, [500, count]).astype(np.float32)
+    uniform = random.uniform(size=500).astype(np.float32)
+    shares = np.exp(logits.astype(np.float64))
+    cumulative = np.cumsum(shares / shares.sum(axis=1, keepdims=True), axis=1)
+    wanted = (cumulative <= uniform[:, np.newaxis]).sum(axis=1)
+    assert (drawing.choose(tf.constant(logits), tf.constant(uniform)).numpy() == wanted).mean() > 0.995
+
+
 @pytest.mark.parametrize("top_p, left", [(0.5, {3}), (0.7, {1, 3}), (0.95, {0, 1, 3}), (1e-9, {3})])
 def test_the_nucleus_is_the_fewest_levels_of_that_share(top_p, left):
     logits = tf.constant(np.tile(np.array([0.0, 1.0, -1.0, 2.0], np.float32), (1000, 1)))

@@ -3,6 +3,7 @@
 Random numbers are those of (seed, number of the sequence, block): a sequence does not depend on the others.
 """
 
+import math
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -130,7 +131,16 @@ def choose(logits: tf.Tensor, uniform: tf.Tensor, top_p: float = 1.0) -> tf.Tens
         needed = tf.reduce_sum(tf.cast(tf.cumsum(ordered, axis=1, exclusive=True) < top_p, tf.int32), axis=1)
         least = tf.gather(ordered, needed - 1, batch_dims=1)
         probabilities = tf.where(probabilities >= least[:, tf.newaxis], probabilities, 0.0)
-    cumulative = tf.cumsum(probabilities, axis=1)
+    cumulative = _cumulated(probabilities)
     # Not beyond the last level that can be drawn, where sums are rounded.
     target = tf.minimum(uniform * cumulative[:, -1], cumulative[:, -1] * (1 - 1e-6))
     return tf.reduce_sum(tf.cast(cumulative <= target[:, tf.newaxis], tf.int32), axis=1)
+
+
+def _cumulated(values: tf.Tensor) -> tf.Tensor:
+    """Cumulative sums of rows, first within parts and then over them: XLA adds up each sum of a row anew."""
+    count = values.shape[1]
+    width = max(width for width in range(1, math.isqrt(count) + 1) if count % width == 0)
+    within = tf.cumsum(tf.reshape(values, [-1, count // width, width]), axis=2)
+    before = tf.cumsum(within[:, :, -1], axis=1, exclusive=True)
+    return tf.reshape(within + before[:, :, tf.newaxis], [-1, count])

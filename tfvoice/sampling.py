@@ -25,7 +25,7 @@ from tfvoice.errors import TfvoiceError
 from tfvoice.generator import Generator
 from tfvoice.models.sample_rnn import Matrices, SampleRnn
 
-# Sequences of a loop on a GPU. On a processor a product of a vector is three times as fast as one of 4 vectors.
+# Sequences of a loop on a GPU. On a processor a product of a vector takes a half to a third of that of 4 vectors.
 _WIDTH = 64
 # How many recordings are in a picture, and how much of each.
 _DRAWN, _DRAWN_SECONDS = 8, 10.0
