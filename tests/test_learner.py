@@ -145,18 +145,31 @@ def test_two_batches_accumulated_are_one_of_twice_the_size():
     np.testing.assert_allclose(gradients[0], wanted[0], atol=1e-6)
 
 
-@pytest.mark.parametrize(("limit", "factor"), [(0, 1.0), (0.5, None), (1e6, 1.0)])
-def test_a_gradient_above_the_norm_is_scaled_down_to_it(limit, factor):
-    student = made(clip_norm=limit, average=0)
-    # Plain descent with rate 1 shows the gradient that the optimizer got.
+def moved(**settings):
+    """The norm of a gradient, the gradient, and what of it the optimizer got: plain descent with rate 1 shows it."""
+    student = made(average=0, **settings)
     student.optimizer = keras.optimizers.SGD(1.0)
     student.optimizer.build(student.variables)
     before = student.model.matrix.numpy()
     _, norm, gradients = student.gradients([batch()])
     student.update(gradients, norm, 1.0, 0)
-    moved = before - student.model.matrix.numpy()
+    return norm, gradients[0], before - student.model.matrix.numpy()
+
+
+@pytest.mark.parametrize(("limit", "factor"), [(0, 1.0), (0.5, None), (1e6, 1.0)])
+def test_a_gradient_above_the_norm_is_scaled_down_to_it(limit, factor):
+    norm, gradient, used = moved(clip_norm=limit)
     assert norm > 0.5
-    np.testing.assert_allclose(moved, gradients[0] * (factor or limit / norm), atol=1e-6)
+    np.testing.assert_allclose(used, gradient * (factor or limit / norm), atol=1e-6)
+
+
+@pytest.mark.parametrize("xla", ["auto", "off"])
+@pytest.mark.parametrize("norm_limit", [0, 0.5])
+def test_numbers_of_a_gradient_are_cut_after_it_is_scaled(norm_limit, xla):
+    norm, gradient, used = moved(clip_norm=norm_limit, clip_value=0.1, xla=xla)
+    scaled = gradient * (norm_limit / norm if norm_limit else 1.0)
+    assert 0 < np.mean(np.abs(scaled) > 0.1) < 1
+    np.testing.assert_allclose(used, np.clip(scaled, -0.1, 0.1), atol=1e-6)
 
 
 def test_the_average_follows_its_recursion_and_forgets_faster_while_young():

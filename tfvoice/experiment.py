@@ -40,6 +40,7 @@ class TrainingConfig(Config):
       weight_decay: of AdamW, on kernels only.
       clip_norm: gradients of a larger global norm are scaled down to it; 0: never. The loss is a mean over
         utterances or samples, so that the norm does not depend on the batch size.
+      clip_value: each number of a gradient is then cut to this size; 0: never.
       average: decay of the moving average of the weights that is evaluated and kept; 0: no average.
       intermediate_share: of predictions before the end of the network in the loss, where the model makes them.
       precision: type of the products in convolutions while training; sums, weights and recurrent layers stay float32.
@@ -47,7 +48,6 @@ class TrainingConfig(Config):
       xla: compile the network for each bucket. `auto`: on a GPU only, since on CPU it measured no faster. Dropout then
         draws other random numbers. The update of the weights is compiled on any single device, and the time loops of
         recurrent layers on CPUs, except with `off`.
-      clip_value: each number of a gradient is cut to this size, before `clip_norm`; 0: never.
       validate_steps: validate after so many steps, too, and not only at the end of each epoch; 0: do not.
       patience: stop after so many validations without a better result; 0: never.
       seed: of weights, order, augmentation and dropout.

@@ -52,7 +52,7 @@ class Learner:
         self._copy = tf.function(lambda: [tf.identity(value) for value in model.non_trainable_variables])
 
     def gradients(self, group: list) -> tuple[float, float, list[tf.Tensor]]:
-        """Mean loss of the batches, the norm of its gradient, and the gradient, each number cut to `clip_value`."""
+        """Mean loss of the batches, the norm of its gradient, and the gradient."""
         self._kept, self._carried_before = self._copy(), [carried.value for carried in self.carried]
         total, loss = None, 0.0
         for batch in group:
@@ -65,7 +65,7 @@ class Learner:
         return loss, float(self._norm(total)), total
 
     def update(self, gradients: list[tf.Tensor], norm: float, learning_rate: float, step: int) -> None:
-        """Moves the weights, and the average after them."""
+        """Moves the weights, by gradients scaled to `clip_norm` and cut to `clip_value`, and the average after them."""
         self.optimizer.learning_rate = learning_rate
         self._update(gradients, tf.constant(norm), tf.constant(step, tf.float32))
 
@@ -112,8 +112,6 @@ class Learner:
             carried = [self._split(value) for value in carried]
         results, after = self.strategy.run(on_replica, args=(inputs, targets, carried))
         loss, *gradients = (self.strategy.experimental_local_results(result)[0] for result in results)
-        if limit := self.settings.clip_value:
-            gradients = [tf.clip_by_value(gradient, -limit, limit) for gradient in gradients]
         return loss, gradients, [self._joined(value) for value in after]
 
     def _split(self, part: tf.Tensor):
@@ -138,8 +136,13 @@ class Learner:
         # A young average forgets faster, or the random start would stay in it for long.
         decay = tf.minimum(self.settings.average, (1.0 + step) / (10.0 + step))
 
+        highest = self.settings.clip_value / self.strategy.num_replicas_in_sync
+
         def on_replica():
-            self.optimizer.apply([gradient * factor for gradient in gradients], self.variables)
+            scaled = [gradient * factor for gradient in gradients]
+            if highest:
+                scaled = [tf.clip_by_value(gradient, -highest, highest) for gradient in scaled]
+            self.optimizer.apply(scaled, self.variables)
             for average, weight in zip(self.average, self.model.weights if self.average else [], strict=True):
                 average.assign_add((1.0 - decay) * (tf.convert_to_tensor(weight) - average))
 

@@ -10,13 +10,13 @@ LEVELS, SIZE, UNITS, STEPS, BATCH = 11, 6, 5, 7, 3
 
 
 @pytest.mark.parametrize("frame", [1, 2, 4])
-@pytest.mark.parametrize("steps", [1, STEPS])
-def test_it_is_embedding_times_matrix(frame, steps):
+@pytest.mark.parametrize(("steps", "batch"), [(1, 1), (1, BATCH), (STEPS, BATCH)])
+def test_it_is_embedding_times_matrix(frame, steps, batch):
     random = np.random.default_rng(0)
     embedding = tf.constant(random.standard_normal((LEVELS, SIZE)), tf.float32)
     matrix = tf.constant(random.standard_normal((frame * SIZE, UNITS)), tf.float32)
-    levels = tf.constant(random.integers(0, LEVELS, (frame - 1 + steps, BATCH)), tf.int32)
-    upstream = tf.constant(random.standard_normal((steps, BATCH, UNITS)), tf.float32)
+    levels = tf.constant(random.integers(0, LEVELS, (frame - 1 + steps, batch)), tf.int32)
+    upstream = tf.constant(random.standard_normal((steps, batch, UNITS)), tf.float32)
 
     def product():
         joined = tf.concat([tf.gather(embedding, levels[place : place + steps]) for place in range(frame)], axis=-1)
