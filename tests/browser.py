@@ -36,11 +36,13 @@ class Browser:
         self._process = subprocess.Popen(
             [CHROMIUM, *flags, "about:blank"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        port = self._when(lambda: (profile / "DevToolsActivePort").read_text().splitlines()[0])
-        targets = self._when(lambda: json.load(urllib.request.urlopen(f"http://127.0.0.1:{port}/json")))
-        page = next(target for target in targets if target["type"] == "page")
-        self._socket = connect(page["webSocketDebuggerUrl"], max_size=None)
         self._number = 0
+        try:
+            port = self._when(lambda: (profile / "DevToolsActivePort").read_text().splitlines()[0])
+            self._socket = connect(self._when(lambda: self._pages(port)[0]), max_size=None)
+        except BaseException:
+            self._process.kill()
+            raise
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self._call("Emulation.setDeviceMetricsOverride", **size)
         if dark:
@@ -70,7 +72,7 @@ class Browser:
             raise AssertionError(found["exceptionDetails"])
         return found["result"].get("value")
 
-    def wait(self, condition: str, seconds: float = 30) -> None:
+    def wait(self, condition: str, seconds: float = 120) -> None:
         """Waits until a JavaScript expression is true."""
         end = time.monotonic() + seconds
         while not self.run(condition):
@@ -93,15 +95,20 @@ class Browser:
         self._number += 1
         self._socket.send(json.dumps({"id": self._number, "method": method, "params": given}))
         while True:
-            answer = json.loads(self._socket.recv(timeout=60))
+            answer = json.loads(self._socket.recv(timeout=120))
             if answer.get("id") == self._number:
                 if "error" in answer:
                     raise AssertionError(f"{method}: {answer['error']}")
                 return answer["result"]
 
     @staticmethod
+    def _pages(port: str) -> list[str]:
+        targets = json.load(urllib.request.urlopen(f"http://127.0.0.1:{port}/json"))
+        return [target["webSocketDebuggerUrl"] for target in targets if target["type"] == "page"]
+
+    @staticmethod
     def _when(found):
-        for _ in range(300):
+        for _ in range(1200):
             try:
                 return found()
             except (OSError, IndexError, ValueError):

@@ -121,6 +121,30 @@ def exported(tmp_path_factory, talkative):
 
 
 @pytest.fixture
+def broken_run(tmp_path):
+    """Makes a copy of a run with something wrong."""
+
+    def broken_run(run, how):
+        copied = shutil.copytree(run, tmp_path / "broken" / "run")
+        shutil.rmtree(copied / "report", ignore_errors=True)
+        if how == "foreign":
+            (copied / "experiment.json").unlink()
+        elif how == "damaged":
+            (copied / "experiment.json").write_text('{"schema": 1, ')
+        elif how == "untrained":
+            shutil.rmtree(copied / "checkpoints")
+        elif how == "half":
+            path = copied / "checkpoints" / "best.npz"
+            path.write_bytes(path.read_bytes()[:1000])
+        elif how == "moved":
+            text = (copied / "experiment.json").read_text()
+            (copied / "experiment.json").write_text(text.replace('"data": "/', '"data": "/gone/'))
+        return copied
+
+    return broken_run
+
+
+@pytest.fixture
 def torch_save(monkeypatch):
     """Writes a file as `torch.save` does, without PyTorch: NumPy arrays become its tensors."""
     torch, utils = types.ModuleType("torch"), types.ModuleType("torch._utils")

@@ -38,6 +38,19 @@ def test_batches_are_computed_at_the_same_time():
     assert asyncio.run(ask()) == [[item, item] for item in range(6)]
 
 
+def test_one_request_fills_several_batches_at_the_same_time():
+    both = threading.Barrier(2)
+    batcher = Batcher(lambda items: both.wait(10) is not None and items, 2, 100, at_once=2)
+    assert asyncio.run(batcher.submit([(item, item // 2) for item in range(8)])) == list(range(8))
+
+
+def test_results_that_are_too_few_are_an_error_and_others_go_on():
+    batcher = Batcher(lambda items: items[: 2 - items[0]], 2, 10)
+    with pytest.raises(ValueError, match="1 results for 2 items"):
+        asyncio.run(batcher.submit([(1, 1), (1, 1)]))
+    assert asyncio.run(batcher.submit([(0, 1), (0, 1)])) == [0, 0]
+
+
 def test_there_is_room_for_so_many_until_they_are_answered():
     # Two that wait, and one that is computed.
     batcher = Batcher(lambda items: items, 1, 2)

@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+import tensorflow as tf
 
 from tfvoice import exporting
 from tfvoice.errors import TfvoiceError
@@ -35,6 +36,61 @@ def test_what_cannot_be_exported_is_told(generator_run, tmp_path):
     with pytest.raises(TfvoiceError, match="cannot write the model"):
         exporting.export(generator_run.run_dir, tmp_path / "2" / "saved_model.pb" / "1")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["2"]
+
+
+@pytest.mark.parametrize(
+    "how, sentence",
+    [
+        ("foreign", r"is not the folder of a run \(it has no experiment.json\)"),
+        ("damaged", r"experiment.json: is damaged \("),
+        ("untrained", "has no checkpoint best yet; train it with tfvoice_train"),
+        ("half", r"best.npz: this checkpoint is damaged \("),
+    ],
+)
+def test_a_run_that_is_not_whole_is_told(broken_run, exported, tmp_path, how, sentence):
+    with pytest.raises(TfvoiceError, match=sentence):
+        exporting.export(broken_run(exported[0].run_dir, how), tmp_path / "models" / "1")
+    assert not (tmp_path / "models").exists() or not any((tmp_path / "models").iterdir())
+
+
+def test_what_cannot_be_replaced_stays(generator_run, tmp_path, monkeypatch):
+    output = exporting.export(generator_run.run_dir, tmp_path / "1")
+    (output / "mine").write_text("first")
+
+    def full(*_):
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setitem(exporting.FORMATS, "saved_model", full)
+        with pytest.raises(TfvoiceError, match="cannot write the model: No space left on device"):
+            exporting.export(generator_run.run_dir, output, overwrite=True)
+    replace, calls = exporting.os.replace, []
+
+    def at_the_last_moment(source, target):
+        calls.append(target)
+        if len(calls) == 2:
+            raise OSError(5, "Input/output error")
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(exporting.os, "replace", at_the_last_moment)
+        with pytest.raises(TfvoiceError, match="cannot write the model: Input/output error"):
+            exporting.export(generator_run.run_dir, output, overwrite=True)
+    assert (output / "mine").read_text() == "first" and [path.name for path in tmp_path.iterdir()] == ["1"]
+
+
+def test_a_folder_that_appears_meanwhile_is_left_alone(generator_run, tmp_path, monkeypatch):
+    written = exporting.FORMATS["saved_model"]
+
+    def meanwhile(run, folder):
+        written(run, folder)
+        (tmp_path / "1").mkdir()
+        (tmp_path / "1" / "mine").write_text("")
+
+    monkeypatch.setitem(exporting.FORMATS, "saved_model", meanwhile)
+    with pytest.raises(TfvoiceError, match="cannot write the model: Directory not empty"):
+        exporting.export(generator_run.run_dir, tmp_path / "1")
+    assert (tmp_path / "1" / "mine").is_file() and [path.name for path in tmp_path.iterdir()] == ["1"]
 
 
 def test_tflite_is_for_wavenets(generator_run, tmp_path):

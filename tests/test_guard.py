@@ -47,7 +47,7 @@ async def read(scope, receive, send):
 
 
 def test_a_body_that_fits_comes_in_whole():
-    door = guard.Door(SMALL)
+    door = guard.Door(SMALL, 2)
     assert call(read, door, (b"x" * 60, b"y" * 40)) == (200, b"100")
     assert (door.answered, door.cut_off) == (1, 0)
 
@@ -56,14 +56,14 @@ def test_a_body_that_fits_comes_in_whole():
     "pieces, headers", [((b"x" * 101,), ()), ((b"x" * 60, b"y" * 41), ()), ((b"",), ((b"content-length", b"101"),))]
 )
 def test_a_body_that_is_too_large_is_refused(pieces, headers):
-    door = guard.Door(SMALL)
+    door = guard.Door(SMALL, 2)
     status, body = call(read, door, pieces, headers)
     assert status == 413 and "larger than" in json.loads(body)["error"]
     assert call(read, door) == (200, b"1") and door.answered == 1
 
 
 def test_a_full_server_lets_nobody_in_until_somebody_is_out():
-    door = guard.Door(SMALL)
+    door = guard.Door(SMALL, 2)
     with door.admitted(), door.admitted():
         status, body = call(read, door)
         assert status == 429 and "try again" in json.loads(body)["error"]
@@ -71,7 +71,7 @@ def test_a_full_server_lets_nobody_in_until_somebody_is_out():
 
 
 def test_bodies_share_the_memory():
-    door = guard.Door(Limits(mib=100 / 2**20, waiting=1000))
+    door = guard.Door(Limits(mib=100 / 2**20), 1000)
     with pytest.raises(Refused, match="busy"):
         for _ in range(100):
             door.admitted().__enter__()(100)
@@ -89,7 +89,7 @@ def test_a_body_that_comes_in_drops_is_refused(monkeypatch):
         sent.append(message)
 
     scope = {"type": "http", "path": "/transcribe", "method": "POST", "headers": ()}
-    asyncio.run(guard.Guard(read, guard.Door(SMALL))(scope, drop, send))
+    asyncio.run(guard.Guard(read, guard.Door(SMALL, 2))(scope, drop, send))
     assert sent[0]["status"] == 408
 
 
@@ -98,7 +98,7 @@ def test_who_hangs_up_is_no_failure(caplog):
         raise ClientDisconnect
 
     with pytest.raises(IndexError):
-        call(hung_up, guard.Door(SMALL))
+        call(hung_up, guard.Door(SMALL, 2))
     assert not caplog.text
 
 
@@ -106,13 +106,13 @@ def test_what_fails_is_an_answer_without_details(caplog):
     async def failing(scope, receive, send):
         raise ValueError("/secret/path")
 
-    status, body = call(failing, guard.Door(SMALL))
+    status, body = call(failing, guard.Door(SMALL, 2))
     assert status == 500 and json.loads(body)["error"] == "The server failed on this request; its log says why."
     assert "/secret/path" in caplog.text
 
 
 def test_who_is_cut_off_is_counted():
-    door = guard.Door(SMALL)
+    door = guard.Door(SMALL, 2)
 
     async def cut():
         with door.admitted():
@@ -125,7 +125,7 @@ def test_who_is_cut_off_is_counted():
 
 def test_nothing_is_sent_but_recordings():
     for path in ("/v2/repository/models/x/unload", "/v2/models/x/infer", "/v1/models/x:explain", "/"):
-        assert call(read, guard.Door(SMALL), path=path)[0] == 404
+        assert call(read, guard.Door(SMALL, 2), path=path)[0] == 404
     for path in ("/v1/models/infer:predict", "/v1/models/repository/versions/1:predict"):
-        assert call(read, guard.Door(SMALL), path=path) == (200, b"1")
-    assert call(read, guard.Door(SMALL), path="/v2/models/infer", method="GET")[0] == 200
+        assert call(read, guard.Door(SMALL, 2), path=path) == (200, b"1")
+    assert call(read, guard.Door(SMALL, 2), path="/v2/models/infer", method="GET")[0] == 200

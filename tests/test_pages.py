@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tfvoice import audition, checkpoints, evaluation, experiment
+from tfvoice import audition, checkpoints, evaluation, experiment, pages, report
 from tfvoice.audio import io as audio_io
 from tfvoice.errors import TfvoiceError
 from tfvoice.generator import Generator
@@ -48,8 +48,8 @@ def run(converted, tmp_path_factory, talkative):
     (made.run_dir / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in LINES))
     shutil.copytree(made.run_dir, folder / "old")
     evaluation.evaluate_run(folder / "old")
-    report, path = evaluation.evaluate_run(made.run_dir, compare=(str(folder / "old"),))
-    return made.run_dir, report, path.read_text(encoding="utf-8")
+    found, path = evaluation.evaluate_run(made.run_dir, compare=(str(folder / "old"),))
+    return made.run_dir, found, path.read_text(encoding="utf-8")
 
 
 def test_a_recognisers_page_needs_nothing_else_and_tells_the_report(run):
@@ -109,7 +109,7 @@ def generator(converted, tmp_path_factory):
     return made.run_dir
 
 
-def test_a_generators_page_lets_one_hear_how_it_learned(generator, monkeypatch):
+def test_a_generators_page_lets_one_hear_how_it_learned(generator, monkeypatch, tmp_path):
     monkeypatch.setattr(audition, "_SECONDS", 0.5)
     report, path = audition.evaluate_run(generator)
     page = path.read_text(encoding="utf-8")
@@ -120,8 +120,14 @@ def test_a_generators_page_lets_one_hear_how_it_learned(generator, monkeypatch):
     assert len(heard) == 4 + len(steps)
     levels = [np.median(samples) for samples, _ in heard[4:]]
     np.testing.assert_allclose(levels, [int(step) / 200 for step in steps], atol=0.05)
-    _, path = audition.evaluate_run(generator, compare=(str(generator),))
-    assert "Side by side" not in page and "Side by side" in path.read_text(encoding="utf-8")
+    # Called like a formula that matplotlib cannot set.
+    other = shutil.copytree(generator, tmp_path / "x$^$y")
+    _, path = audition.evaluate_run(generator, compare=(str(other),))
+    beside = path.read_text(encoding="utf-8")
+    assert "Side by side" not in page and "Side by side" in beside
+    # What the other drew last can be heard too.
+    level = next(np.median(samples) for samples, _ in audio(beside))
+    assert level == pytest.approx(0.5, abs=0.05) and "step 100</span>" in beside and "x$^$y" in beside
 
 
 def test_a_run_that_read_other_recordings_is_marked(run, tmp_path):
@@ -131,9 +137,9 @@ def test_a_run_that_read_other_recordings_is_marked(run, tmp_path):
     report = json.loads(path.read_text(encoding="utf-8"))
     report["readings"].pop()
     path.write_text(json.dumps(report), encoding="utf-8")
-    # The last line of a log that is being written.
-    with (other / "metrics.jsonl").open("a") as log:
-        log.write('{"epoch": 3, "min')
+    # A damaged line, lines of something else, and the last one of a log that is being written.
+    with (other / "metrics.jsonl").open("ab") as log:
+        log.write(b'{"step": 30, \xff\n[3]\n{"epoch": 3}\n{"epoch": 3, "min')
     page = evaluation.evaluate_run(run[0], compare=(str(other),))[1].read_text("utf-8")
     assert re.search(r"<td>other <span[^>]*>\(other recordings\)", page)
 
@@ -143,3 +149,17 @@ def test_what_cannot_stand_beside_is_told_before_anything_is_measured(run, gener
         evaluation.evaluate_run(run[0], compare=(str(tmp_path),))
     with pytest.raises(TfvoiceError, match="is a run of wavenet_asr, which is measured by other numbers"):
         audition.evaluate_run(generator, compare=(str(run[0]),))
+    old = shutil.copytree(run[0], tmp_path / "old")
+    (old / "report" / "eval-test.json").write_text('{"wer": 0.5}')
+    with pytest.raises(TfvoiceError, match="is of another version of tfvoice; write it anew with tfvoice_eval"):
+        evaluation.evaluate_run(run[0], compare=(str(old),))
+
+
+def test_what_another_decoder_read_is_told_from_the_best_path_in_the_picture(run, converted, monkeypatch):
+    captions, drawn = [], report.alignment
+    monkeypatch.setattr(report, "alignment", lambda *given: captions.append(given[-1]) or drawn(*given))
+    used = Recognizer.load(run[0])
+    scanned = used.scan(converted, "test")
+    for decoder in ("greedy", "beam"):
+        pages.recogniser(used, scanned, run[1] | {"decoder": decoder, "worst": run[1]["worst"][:1]}, [])
+    assert captions == ["", "read: the best path, without beam"]

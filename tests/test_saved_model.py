@@ -12,12 +12,15 @@ import soundfile
 import soxr
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
+from test_streaming import reader, speech
 
 from tfvoice import checkpoints, experiment, exporting
 from tfvoice.audio import io as audio_io
 from tfvoice.generator import Generator
 from tfvoice.recognizer import Recognizer
 from tfvoice.sampling import Draw, Sampler
+from tfvoice.served import Served
+from tfvoice.streaming import StreamingTranscriber
 from tfvoice.transcription import Transcriber
 
 SMALL = ("model.width=8", "model.kernel_size=3", "model.dilations=[1,2]", "model.stacks=1", "features.bins=20")
@@ -34,6 +37,25 @@ model = tf.saved_model.load(sys.argv[1])
 wavs = [tf.io.read_file(path) for path in sys.argv[2:]]
 found = model.signatures["serving_default"](wav=tf.stack(wavs))
 print(json.dumps([text.decode() for text in found["text"].numpy()]))
+"""
+
+
+# The same of any signatures: inputs in a file of NumPy's, outputs in another.
+STRANGER_TO_ALL = """
+import sys
+sys.modules["tfvoice"] = sys.modules["keras"] = None
+import numpy as np
+import tensorflow as tf
+model = tf.saved_model.load(sys.argv[1])
+given, found = np.load(sys.argv[2]), {}
+for name in sys.argv[4:]:
+    inputs = {key.partition(" ")[2]: tf.constant(given[key]) for key in given if key.startswith(name + " ")}
+    if name == "stream":
+        inputs |= model.signatures["stream_start"]()
+    for key, value in model.signatures[name](**inputs).items():
+        value = np.asarray(value.numpy())
+        found[name + " " + key] = value.astype("S") if value.dtype == object else value
+np.savez(sys.argv[3], **found)
 """
 
 
@@ -106,9 +128,52 @@ def test_files_of_other_rates_and_stereo_are_read_by_a_stranger(run, model, spok
     assert done.returncode == 0, done.stderr[-2000:]
     transcriber = Transcriber(Recognizer.load(run.run_dir))
     wanted = [transcriber.transcribe(path).text for path in paths]
+    assert any(wanted)
     # What no training has settled turns on the last bits that two resamplers have apart.
     alike = [difflib.SequenceMatcher(None, *pair).ratio() for pair in zip(json.loads(done.stdout), wanted, strict=True)]
     assert min(alike) == 1 if rate_hz == 16000 else min(alike) > 0.8
+
+
+def as_a_stranger(model, folder, **inputs):
+    """The outputs of signatures as a process gets them that knows neither tfvoice nor Keras."""
+    given = {f"{name} {key}": value for name, each in inputs.items() for key, value in each.items()}
+    np.savez(folder / "given.npz", **given)
+    command = [sys.executable, "-c", STRANGER_TO_ALL, model, folder / "given.npz", folder / "found.npz", *inputs]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = np.load(folder / "found.npz")
+    return lambda name: {key.partition(" ")[2]: found[key] for key in found if key.startswith(f"{name} ")}
+
+
+def test_a_stranger_follows_speech_and_gets_probabilities(tmp_path):
+    run = reader(tmp_path / "run")
+    checkpoints.save(run.checkpoint("best"), {"weights": run.model.weights}, {})
+    samples = speech(2)
+    waveform = {"waveform": samples[np.newaxis], "samples": np.array([len(samples)], np.int32)}
+    model = exporting.export(run.run_dir, tmp_path / "1")
+    stream = {"chunk": samples, "final": np.array(True)}
+    found = as_a_stranger(model, tmp_path, waveform=waveform, log_probs=waveform, stream=stream)
+    wanted = run.logits(waveform["waveform"], tf.constant(waveform["samples"]))
+    np.testing.assert_allclose(found("log_probs")["log_probs"], tf.nn.log_softmax(wanted.values), atol=1e-4)
+    spoken = " ".join(word.text for word in StreamingTranscriber(run).words([samples]))
+    assert len(spoken) > 10 and " ".join(found("stream")["text"].item().decode().split()) == spoken
+    assert found("waveform")["text"].item().decode() == Served(model).read([samples])[0].text
+
+
+def test_a_stranger_draws_what_the_run_draws(generator_run, tmp_path):
+    model = exporting.export(generator_run.run_dir, tmp_path / "1")
+    numbers = {"count": np.int32(2), "samples": np.int32(50), "temperature": np.float32(0.9), "seed": np.int32(4)}
+    found = as_a_stranger(model, tmp_path, generate=numbers)("generate")
+    wanted = Sampler(Generator.load(generator_run.run_dir)).collect(2, 50, Draw((0.9,), seed=4))
+    np.testing.assert_allclose(found["waveform"], wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [{"count": 0}, {"samples": -1}, {"temperature": 0.0}])
+def test_numbers_that_nothing_can_be_drawn_with_are_an_error_of_the_caller(generator_run, tmp_path, wrong):
+    path = exporting.export(generator_run.run_dir, tmp_path / "1")
+    given = {"count": 2, "samples": 3, "temperature": 1.0, "seed": 4} | wrong
+    with pytest.raises(tf.errors.InvalidArgumentError, match="must be above 0"):
+        tf.saved_model.load(str(path)).signatures["generate"](**{key: tf.constant(one) for key, one in given.items()})
 
 
 def test_log_probabilities_are_those_of_the_run(run, model, spoken, float_wav):
@@ -119,6 +184,11 @@ def test_log_probabilities_are_those_of_the_run(run, model, spoken, float_wav):
     wanted = Transcriber(Recognizer.load(run.run_dir)).log_probabilities(float_wav(samples))
     assert found["frames"].numpy().tolist() == [len(wanted)]
     np.testing.assert_allclose(found["log_probs"][0], wanted, atol=1e-4)
+    # A length beyond the samples is taken for theirs.
+    beyond = tf.saved_model.load(str(model)).signatures["log_probs"](
+        waveform=samples[np.newaxis], samples=np.array([10**9], np.int32)
+    )
+    assert beyond["frames"].numpy().tolist() == [len(wanted)]
 
 
 def test_the_graph_has_no_operation_of_tensorflow_io(run, model):
@@ -128,8 +198,6 @@ def test_the_graph_has_no_operation_of_tensorflow_io(run, model):
 
 def graph(model):
     """The bytes of the exported graph."""
-    from tensorflow.core.protobuf import saved_model_pb2
-
     content = saved_model_pb2.SavedModel.FromString((model / "saved_model.pb").read_bytes())
     return content.meta_graphs[0].graph_def.SerializeToString()
 

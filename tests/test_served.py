@@ -49,6 +49,14 @@ def test_what_is_no_recogniser_is_told(exported, tmp_path):
     (tmp_path / "tfvoice.json").write_text(json.dumps({"task": "generation"}))
     with pytest.raises(TfvoiceError, match="generates audio and does not read it"):
         Served(tmp_path)
+    for text in ("3", "[1]", "{"):
+        (tmp_path / "tfvoice.json").write_text(text)
+        with pytest.raises(TfvoiceError, match=r"has no tfvoice.json, so tfvoice_export did not write it"):
+            Served(tmp_path)
+    for known in ({"sample_rate_hz": None, "max_seconds": 1}, {}, {"sample_rate_hz": 16000, "max_seconds": 1}):
+        (tmp_path / "tfvoice.json").write_text(json.dumps({"task": "recognition"} | known))
+        with pytest.raises(TfvoiceError, match="the model does not load, it is damaged; export the run again"):
+            Served(tmp_path)
 
 
 def test_speech_is_followed(tmp_path):

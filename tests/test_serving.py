@@ -3,12 +3,15 @@
 import asyncio
 import base64
 import io
+import json
+import sys
 import time
 
 import numpy as np
 import pytest
 import soundfile
 
+from tfvoice import serving
 from tfvoice.served import Served
 from tfvoice.serving import Limits, Refused, Service
 from tfvoice.transcript import Transcript
@@ -32,7 +35,7 @@ def b64(data):
 
 
 def predict(service, payload):
-    return asyncio.run(service.predict(payload))
+    return asyncio.run(service.predict(json.dumps(payload).encode()))
 
 
 def test_rows_and_columns_are_answered_as_they_were_asked(service):
@@ -40,8 +43,9 @@ def test_rows_and_columns_are_answered_as_they_were_asked(service):
     rows = predict(service, {"instances": [b64(data) for data in files]})["predictions"]
     assert [row["text"] for row in rows] == [asyncio.run(service.transcribe(data)).text for data in files]
     assert all(row["words"] == row["text"].split() and row["word_count"] == len(row["words"]) for row in rows)
-    named = {"signature_name": "serving_default", "instances": [{"wav": b64(data)} for data in files]}
-    assert predict(service, named) == {"predictions": rows}
+    for name in ("serving_default", "wav"):
+        named = {"signature_name": name, "instances": [{"wav": b64(data)} for data in files]}
+        assert predict(service, named) == {"predictions": rows}
     columns = predict(service, {"inputs": {"wav": [b64(data) for data in files]}})["outputs"]
     assert columns == {name: [row[name] for row in rows] for name in rows[0]}
     assert predict(service, {"inputs": [b64(files[0])]})["outputs"]["text"] == [rows[0]["text"]]
@@ -61,9 +65,9 @@ def test_other_formats_and_rates_are_read(service, options):
     assert asyncio.run(service.transcribe(audio(**options))).seconds == pytest.approx(1.0, abs=0.01)
 
 
-def nan_file():
+def float_file(*samples):
     data = io.BytesIO()
-    soundfile.write(data, np.array([0.1, np.nan, 0.2]), 16000, "FLOAT", format="WAV")
+    soundfile.write(data, np.array(samples), 16000, "FLOAT", format="WAV")
     return data.getvalue()
 
 
@@ -88,6 +92,13 @@ WRONG = {
     "uneven inputs": ({"inputs": {"waveform": [[0]], "samples": []}}, 400, "The inputs differ in length"),
     "no inputs": ({"inputs": {}}, 400, "Each of the inputs must be a list"),
     "text for numbers": ({"instances": [{"waveform": "loud"}]}, 400, "must be a list of numbers"),
+    "texts for numbers": ({"instances": [{"waveform": ["0.1", "0.2"]}]}, 400, "must be a list of numbers"),
+    "truth values": ({"instances": [{"waveform": [True, False]}]}, 400, "must be a list of numbers"),
+    "a truth value for a count": ({"instances": [{"waveform": [0.1], "samples": True}]}, 400, "must be a list of"),
+    "a number without end": ({"instances": [{"waveform": [10**400]}]}, 400, "must be a list of numbers"),
+    "larger than float32": ({"instances": [{"waveform": [1e300]}]}, 400, "not finite"),
+    "far too loud": ({"instances": [{"waveform": [0.1, 1e30]}]}, 400, "beyond 10000; full scale is 1"),
+    "a file far too loud": ({"instances": [b64(float_file(0.1, -1e30))]}, 400, "beyond 10000; full scale is 1"),
     "a matrix": ({"instances": [{"waveform": [[0.1]]}]}, 400, "must be a list of numbers"),
     "ragged": ({"instances": [{"waveform": [[0.1], 3]}]}, 400, "must be a list of numbers"),
     "a negative count": ({"instances": [{"waveform": [0.1], "samples": -1}]}, 400, "must be a list of numbers"),
@@ -98,7 +109,7 @@ WRONG = {
     "random bytes": ({"instances": [b64(bytes(range(256)) * 9)]}, 400, "no audio file, or a damaged one"),
     "a header alone": ({"instances": [b64(audio()[:44])]}, 400, "has no samples"),
     "half a header": ({"instances": [b64(audio()[:30])]}, 400, "no audio file, or a damaged one"),
-    "NaN in a file": ({"instances": [b64(nan_file())]}, 400, "not finite"),
+    "NaN in a file": ({"instances": [b64(float_file(0.1, np.nan, 0.2))]}, 400, "not finite"),
     "many channels": ({"instances": [b64(channels(17))]}, 400, "more than 16 channels"),
     "a long file": ({"instances": [b64(audio(4.5))]}, 413, "longer than 4 s; cut it"),
 }
@@ -129,7 +140,7 @@ def test_a_full_queue_refuses():
     service = Service(Slow(), Limits(waiting=3, rows=1))
 
     async def ask():
-        one = {"instances": [{"waveform": [0.1] * 100}]}
+        one = json.dumps({"instances": [{"waveform": [0.1] * 100}]}).encode()
         return await asyncio.gather(*(service.predict(one) for _ in range(8)), return_exceptions=True)
 
     found = asyncio.run(ask())
@@ -143,3 +154,20 @@ def test_what_would_never_find_room_is_not_asked_to_try_again():
     with pytest.raises(Refused, match="a list of 1 to 5 recordings") as refused:
         predict(Service(Slow(), Limits(waiting=3, rows=1)), many)
     assert refused.value.status == 400
+
+
+def test_what_waits_is_waves_and_not_what_they_were_parsed_from(monkeypatch):
+    seen = []
+
+    async def read(waves):
+        seen.append(sys.getrefcount(parsed[0]))
+        return [Transcript(0.0, "", None, []) for _ in waves]
+
+    parsed = []
+    loads = json.loads
+    monkeypatch.setattr(serving.json, "loads", lambda body: parsed.append(loads(body)) or parsed[0])
+    service = Service(Slow(), Limits())
+    monkeypatch.setattr(service, "_read", read)
+    asyncio.run(service.predict(b'{"instances": [{"waveform": [0.1, 0.2]}]}'))
+    # The list of this test, and the argument of the count.
+    assert seen == [2]

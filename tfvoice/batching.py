@@ -69,9 +69,9 @@ class Batcher:
         loop = asyncio.get_running_loop()
         mine = [_Waiting(item, size, loop.create_future()) for item, size in items]
         self._queue.extend(mine)
-        if len(self._tasks) < self._at_once:
-            task = asyncio.create_task(self._work())
-            self._tasks.add(task)
+        # Who finds nothing left is done at once.
+        for _ in range(min(self._at_once - len(self._tasks), len(mine))):
+            self._tasks.add(asyncio.create_task(self._work()))
         return await asyncio.gather(*(one.answer for one in mine))
 
     async def _work(self) -> None:
@@ -86,6 +86,8 @@ class Batcher:
         while batch := self._next():
             try:
                 results = await loop.run_in_executor(self._executor, self._function, [one.item for one in batch])
+                if len(results) != len(batch):
+                    raise ValueError(f"{len(results)} results for {len(batch)} items")
             except Exception as error:
                 for one in batch:
                     if not one.answer.done():

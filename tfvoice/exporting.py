@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import tensorflow as tf
+
 from tfvoice import model_card, saved_model, tasks, tflite
 from tfvoice.errors import TfvoiceError
 from tfvoice.experiment import Experiment
@@ -51,20 +53,24 @@ def export(
         if not (output / DESCRIPTION).is_file():
             raise TfvoiceError(f"{output}: holds no exported model, so --overwrite does not replace it; use another.")
     run = tasks.of_run(run_dir).run.load(run_dir, checkpoint)
-    partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
+    partial, old = (output.with_name(f".{output.name}.{os.getpid()}.{kind}") for kind in ("partial", "old"))
     try:
         partial.mkdir(parents=True)
         FORMATS[kind](run, partial)
         text = json.dumps(describe(run, checkpoint), indent=2, ensure_ascii=False) + "\n"
         (partial / DESCRIPTION).write_text(text, encoding="utf-8")
         (partial / "model_card.md").write_text(model_card.write(run, checkpoint), encoding="utf-8")
-        if output.exists():
-            shutil.rmtree(output)
+        if overwrite and output.exists():
+            os.replace(output, old)
         os.replace(partial, output)
-    except OSError as error:
-        raise TfvoiceError(f"{output}: cannot write the model: {error.strerror or error}.") from None
+    except (OSError, tf.errors.OpError) as error:
+        if old.exists() and not output.exists():
+            os.replace(old, output)
+        reason = error.message if isinstance(error, tf.errors.OpError) else error.strerror or error
+        raise TfvoiceError(f"{output}: cannot write the model: {reason}.") from None
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        for folder in (partial, old):
+            shutil.rmtree(folder, ignore_errors=True)
     return output
 
 

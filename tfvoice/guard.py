@@ -23,14 +23,15 @@ class Door:
 
     Args:
       limits: of the service.
+      most: requests that may be inside.
 
     Attributes:
       answered: requests with a body that were answered with status 200.
       cut_off: requests that were not answered because the server ended.
     """
 
-    def __init__(self, limits: Limits):
-        self._requests = limits.waiting + limits.rows
+    def __init__(self, limits: Limits, most: int):
+        self._requests = most
         self._most = int(limits.mib * 2**20)
         self._too_large = f"The body is larger than {limits.mib:g} MiB."
         self.answered = self.cut_off = self._inside = self._bytes = 0

@@ -39,7 +39,9 @@ class Confusion(NamedTuple):
     count: int
 
 
-def groups(readings: list[dict[str, Any]], name: Callable[[dict[str, Any]], str], order: Iterable[str] = ()):
+def groups(
+    readings: list[dict[str, Any]], name: Callable[[dict[str, Any]], str], order: Iterable[str] = ()
+) -> list[Group]:
     """Rates by group.
 
     Args:
@@ -67,8 +69,8 @@ def by_level(readings: list[dict[str, Any]], levels_db: dict[str, float]) -> lis
     return groups(readings, lambda one: names[_place(levels_db[one["id"]], _LEVELS_DB)], names)
 
 
-def wrong_words(readings: list[dict[str, Any]], least: int = 1) -> list[Wrong]:
-    """Words by how often they are read wrongly; words with fewer than `least` errors are left out."""
+def wrong_words(readings: list[dict[str, Any]]) -> list[Wrong]:
+    """Words by how often they are read wrongly."""
     said, wrong = Counter(), defaultdict(Counter)
     for one in readings:
         for pair in metrics.pairs(one["reference"], one["hypothesis"]):
@@ -78,7 +80,7 @@ def wrong_words(readings: list[dict[str, Any]], least: int = 1) -> list[Wrong]:
             if pair.operation != "equal":
                 wrong[pair.reference][pair.hypothesis] += 1
     found = [Wrong(word, said[word], counts.total(), counts.most_common(3)) for word, counts in wrong.items()]
-    return sorted((one for one in found if one.wrong >= least), key=lambda one: (-one.wrong, one.word))
+    return sorted(found, key=lambda one: (-one.wrong, one.word))
 
 
 def confusions(readings: list[dict[str, Any]]) -> list[Confusion]:

@@ -4,6 +4,7 @@ Sections as in Mitchell et al., "Model Cards for Model Reporting" (arXiv 1810.03
 """
 
 import json
+from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
@@ -52,7 +53,7 @@ def write(run: Experiment, checkpoint: str) -> str:
         quantization = run.config.quantization
         facts |= {"sample rate": f"{run.sample_rate_hz} Hz", "levels": f"{quantization.levels}, {quantization.kind}"}
     facts |= {"training data": corpus, "licence of the data": LICENCES.get(corpus, _UNKNOWN)}
-    lines = [f"# {run.run_dir.name}", "", _USES[run.task], "", "| | |", "|---|---|"]
+    lines = [f"# {run.run_dir.resolve().name}", "", _USES[run.task], "", "| | |", "|---|---|"]
     lines += [f"| {key} | {value} |" for key, value in facts.items()]
     lines += ["", "## Measured", "", *_measured(run), ""]
     return "\n".join(lines)
@@ -64,7 +65,7 @@ def _measured(run: Experiment) -> list[str]:
     rows = [row for row in map(_row, reports) if row]
     if not rows:
         return ["Nothing yet: `tfvoice_eval` measures a run, and the next export tells what it found."]
-    return ["| split | checkpoint | result, 95 % interval |", "|---|---|---|", *rows]
+    return ["| data | split | checkpoint | result, 95 % interval |", "|---|---|---|---|", *rows]
 
 
 def _row(report: dict[str, Any]) -> str:
@@ -76,7 +77,7 @@ def _row(report: dict[str, Any]) -> str:
         found = f"{report['bits_per_sample']:.3f} bits per sample [{low:.3f}, {high:.3f}]; {report['clips']} clips"
     else:
         return ""
-    return f"| {report['split']} | {report['checkpoint']} | {found} |"
+    return f"| {Path(report['data']).name} | {report['split']} | {report['checkpoint']} | {found} |"
 
 
 def _percent(rate: dict[str, Any]) -> str:

@@ -25,6 +25,11 @@ from tfvoice.recognizer import Recognizer
 _TEMPLATES = Path(__file__).parent / "page"
 _WORST, _WORDS, _SPEAKERS, _CHARACTERS, _STEPS = 12, 30, 25, 30, 6
 _NOTHING, _SPACE = "∅", "␣"
+# What is shown of the report of a run that stands beside, by the key that tells its kind.
+_REPORT = {
+    "wer": {"decoder", "utterances", "wer", "cer", "readings"},
+    "bits_per_sample": {"bits_per_sample", "interval_95", "statistics", "readings"},
+}
 
 
 class Other(NamedTuple):
@@ -87,7 +92,9 @@ def recogniser(run: Recognizer, index: Index, found: dict[str, Any], beside: lis
         "more_speakers": max(0, len(speakers) - _SPEAKERS),
         "matrix": _matrix(insight.confusions(readings)),
         "words": insight.wrong_words(readings)[:_WORDS],
-        "worst": [_utterance(run, index, rows[one["id"]], one, beside) for one in found["worst"][:_WORST]],
+        "worst": [
+            _utterance(run, index, rows[one["id"]], one, found["decoder"], beside) for one in found["worst"][:_WORST]
+        ],
     }
     note = f"Decoder: {found['decoder']}. Intervals are 95 % bootstrap intervals over utterances."
     return _write(run, "recogniser.html", found, content, note)
@@ -131,6 +138,11 @@ def _report_of(folder: str, split: str, key: str) -> tuple[str, dict[str, Any]]:
         ) from None
     if key not in found:
         raise TfvoiceError(f"--compare={folder}: is a run of {model}, which is measured by other numbers.")
+    if not _REPORT[key] <= set(found):
+        raise TfvoiceError(
+            f"--compare={folder}: its report is of another version of tfvoice; write it anew with "
+            f"tfvoice_eval --run={folder} --split={split}."
+        )
     return model, found
 
 
@@ -176,7 +188,9 @@ def _side(one: Other) -> dict[str, Any]:
 def _side_of_generator(one: Other) -> dict[str, Any]:
     samples = one.found["statistics"]["samples"]
     rates = {"distance": samples["log_mel_distance_db"], "silence": samples["silence"]}
-    return {"bits": one.found["bits_per_sample"], "interval": one.found["interval_95"]} | rates
+    numbers = {"bits": one.found["bits_per_sample"], "interval": one.found["interval_95"]} | rates
+    # What a run drew at its last validation, beside the others'.
+    return numbers | {"last": next(reversed(_history(one.folder / "samples")), None)}
 
 
 def _matrix(found: list[insight.Confusion]) -> dict[str, Any]:
@@ -195,13 +209,21 @@ def _matrix(found: list[insight.Confusion]) -> dict[str, Any]:
     }
 
 
-def _utterance(run: Recognizer, index: Index, row: int, one: dict[str, Any], beside) -> dict[str, Any]:
+def _utterance(
+    run: Recognizer, index: Index, row: int, one: dict[str, Any], decoder: str, beside: list[Other]
+) -> dict[str, Any]:
     samples, config = index.audio(row), run.config.features
     lengths = tf.constant([len(samples)])
     seen = features.compute(config, samples[np.newaxis], lengths, run.statistics).values[0].numpy()
     logits = run.logits(samples[np.newaxis], lengths).values[0]
+    caption = "" if decoder == "greedy" else f"read: the best path, without {decoder}"
     picture = report.alignment(
-        seen, tf.nn.log_softmax(logits).numpy(), run.alphabet, one["reference"], len(samples) / index.sample_rate_hz, ""
+        seen,
+        tf.nn.log_softmax(logits).numpy(),
+        run.alphabet,
+        one["reference"],
+        len(samples) / index.sample_rate_hz,
+        caption,
     )
     same = []
     for other in beside:
@@ -235,10 +257,18 @@ def _curves(runs: list[Other]) -> str:
         path = run.folder / "metrics.jsonl"
         if path.is_file():
             # Of a run that goes on, the last line may be half there.
-            lines = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line[-1] == "\n"]
-            logs[run.name] = [json.loads(line) for line in lines]
+            logs[run.name] = [line for text in path.read_text("utf-8", "replace").splitlines() for line in _line(text)]
     logs = {name: lines for name, lines in logs.items() if lines}
     return report.svg(report.learning(logs)) if logs else ""
+
+
+def _line(text: str) -> list[dict[str, Any]]:
+    """A line of `metrics.jsonl`; nothing where it is damaged."""
+    try:
+        line = json.loads(text)
+    except ValueError:
+        return []
+    return [line] if isinstance(line, dict) and {"minutes", "train_loss", "valid_loss"} <= set(line) else []
 
 
 def _audio(samples: np.ndarray, sample_rate_hz: int) -> str:

@@ -41,13 +41,18 @@ def read(recognizer: Recognizer, samples: tf.Tensor, lengths: tf.Tensor) -> Read
       lengths: int32 `[batch]`.
     """
     rate_hz = recognizer.config.features.sample_rate_hz
-    lengths = tf.clip_by_value(lengths, 0, tf.shape(samples)[1])
+    lengths = within(lengths, samples)
     logits = recognizer.logits(samples, lengths)
     # A row without sound has no frame to read.
     heard = loudness(samples, lengths, rate_hz) > streaming.SILENCE
     audible = Sequence(logits.values, tf.where(heard, logits.lengths, 0))
     seconds = tf.cast(lengths, tf.float32) / rate_hz
     return words(ctc.greedy(audible), recognizer.alphabet, recognizer.seconds_per_frame(), seconds)
+
+
+def within(lengths: tf.Tensor, samples: tf.Tensor) -> tf.Tensor:
+    """Lengths as far as there are samples: what comes from outside can be anything."""
+    return tf.clip_by_value(lengths, 0, tf.shape(samples)[1])
 
 
 def words(emissions: ctc.Emissions, alphabet: Alphabet, seconds_per_frame: float, seconds: tf.Tensor) -> Reading:
@@ -96,9 +101,9 @@ def loudness(samples: tf.Tensor, lengths: tf.Tensor, sample_rate_hz: int) -> tf.
     short = max(1, sample_rate_hz // 10)
     padded = tf.pad(samples, [[0, 0], [0, short - tf.shape(samples)[1] % short]])
     rows, pieces = tf.shape(samples)[0], tf.shape(padded)[1] // short
-    within = tf.reshape(mask(lengths, tf.shape(padded)[1]), [rows, pieces, short])
+    real = tf.reshape(mask(lengths, tf.shape(padded)[1]), [rows, pieces, short])
     values = tf.reshape(padded, [rows, pieces, short])
-    count = tf.reduce_sum(within, axis=2)
-    mean = tf.math.divide_no_nan(tf.reduce_sum(values * within, axis=2), count)
-    squares = tf.reduce_sum(tf.square(values - mean[:, :, tf.newaxis]) * within, axis=2)
+    count = tf.reduce_sum(real, axis=2)
+    mean = tf.math.divide_no_nan(tf.reduce_sum(values * real, axis=2), count)
+    squares = tf.reduce_sum(tf.square(values - mean[:, :, tf.newaxis]) * real, axis=2)
     return tf.sqrt(tf.reduce_max(tf.math.divide_no_nan(squares, count), axis=1))

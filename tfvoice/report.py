@@ -129,7 +129,9 @@ def learning(logs: dict[str, list[dict]]) -> Figure:
     for axes in (losses, *others):
         axes.set_xlabel("minutes of training")
         axes.grid(alpha=0.3)
-        axes.legend(frameon=False, fontsize=8)
+        for text in axes.legend(frameon=False, fontsize=8).get_texts():
+            # A folder may be called like a formula.
+            text.set_parse_math(False)
         if reads:
             axes.set_ylim(bottom=0)
     return figure
@@ -158,9 +160,7 @@ def png(picture: np.ndarray) -> bytes:
 
 def write(path: Path, picture: np.ndarray) -> None:
     """Writes a picture as PNG; it appears under its name when it is complete."""
-    data = io.BytesIO()
-    image.imsave(data, picture, format="png")
-    checkpoints.write_atomically(path, data.getvalue())
+    checkpoints.write_atomically(path, png(picture))
 
 
 def _spectrogram(axes, wave: np.ndarray, sample_rate_hz: int) -> None:

@@ -36,7 +36,7 @@ def write(run: Experiment, folder: Path) -> None:
 
 
 def speech(run: Recognizer) -> dict[str, Callable]:
-    """The signatures of a recogniser: `serving_default` (WAV files), `waveform` and `log_probs` (samples), and more."""
+    """The signatures of a recogniser: `wav` (also `serving_default`), `waveform`, `log_probs`, and for streams."""
     rate_hz = run.config.features.sample_rate_hz
     waveforms = (
         tf.TensorSpec([None, None], tf.float32, name="waveform"),
@@ -59,10 +59,10 @@ def speech(run: Recognizer) -> dict[str, Callable]:
     @tf.function(input_signature=waveforms)
     def log_probs(waveform, samples):
         """Natural logarithms of the probability of each character and, last, of blank."""
-        logits = run.logits(waveform, samples)
+        logits = run.logits(waveform, reading.within(samples, waveform))
         return {"log_probs": tf.nn.log_softmax(logits.values), "frames": logits.lengths}
 
-    signatures = {"serving_default": from_wav, "waveform": from_waveform, "log_probs": log_probs}
+    signatures = {"serving_default": from_wav, "wav": from_wav, "waveform": from_waveform, "log_probs": log_probs}
     if not streaming.reason_against(run.config):
         signatures |= _following(run)
     return signatures
@@ -107,6 +107,10 @@ def audio(run: Generator) -> dict[str, Callable]:
     )
     def generate(count, samples, temperature, seed):
         """Draws `count` recordings of `samples` samples each."""
+        usable = (count > 0) & (samples > 0) & (temperature > 0)
+        message = "count, samples and temperature must be above 0, not:"
+        with tf.control_dependencies([tf.debugging.Assert(usable, [message, count, samples, temperature])]):
+            count, samples = tf.identity(count), tf.identity(samples)
         levels = drawing.levels(run.model, run.config.quantization.silence, count, samples, temperature, seed)
         waves = quantize.decode(run.config.quantization, levels)
         wav = tf.map_fn(

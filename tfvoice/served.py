@@ -39,12 +39,12 @@ class Served:
             raise TfvoiceError(f"{path}: generates audio and does not read it; TensorFlow Serving serves it.")
         self.version = int(path.name) if path.name.isdigit() else 1
         self.name = (path.parent if path.name.isdigit() else path).resolve().name
-        self.sample_rate_hz = int(known["sample_rate_hz"])
-        self.trained_seconds = float(known["max_seconds"])
         try:
+            self.sample_rate_hz = int(known["sample_rate_hz"])
+            self.trained_seconds = float(known["max_seconds"])
             self._loaded = tf.saved_model.load(str(path))
             self._read = self._loaded.signatures["waveform"]
-        except (tf.errors.OpError, OSError, ValueError, KeyError, RuntimeError):
+        except (tf.errors.OpError, OSError, ValueError, KeyError, TypeError, RuntimeError):
             raise TfvoiceError(f"{path}: the model does not load, it is damaged; export the run again.") from None
         self.streams = "stream" in self._loaded.signatures
 
@@ -127,7 +127,7 @@ def newest(folder: str | Path) -> Path:
 def _description(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads((path / DESCRIPTION).read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError):
         raise TfvoiceError(
             f"{path}: has no {DESCRIPTION}, so tfvoice_export did not write it; export the run again."
         ) from None

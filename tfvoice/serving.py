@@ -9,6 +9,7 @@ import base64
 import binascii
 import contextlib
 import io
+import json
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -24,9 +25,13 @@ from tfvoice.transcript import Transcript
 _INSTANCES = 64
 # Batches: where one waits for its own threads the other goes on, which makes a fifth to two fifths more a second.
 _AT_ONCE = 2
+# Bodies that are parsed at the same time: as numbers, they take up to forty times their bytes.
+_PARSERS = 2
+# Beyond, squares are no longer what float32 can hold.
+_LOUDEST = 1e4
 # More are no recording, but a way to fill the memory.
 _CHANNELS = 16
-_SIGNATURES = ("serving_default", "waveform")
+_SIGNATURES = ("serving_default", "wav", "waveform")
 BUSY = "The server is busy and its queue is full; try again in a second."
 
 
@@ -73,12 +78,13 @@ class Service:
             return found
 
         self.batcher = Batcher(read, limits.rows, limits.waiting, _AT_ONCE)
+        self._parsers = asyncio.Semaphore(_PARSERS)
 
-    async def predict(self, payload: Any) -> dict[str, Any]:
+    async def predict(self, body: bytes) -> dict[str, Any]:
         """Answers a request in TensorFlow Serving's form, by rows (`instances`) or by columns (`inputs`)."""
-        rows, columns = instances(payload, min(_INSTANCES, self.batcher.most))
-        with self._room(len(rows)):
-            waves = [await asyncio.to_thread(self._wave, row) for row in rows]
+        with contextlib.ExitStack() as room:
+            async with self._parsers:
+                waves, columns = await self._waves(body, room)
             found = [prediction(one) for one in await self._read(waves)]
         if columns:
             return {"outputs": {name: [one[name] for one in found] for name in found[0]}}
@@ -89,6 +95,12 @@ class Service:
         with self._room(1):
             found = await self._read([await asyncio.to_thread(self._decoded, data)])
         return found[0]
+
+    async def _waves(self, body: bytes, room: contextlib.ExitStack) -> tuple[list[np.ndarray], bool]:
+        """The recordings of a request, and whether they came by columns; what it was parsed to is gone by then."""
+        rows, columns = instances(await asyncio.to_thread(_parsed, body), min(_INSTANCES, self.batcher.most))
+        room.enter_context(self._room(len(rows)))
+        return [await asyncio.to_thread(self._wave, row) for row in rows], columns
 
     @contextlib.contextmanager
     def _room(self, count: int) -> Iterator[None]:
@@ -118,14 +130,15 @@ class Service:
 
     def _numbers(self, values: Any, count: Any) -> np.ndarray:
         try:
-            wave = np.asarray(values, np.float32)
+            found = np.asarray(values)
         except (TypeError, ValueError, OverflowError):
-            wave = np.zeros([0, 0])
-        if wave.ndim != 1 or not isinstance(count, int | None) or (count or 0) < 0:
+            found = np.zeros([0, 0])
+        # Neither text nor truth values, which NumPy would take for numbers.
+        counts = count is None or (type(count) is int and count >= 0)
+        if found.ndim != 1 or found.dtype.kind not in "iuf" or not counts:
             raise Refused(400, "A waveform must be a list of numbers from -1 to 1, and samples how many of them count.")
-        wave = wave[:count]
-        if not np.isfinite(wave).all():
-            raise Refused(400, "A waveform has a number that is not finite.")
+        with np.errstate(over="ignore"):
+            wave = _usable(found[:count].astype(np.float32), "A waveform")
         if len(wave) > self.limits.seconds * self.served.sample_rate_hz:
             raise self._too_long()
         return wave
@@ -136,7 +149,7 @@ class Service:
             with soundfile.SoundFile(io.BytesIO(data)) as file:
                 if file.channels > _CHANNELS:
                     raise Refused(400, f"The audio has more than {_CHANNELS} channels; mix it down.")
-            return audio_io.read(data, self.served.sample_rate_hz, self.limits.seconds)
+            return _usable(audio_io.read(data, self.served.sample_rate_hz, self.limits.seconds), "The audio")
         except audio_io.AudioError as error:
             if error.reason == "too_long":
                 raise self._too_long() from None
@@ -148,6 +161,21 @@ class Service:
 
     def _too_long(self) -> Refused:
         return Refused(413, f"The recording is longer than {self.limits.seconds:g} s; cut it into shorter ones.")
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise Refused(400, "The body is not JSON.") from None
+
+
+def _usable(wave: np.ndarray, what: str) -> np.ndarray:
+    if not np.isfinite(wave).all():
+        raise Refused(400, f"{what} has a number that is not finite.")
+    if np.abs(wave).max(initial=0) > _LOUDEST:
+        raise Refused(400, f"{what} has a number beyond {_LOUDEST:g}; full scale is 1.")
+    return wave
 
 
 def instances(payload: Any, most: int) -> tuple[list, bool]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import logging
 import math
 import signal
@@ -12,11 +11,11 @@ import time
 import warnings
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Annotated
 
 import numpy as np
 import prometheus_client
-from fastapi import Request, Response, WebSocket, WebSocketDisconnect
+from fastapi import Query, Request, Response, WebSocket, WebSocketDisconnect
 from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
@@ -50,8 +49,6 @@ _ROWS = prometheus_client.Histogram(
 _SECONDS = prometheus_client.Counter("tfvoice_audio_seconds", "Seconds of audio that were read.")
 _WAITING = prometheus_client.Gauge("tfvoice_waiting", "Recordings that wait for a batch.")
 _PAGE = Path(__file__).parent / "page" / "index.html"
-# The numbers of a body take ten times its size while it is parsed.
-_PARSERS = asyncio.Semaphore(2)
 # How many can be followed at a time, bytes of a message of theirs, and how long they may say nothing.
 _STREAMS = asyncio.Semaphore(32)
 _MESSAGE_BYTES, _SILENT_SECONDS = 2**20, 60.0
@@ -83,19 +80,16 @@ def application(service: Service):
     @app.post("/v1/models/{name}/versions/{version}:predict")
     async def predict(name: str, request: Request, version: str | None = None):
         _known(served, name, version)
-        body = await request.body()
-        async with _PARSERS:
-            payload = await asyncio.to_thread(_parsed, body)
-        return await _while_there(request, service.predict(payload), JSONResponse)
+        return await _while_there(request, service.predict(await request.body()), JSONResponse)
 
     @app.post("/transcribe")
-    async def transcribe(request: Request, format: str = "json"):
-        if format not in FORMATS:
+    async def transcribe(request: Request, kind: Annotated[str, Query(alias="format")] = "json"):
+        if kind not in FORMATS:
             raise Refused(400, f"There is no such format; use one of {', '.join(FORMATS)}.")
         name, data = await _file(request)
 
         def written(found: Transcript) -> Response:
-            return Response(FORMATS[format](name, found), media_type=_TYPES[format])
+            return Response(FORMATS[kind](name, found), media_type=_TYPES[kind])
 
         return await _while_there(request, service.transcribe(data), written)
 
@@ -133,7 +127,8 @@ def serve(folder: str | Path, host: str, port: int, limits: Limits) -> None:
       TfvoiceError: the model cannot be used, or the port is taken.
     """
     served = Served(folder)
-    service, door = Service(served, limits, _count), Door(limits)
+    service = Service(served, limits, _count)
+    door = Door(limits, service.batcher.most)
     bound = _bound(host, port)
     print(f"Warming up {served.name} ...", flush=True)
     warm_seconds = min(limits.seconds, served.trained_seconds)
@@ -202,13 +197,6 @@ def _known(served: Served, name: str, version: str | None) -> None:
         raise Refused(404, f"There is no such model or version; this server has {served.name}, {served.version}.")
 
 
-def _parsed(body: bytes):
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        raise Refused(400, "The body is not JSON.") from None
-
-
 async def _while_there(request: Request, work: Coroutine, written: Callable) -> Response:
     """Writes what was worked out; it is cancelled where the client goes away first."""
     task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_gone(request))
@@ -228,19 +216,19 @@ async def _gone(request: Request) -> None:
 async def _file(request: Request) -> tuple[str, bytes]:
     """The file of a form, or else the whole body."""
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
-        form = await request.form()
-        for value in form.values():
-            if hasattr(value, "read"):
-                # A name is anything that a client puts there.
-                return str(value.filename or "").encode(errors="replace").decode(), await value.read()
+        async with request.form(max_files=1) as form:
+            for value in form.values():
+                if hasattr(value, "read"):
+                    # A name is anything that a client puts there.
+                    return str(value.filename or "").encode(errors="replace").decode(), await value.read()
         raise Refused(400, "The form has no file.")
     return "", await request.body()
 
 
 async def _follow(socket: WebSocket, service: Service) -> None:
     """Float32 samples as they are spoken, and a text message at their end, to {"text": what is read anew}."""
-    origin = urlsplit(socket.headers.get("origin", "")).netloc
-    if origin and origin != socket.headers.get("host"):
+    origin, host = socket.headers.get("origin"), socket.headers.get("host")
+    if origin is not None and origin not in (f"http://{host}", f"https://{host}"):
         # A page of somebody else, in the browser of somebody who may come in.
         await socket.close(1008)
         return

@@ -2,7 +2,6 @@
 
 import functools
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -71,25 +70,6 @@ def test_flags_reach_the_library(command, monkeypatch):
     ]
 
 
-def broken(run, how, tmp_path):
-    """A copy of a run with something wrong."""
-    copied = shutil.copytree(run, tmp_path / "run")
-    shutil.rmtree(copied / "report", ignore_errors=True)
-    if how == "foreign":
-        (copied / "experiment.json").unlink()
-    elif how == "damaged":
-        (copied / "experiment.json").write_text('{"schema": 1, ')
-    elif how == "untrained":
-        shutil.rmtree(copied / "checkpoints")
-    elif how == "half":
-        path = copied / "checkpoints" / "best.npz"
-        path.write_bytes(path.read_bytes()[:1000])
-    elif how == "moved":
-        text = (copied / "experiment.json").read_text()
-        (copied / "experiment.json").write_text(text.replace('"data": "/', '"data": "/gone/'))
-    return copied
-
-
 @pytest.mark.parametrize(
     ("how", "more", "sentence"),
     [
@@ -109,8 +89,8 @@ def broken(run, how, tmp_path):
         ("", ["--run="], "--run is empty; add --run=DIR."),
     ],
 )
-def test_mistakes_are_told_in_a_sentence(command, run, converted, tmp_path, how, more, sentence):
-    copied = broken(run, how, tmp_path)
+def test_mistakes_are_told_in_a_sentence(command, run, converted, broken_run, how, more, sentence):
+    copied = broken_run(run, how)
     places = {"run": copied, "data": converted}
     status, out, err = command(f"--run={copied}", *(text.format(**places) for text in more))
     assert (status, out) == (1, "")

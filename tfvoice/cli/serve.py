@@ -30,7 +30,7 @@ def main(_: list[str]) -> None:
     load_tensorflow()
     try:
         from tfvoice import serving, web
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise UsageError(f"Serving needs {error.name}; install it with pip install 'tfvoice[serve]'.") from None
 
     limits = serving.Limits(MAX_SECONDS.value, MAX_MIB.value, MAX_WAITING.value, BATCH_SIZE.value)
