@@ -185,6 +185,15 @@ def test_another_configuration_or_other_data_is_refused_by_key(finished, convert
     assert fingerprints(finished) == before
 
 
+def test_what_no_weight_depends_on_can_change(finished, converted, settings, tmp_path):
+    run = shutil.copytree(finished, tmp_path / "run")
+    before = fingerprints(run / "checkpoints")
+    training.train(run, converted, settings("training.patience=5", "training.validate_steps=3"))
+    assert fingerprints(run / "checkpoints") == before
+    known = json.loads((run / "experiment.json").read_text())["config"]["training"]
+    assert (known["patience"], known["validate_steps"]) == (5, 3)
+
+
 def test_overwriting_starts_anew_but_not_before_the_data_have_been_looked_at(finished, converted, settings, tmp_path):
     run = shutil.copytree(finished, tmp_path / "run")
     (run / "report").mkdir()

@@ -27,6 +27,8 @@ from tfvoice.experiment import Experiment, GeneratorConfig, RecognizerConfig, Tr
 from tfvoice.monitoring import Monitor
 
 _GIVE_UP_AFTER = 10
+# What a run can go on with otherwise than it was begun: no weight depends on it.
+_FREE = ("sampling.", "training.patience:", "training.validate_steps:")
 
 
 @dataclass(frozen=True)
@@ -99,9 +101,9 @@ def train(
         trainer = Trainer(experiment, data_dir, strategy)
     if new:
         experiment_.clear(run_dir)
-        experiment.write()
     else:
         trainer.restore()
+    experiment.write()
     return trainer.run(limits)
 
 
@@ -323,7 +325,8 @@ def _open(run_dir: Path, settings, data_dir) -> Experiment:
     experiment = tasks.of_model(name).run.open(run_dir, training=True)
     # A run goes on as it was begun, on whatever machine.
     settings = experiment_.with_precision(settings, experiment.config.training.precision)
-    changed = config.differences(experiment.config, settings)
+    differences = config.differences(experiment.config, settings)
+    changed = [difference for difference in differences if not difference.startswith(_FREE)]
     if experiment.info.get("manifest_sha256") != _digest(data_dir):
         changed.append(f"data: {experiment.info.get('data')} -> {Path(data_dir).resolve()} (another manifest.json)")
     if changed:
@@ -331,6 +334,7 @@ def _open(run_dir: Path, settings, data_dir) -> Experiment:
             f"{run_dir}: holds a run of another configuration: {'; '.join(changed)}. "
             "Use another --run, or --overwrite to start this one anew."
         )
+    experiment.config = settings
     return experiment
 
 
