@@ -20,8 +20,11 @@ demo: $(VENV)/installed
 	$(BIN)/tfvoice_eval --run=demo/run --split=test --worst=0
 	$(BIN)/python tests/demo.py demo
 
+# Two processes: most of a test is Python that traces, on one core. Those of a file share what they made.
+PYTEST := -m pytest -n 2 --dist loadfile
+
 test: $(VENV)/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python $(PYTEST)
 
 # The second stack: TensorFlow 2.16.2 with tensorflow-io; Python 3.10 to 3.12.
 .venv-tfio/installed: setup.cfg setup.py
@@ -30,7 +33,7 @@ test: $(VENV)/installed
 	touch $@
 
 test-tfio: .venv-tfio/installed
-	.venv-tfio/bin/python -m pytest
+	.venv-tfio/bin/python $(PYTEST)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check tfvoice tests bin setup.py
