@@ -13,7 +13,7 @@ from tfvoice import version
 from tfvoice.experiment import Experiment
 from tfvoice.recognizer import Recognizer
 
-# Of the corpora, as their publishers state them.
+# Of the corpora, as their publishers state them. Whoever lays out other recordings like one of them has another.
 LICENCES = {
     "vctk": "CC BY 4.0 (0.92), ODC-By 1.0 (0.80)",
     "ljspeech": "public domain",
@@ -52,11 +52,17 @@ def write(run: Experiment, checkpoint: str) -> str:
     else:
         quantization = run.config.quantization
         facts |= {"sample rate": f"{run.sample_rate_hz} Hz", "levels": f"{quantization.levels}, {quantization.kind}"}
-    facts |= {"training data": corpus, "licence of the data": LICENCES.get(corpus, _UNKNOWN)}
+    data = Path(str(info.get("data", "unknown"))).name
+    facts |= {"training data": f"`{data}`, read as {corpus}", "licence of the data": _licence(corpus)}
     lines = [f"# {run.run_dir.resolve().name}", "", _USES[run.task], "", "| | |", "|---|---|"]
     lines += [f"| {key} | {value} |" for key, value in facts.items()]
     lines += ["", "## Measured", "", *_measured(run), ""]
     return "\n".join(lines)
+
+
+def _licence(corpus: str) -> str:
+    known = LICENCES.get(corpus)
+    return f"{known}, for the published {corpus}; other recordings have their own" if known else _UNKNOWN
 
 
 def _measured(run: Experiment) -> list[str]:

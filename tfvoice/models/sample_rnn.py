@@ -293,7 +293,7 @@ class Bottom(keras.layers.Layer):
         first, _ = self.first.weights_in_use()
         table = tf.reshape(first, [self.frame, self.width, -1])
         if self.has_embedding:
-            table = tf.einsum("le,feu->flu", tf.convert_to_tensor(self.embedding), table)
+            table = tf.matmul(tf.convert_to_tensor(self.embedding)[tf.newaxis], table)
         return table, [layer.weights_in_use() for layer in (*self.hidden, self.logits)]
 
     def run(self, table, layers, levels, above):
