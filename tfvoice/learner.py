@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfvoice import optimizers
 from tfvoice.errors import TfvoiceError
 from tfvoice.experiment import TrainingConfig
+from tfvoice.layers import compiling
 from tfvoice.objectives import Objective
 
 # float16 products lose gradients below 6e-8; this lifts them, and is divided out again in float32.
@@ -40,7 +41,9 @@ class Learner:
         self._kept: list[tf.Tensor] = []
         self._carried_before: list[tf.Tensor] = []
         model.jit_loops = settings.xla != "off"
-        self._network = tf.function(objective.forward, jit_compile=_uses_xla(settings, model))
+        as_a_whole = _uses_xla(settings, model)
+        forward = compiling.whole(objective.forward) if as_a_whole else objective.forward
+        self._network = tf.function(forward, jit_compile=as_a_whole)
         states = [tf.TensorSpec(carried.shape, tf.float32) for carried in self.carried]
         self._gradients = tf.function(self._distributed_gradients, input_signature=[objective.signature, states])
         # Compiled, some thousand small operations become a pass over each weight: 20 ms for 45 on 2 cores. XLA cannot

@@ -24,3 +24,10 @@ def test_it_is_compiled_but_for_a_graph_that_is_to_be_plain():
     assert asks_for_xla(tf.function(lambda values: doubled(values)))
     for function in (doubled, compiled, plain):
         assert function(tf.constant([1.0, 2.0, 3.0])).numpy().tolist() == [2, 4, 6]
+
+
+def test_what_is_compiled_as_a_whole_knows_it_while_it_is_traced():
+    assert not compiling.is_whole()
+    seen = tf.function(compiling.whole(lambda values: values if compiling.is_whole() else None), jit_compile=True)
+    assert seen(tf.constant([1.0])).numpy().tolist() == [1]
+    assert not compiling.is_whole()

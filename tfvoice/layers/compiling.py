@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import tensorflow as tf
 
 _plain = contextvars.ContextVar("plain", default=False)
+_whole = contextvars.ContextVar("whole", default=False)
 
 
 def compiled(function: Callable) -> Callable:
@@ -19,6 +20,25 @@ def compiled(function: Callable) -> Callable:
         return function(*arguments) if _plain.get() else by_xla(*arguments)
 
     return call
+
+
+def whole(function: Callable) -> Callable:
+    """Decorates what XLA is to compile as a whole, so that no operation is in it that XLA does not know."""
+
+    @functools.wraps(function)
+    def call(*arguments):
+        token = _whole.set(True)
+        try:
+            return function(*arguments)
+        finally:
+            _whole.reset(token)
+
+    return call
+
+
+def is_whole() -> bool:
+    """Whether what is traced now is part of such a function."""
+    return _whole.get()
 
 
 @contextlib.contextmanager

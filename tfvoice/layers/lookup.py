@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from tfvoice.layers.compiling import compiled
+from tfvoice.layers.compiling import compiled, is_whole
 
 
 @tf.custom_gradient
@@ -23,10 +23,12 @@ def lookup(table: tf.Tensor, levels: tf.Tensor):
     frame, count, units = table.shape
     steps = tf.shape(levels)[0] - (frame - 1)
     places = [levels[place : place + steps] for place in range(frame)]
+    # XLA cannot compile sums of sorted rows, and a GPU has no need of them.
+    add = tf.math.unsorted_segment_sum if is_whole() or tf.config.list_logical_devices("GPU") else _sums
 
     def gradient(upstream):
         rows = tf.reshape(upstream, [-1, units])
-        return tf.stack([_sums(rows, tf.reshape(place, [-1]), count) for place in places]), None
+        return tf.stack([add(rows, tf.reshape(place, [-1]), count) for place in places]), None
 
     return (_sliced if levels.shape == (frame, 1) else _gathered)(table, places), gradient
 
