@@ -1,7 +1,6 @@
 """What leaves reads and draws as it did at home, and needs nothing but TensorFlow."""
 
 import difflib
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -28,20 +27,9 @@ SHAPES = {
     "wavenet_asr": SMALL,
     "deepspeech2": ("model.units=8", "model.layers=2", "model.convolution_channels=4", "model.cell=gru"),
 }
-# Only what a stock TensorFlow has: this process cannot import tfvoice, nor Keras.
+# Only what a stock TensorFlow has: this process cannot import tfvoice, nor Keras. Inputs of signatures come in a file
+# of NumPy's, those of WAV files as their paths; outputs go into another.
 STRANGER = """
-import json, sys
-sys.modules["tfvoice"] = sys.modules["keras"] = None
-import tensorflow as tf
-model = tf.saved_model.load(sys.argv[1])
-wavs = [tf.io.read_file(path) for path in sys.argv[2:]]
-found = model.signatures["serving_default"](wav=tf.stack(wavs))
-print(json.dumps([text.decode() for text in found["text"].numpy()]))
-"""
-
-
-# The same of any signatures: inputs in a file of NumPy's, outputs in another.
-STRANGER_TO_ALL = """
 import sys
 sys.modules["tfvoice"] = sys.modules["keras"] = None
 import numpy as np
@@ -50,6 +38,8 @@ model = tf.saved_model.load(sys.argv[1])
 given, found = np.load(sys.argv[2]), {}
 for name in sys.argv[4:]:
     inputs = {key.partition(" ")[2]: tf.constant(given[key]) for key in given if key.startswith(name + " ")}
+    if "wav" in inputs:
+        inputs["wav"] = tf.map_fn(tf.io.read_file, inputs["wav"])
     if name == "stream":
         inputs |= model.signatures["stream_start"]()
     for key, value in model.signatures[name](**inputs).items():
@@ -95,6 +85,17 @@ def wav(path, samples, rate_hz, channels=1):
     return str(path)
 
 
+def as_a_stranger(model, folder, **inputs):
+    """The outputs of signatures as a process gets them that knows neither tfvoice nor Keras."""
+    given = {f"{name} {key}": value for name, each in inputs.items() for key, value in each.items()}
+    np.savez(folder / "given.npz", **given)
+    command = [sys.executable, "-c", STRANGER, model, folder / "given.npz", folder / "found.npz", *inputs]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = np.load(folder / "found.npz")
+    return lambda name: {key.partition(" ")[2]: found[key] for key in found if key.startswith(f"{name} ")}
+
+
 def test_a_batch_of_waveforms_reads_as_each_recording_does(run, model, spoken, float_wav):
     transcriber = Transcriber(Recognizer.load(run.run_dir))
     loaded = tf.saved_model.load(str(model)).signatures["waveform"]
@@ -124,25 +125,14 @@ def test_files_of_other_rates_and_stereo_are_read_by_a_stranger(run, model, spok
     for number, samples in enumerate(spoken[:3]):
         there = 0.9 * soxr.resample(samples, 16000, rate_hz)
         paths.append(wav(tmp_path / f"{number}.wav", there, rate_hz, channels))
-    done = subprocess.run([sys.executable, "-c", STRANGER, str(model), *paths], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
+    texts = as_a_stranger(model, tmp_path, serving_default={"wav": np.array(paths)})("serving_default")["text"]
+    found = [text.decode() for text in texts]
     transcriber = Transcriber(Recognizer.load(run.run_dir))
     wanted = [transcriber.transcribe(path).text for path in paths]
     assert any(wanted)
     # What no training has settled turns on the last bits that two resamplers have apart.
-    alike = [difflib.SequenceMatcher(None, *pair).ratio() for pair in zip(json.loads(done.stdout), wanted, strict=True)]
+    alike = [difflib.SequenceMatcher(None, *pair).ratio() for pair in zip(found, wanted, strict=True)]
     assert min(alike) == 1 if rate_hz == 16000 else min(alike) > 0.8
-
-
-def as_a_stranger(model, folder, **inputs):
-    """The outputs of signatures as a process gets them that knows neither tfvoice nor Keras."""
-    given = {f"{name} {key}": value for name, each in inputs.items() for key, value in each.items()}
-    np.savez(folder / "given.npz", **given)
-    command = [sys.executable, "-c", STRANGER_TO_ALL, model, folder / "given.npz", folder / "found.npz", *inputs]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    found = np.load(folder / "found.npz")
-    return lambda name: {key.partition(" ")[2]: found[key] for key in found if key.startswith(f"{name} ")}
 
 
 def test_a_stranger_follows_speech_and_gets_probabilities(tmp_path):

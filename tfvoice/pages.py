@@ -1,6 +1,7 @@
 """Reports as pages: one file each, with audio and pictures inside, that needs no network."""
 
 import base64
+import contextlib
 import datetime
 import io
 import json
@@ -25,11 +26,6 @@ from tfvoice.recognizer import Recognizer
 _TEMPLATES = Path(__file__).parent / "page"
 _WORST, _WORDS, _SPEAKERS, _CHARACTERS, _STEPS = 12, 30, 25, 30, 6
 _NOTHING, _SPACE = "∅", "␣"
-# What is shown of the report of a run that stands beside, by the key that tells its kind.
-_REPORT = {
-    "wer": {"decoder", "utterances", "wer", "cer", "readings"},
-    "bits_per_sample": {"bits_per_sample", "interval_95", "statistics", "readings"},
-}
 
 
 class Other(NamedTuple):
@@ -56,9 +52,7 @@ def others(run_dir: str | Path, compare: tuple[str, ...], split: str, key: str) 
     names = [Path(folder).resolve().name for folder in compare]
     taken = [*names, Path(run_dir).resolve().name]
     names = [folder if taken.count(name) > 1 else name for name, folder in zip(names, compare, strict=True)]
-    return [
-        Other(name, Path(folder), *_report_of(folder, split, key)) for name, folder in zip(names, compare, strict=True)
-    ]
+    return [_other(name, folder, split, key) for name, folder in zip(names, compare, strict=True)]
 
 
 def recogniser(run: Recognizer, index: Index, found: dict[str, Any], beside: list[Other]) -> Path:
@@ -119,13 +113,16 @@ def generator(run: Generator, drawn: np.ndarray, found: dict[str, Any], beside: 
             "audio": [_audio(wave, rate_hz) for wave in drawn],
             "picture": _picture(report.waveforms(drawn, rate_hz, names)),
         },
-        "history": _history(run.run_dir / "samples"),
+        "history": [_samples(path) for path in _spread(_validations(run.run_dir))],
+        "beside": [
+            {"run": other.name} | _samples(path) for other in beside for path in _validations(other.folder)[-1:]
+        ],
     }
     return _write(run, "generator.html", found, content, "Intervals are 95 % bootstrap intervals over clips.")
 
 
-def _report_of(folder: str, split: str, key: str) -> tuple[str, dict[str, Any]]:
-    """The name of a run's model, and its report of a split."""
+def _other(name: str, folder: str, split: str, key: str) -> Other:
+    """A run with its report of a split, from which its row can be made."""
     path = Path(folder) / "report" / f"eval-{split}.json"
     try:
         found = dict(json.loads(path.read_text(encoding="utf-8")))
@@ -138,12 +135,15 @@ def _report_of(folder: str, split: str, key: str) -> tuple[str, dict[str, Any]]:
         ) from None
     if key not in found:
         raise TfvoiceError(f"--compare={folder}: is a run of {model}, which is measured by other numbers.")
-    if not _REPORT[key] <= set(found):
+    other = Other(name, Path(folder), model, found)
+    try:
+        _sides(_SIDES[key], other, [])
+    except (KeyError, TypeError):
         raise TfvoiceError(
             f"--compare={folder}: its report is of another version of tfvoice; write it anew with "
             f"tfvoice_eval --run={folder} --split={split}."
-        )
-    return model, found
+        ) from None
+    return other
 
 
 def _itself(run: Experiment, found: dict[str, Any]) -> Other:
@@ -188,9 +188,11 @@ def _side(one: Other) -> dict[str, Any]:
 def _side_of_generator(one: Other) -> dict[str, Any]:
     samples = one.found["statistics"]["samples"]
     rates = {"distance": samples["log_mel_distance_db"], "silence": samples["silence"]}
-    numbers = {"bits": one.found["bits_per_sample"], "interval": one.found["interval_95"]} | rates
-    # What a run drew at its last validation, beside the others'.
-    return numbers | {"last": next(reversed(_history(one.folder / "samples")), None)}
+    return {"bits": one.found["bits_per_sample"], "interval": one.found["interval_95"]} | rates
+
+
+# What a row is made by, by the key that tells the kind of a report.
+_SIDES = {"wer": _side, "bits_per_sample": _side_of_generator}
 
 
 def _matrix(found: list[insight.Confusion]) -> dict[str, Any]:
@@ -238,37 +240,40 @@ def _utterance(
     }
 
 
-def _history(folder: Path) -> list[dict[str, Any]]:
-    """What was drawn at some validations, from the first to the last."""
-    steps = sorted(folder.glob("step-*.png"))
-    chosen = sorted({round(place) for place in np.linspace(0, len(steps) - 1, min(_STEPS, len(steps)))})
-    found = []
-    for path in (steps[number] for number in chosen):
-        waves = [soundfile.read(wave, dtype="float32") for wave in sorted(folder.glob(f"{path.stem}-*.wav"))]
-        audio = [_audio(samples, rate_hz) for samples, rate_hz in waves]
-        picture = _data("image/png", path.read_bytes())
-        found.append({"name": f"step {int(path.stem.removeprefix('step-')):,}", "audio": audio, "picture": picture})
-    return found
+def _validations(folder: Path) -> list[Path]:
+    """Pictures of what a run drew at its validations, in their order."""
+    return sorted((folder / "samples").glob("step-*.png"))
+
+
+def _spread(paths: list[Path]) -> list[Path]:
+    """Some of them, from the first to the last."""
+    places = np.linspace(0, len(paths) - 1, min(_STEPS, len(paths)))
+    return [paths[place] for place in sorted({round(place) for place in places})]
+
+
+def _samples(path: Path) -> dict[str, Any]:
+    """What was drawn at the validation of a picture."""
+    waves = [soundfile.read(wave, dtype="float32") for wave in sorted(path.parent.glob(f"{path.stem}-*.wav"))]
+    audio = [_audio(samples, rate_hz) for samples, rate_hz in waves]
+    picture = _data("image/png", path.read_bytes())
+    return {"name": f"step {int(path.stem.removeprefix('step-')):,}", "audio": audio, "picture": picture}
 
 
 def _curves(runs: list[Other]) -> str:
-    logs = {}
-    for run in runs:
-        path = run.folder / "metrics.jsonl"
-        if path.is_file():
-            # Of a run that goes on, the last line may be half there.
-            logs[run.name] = [line for text in path.read_text("utf-8", "replace").splitlines() for line in _line(text)]
+    logs = {run.name: _log(run.folder / "metrics.jsonl") for run in runs}
     logs = {name: lines for name, lines in logs.items() if lines}
     return report.svg(report.learning(logs)) if logs else ""
 
 
-def _line(text: str) -> list[dict[str, Any]]:
-    """A line of `metrics.jsonl`; nothing where it is damaged."""
-    try:
-        line = json.loads(text)
-    except ValueError:
-        return []
-    return [line] if isinstance(line, dict) and {"minutes", "train_loss", "valid_loss"} <= set(line) else []
+def _log(path: Path) -> list[dict[str, Any]]:
+    """The lines of a `metrics.jsonl`, without damaged ones; of a run that goes on, the last may be half there."""
+    lines = []
+    for text in path.read_text("utf-8", "replace").splitlines() if path.is_file() else ():
+        with contextlib.suppress(ValueError, TypeError):
+            line = json.loads(text)
+            if {"minutes", "train_loss", "valid_loss"} <= set(line):
+                lines.append(line)
+    return lines
 
 
 def _audio(samples: np.ndarray, sample_rate_hz: int) -> str:

@@ -138,10 +138,12 @@ class Service:
         if found.ndim != 1 or found.dtype.kind not in "iuf" or not counts:
             raise Refused(400, "A waveform must be a list of numbers from -1 to 1, and samples how many of them count.")
         with np.errstate(over="ignore"):
-            wave = _usable(found[:count].astype(np.float32), "A waveform")
+            wave = found[:count].astype(np.float32)
+        if not np.isfinite(wave).all():
+            raise Refused(400, "A waveform has a number that is not finite.")
         if len(wave) > self.limits.seconds * self.served.sample_rate_hz:
             raise self._too_long()
-        return wave
+        return _bounded(wave, "A waveform")
 
     def _decoded(self, data: bytes) -> np.ndarray:
         try:
@@ -149,7 +151,7 @@ class Service:
             with soundfile.SoundFile(io.BytesIO(data)) as file:
                 if file.channels > _CHANNELS:
                     raise Refused(400, f"The audio has more than {_CHANNELS} channels; mix it down.")
-            return _usable(audio_io.read(data, self.served.sample_rate_hz, self.limits.seconds), "The audio")
+            return _bounded(audio_io.read(data, self.served.sample_rate_hz, self.limits.seconds), "The audio")
         except audio_io.AudioError as error:
             if error.reason == "too_long":
                 raise self._too_long() from None
@@ -170,9 +172,7 @@ def _parsed(body: bytes) -> Any:
         raise Refused(400, "The body is not JSON.") from None
 
 
-def _usable(wave: np.ndarray, what: str) -> np.ndarray:
-    if not np.isfinite(wave).all():
-        raise Refused(400, f"{what} has a number that is not finite.")
+def _bounded(wave: np.ndarray, what: str) -> np.ndarray:
     if np.abs(wave).max(initial=0) > _LOUDEST:
         raise Refused(400, f"{what} has a number beyond {_LOUDEST:g}; full scale is 1.")
     return wave

@@ -27,11 +27,8 @@ def whole(function: Callable) -> Callable:
 
     @functools.wraps(function)
     def call(*arguments):
-        token = _whole.set(True)
-        try:
+        with _within(_whole):
             return function(*arguments)
-        finally:
-            _whole.reset(token)
 
     return call
 
@@ -41,11 +38,15 @@ def is_whole() -> bool:
     return _whole.get()
 
 
-@contextlib.contextmanager
-def plain() -> Iterator[None]:
+def plain() -> contextlib.AbstractContextManager[None]:
     """Whatever is traced within holds TensorFlow's own operations alone."""
-    token = _plain.set(True)
+    return _within(_plain)
+
+
+@contextlib.contextmanager
+def _within(variable: contextvars.ContextVar[bool]) -> Iterator[None]:
+    token = variable.set(True)
     try:
         yield
     finally:
-        _plain.reset(token)
+        variable.reset(token)
