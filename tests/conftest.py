@@ -16,12 +16,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from tfvoice import checkpoints, experiment, exporting
+from tfvoice import experiment
+from tfvoice.asr.recognizer import Recognizer
 from tfvoice.audio import features
-from tfvoice.data import convert, vctk
+from tfvoice.data import convert
+from tfvoice.data.corpora import vctk
 from tfvoice.data.shards import ConversionConfig
-from tfvoice.generator import Generator
-from tfvoice.recognizer import Recognizer
+from tfvoice.export import export
+from tfvoice.generation.generator import Generator
+from tfvoice.training import checkpoints
 
 ASTERISK = Path(__file__).parent / "data" / "asterisk"
 _CLIPS = (1, 2, 5, 10, 14, 15, 19, 20, 21, 24, 25, 27, 37, 50, 61, 66, 88, 119)
@@ -116,7 +119,7 @@ def exported(tmp_path_factory, talkative):
     talkative(run.model)
     checkpoints.save(run.checkpoint("best"), {"weights": run.model.weights}, {})
     for version in (1, 2):
-        exporting.export(run.run_dir, folder / "english" / str(version))
+        export.export(run.run_dir, folder / "english" / str(version))
     return run, folder / "english"
 
 

@@ -14,7 +14,7 @@ from tfvoice.cli.flags import load_tensorflow
 
 load_tensorflow()
 
-from tfvoice.recognizer import Recognizer  # noqa: E402 (after the quiet import)
+from tfvoice.asr.recognizer import Recognizer  # noqa: E402 (after the quiet import)
 
 CORPUS = Path(__file__).parent / "data" / "asterisk"
 SHOWN = 3

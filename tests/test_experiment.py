@@ -7,11 +7,12 @@ import shutil
 import numpy as np
 import pytest
 
-from tfvoice import checkpoints, experiment, processor
+from tfvoice import experiment, hardware
+from tfvoice.asr.recognizer import Recognizer
 from tfvoice.config import ConfigError, differences
 from tfvoice.errors import TfvoiceError
 from tfvoice.experiment import RecognizerConfig
-from tfvoice.recognizer import Recognizer
+from tfvoice.training import checkpoints
 
 SMALL = ("model.width=8", "model.kernel_size=3", "model.dilations=[1,2]", "model.stacks=1", "features.bins=20")
 
@@ -98,11 +99,11 @@ def test_the_seed_decides_the_first_weights():
 
 @pytest.mark.parametrize(("fast", "precision"), [(True, "bfloat16"), (False, "float32")])
 def test_the_precision_suits_the_machine_and_is_written_down(tmp_path, monkeypatch, fast, precision):
-    monkeypatch.setattr(processor, "multiplies_bfloat16", lambda: fast)
+    monkeypatch.setattr(hardware, "multiplies_bfloat16", lambda: fast)
     made = Recognizer.create(tmp_path, small("training.precision=auto"))
     assert made.config.training.precision == precision
     made.write()
-    monkeypatch.setattr(processor, "multiplies_bfloat16", lambda: not fast)
+    monkeypatch.setattr(hardware, "multiplies_bfloat16", lambda: not fast)
     assert json.loads((tmp_path / "experiment.json").read_text())["config"]["training"]["precision"] == precision
 
 

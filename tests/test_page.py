@@ -6,10 +6,13 @@ import json
 import pytest
 import soundfile
 
-from tfvoice import audition, checkpoints, evaluation, experiment
+from tfvoice import experiment
+from tfvoice.asr import evaluate
+from tfvoice.asr.recognizer import Recognizer
 from tfvoice.audio import io as audio_io
-from tfvoice.generator import Generator
-from tfvoice.recognizer import Recognizer
+from tfvoice.generation import evaluate as generation_evaluate
+from tfvoice.generation.generator import Generator
+from tfvoice.training import checkpoints
 
 pytest.importorskip("kserve", reason="needs the extra serve")
 
@@ -153,8 +156,8 @@ def test_reports_fit_a_telephone_and_a_desk(converted, talkative, tmp_path, monk
     tiny = ("model.units=4", "model.embedding=4", "quantization.levels=64")
     made = Generator.new(tmp_path / "piano", experiment.resolve("sample_rnn", None, tiny), converted, info)
     made.write()
-    monkeypatch.setattr(audition, "_SECONDS", 0.5)
-    for one, measure in ((run, evaluation.evaluate_run), (made, audition.evaluate_run)):
+    monkeypatch.setattr(generation_evaluate, "_SECONDS", 0.5)
+    for one, measure in ((run, evaluate.evaluate_run), (made, generation_evaluate.evaluate_run)):
         checkpoints.save(one.checkpoint("best"), {"weights": one.model.weights}, {})
         _, path = measure(one.run_dir)
         with Browser(tmp_path / f"profile-{one.task}", width=width, dark=dark) as browser:

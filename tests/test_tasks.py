@@ -3,9 +3,9 @@
 import pytest
 
 from tfvoice import experiment, models, tasks
+from tfvoice.asr.recognizer import Recognizer
 from tfvoice.config import ConfigError
 from tfvoice.errors import TfvoiceError
-from tfvoice.recognizer import Recognizer
 
 
 def test_every_model_has_one():

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfvoice import ctc, decoders, evaluation, experiment, metrics
+from tfvoice import ctc, experiment
+from tfvoice.asr import decoders, evaluate, metrics
+from tfvoice.asr.recognizer import Recognizer
+from tfvoice.asr.transcribe import Transcriber
 from tfvoice.audio import features, io
 from tfvoice.data import records
-from tfvoice.recognizer import Recognizer
-from tfvoice.transcription import Transcriber
 
 BIN = Path(__file__).parent.parent / "bin"
 SMALL = ("model.width=8", "model.kernel_size=3", "model.dilations=[1,2]", "model.stacks=1", "features.bins=20")
@@ -51,7 +52,7 @@ def test_one_clip_reads_the_same_by_hand_in_the_pipeline_and_as_a_recording(run,
 
     # In tf.data, in a padded batch with others.
     decode = decoders.build(decoders.DecoderConfig(), run.alphabet).labels
-    reader = evaluation.Reader(run.network, run.pipeline(scanned), run.alphabet, decode)
+    reader = evaluate.Reader(run.network, run.pipeline(scanned), run.alphabet, decode)
     (reading,) = (one for one in reader.read() if one.id == name)
     assert reading.hypothesis == by_hand
     assert reading.loss == pytest.approx(loss, rel=1e-4)

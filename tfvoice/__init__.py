@@ -16,19 +16,19 @@ import os
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 _HOMES = {
-    "Alphabet": "tfvoice.text",
-    "CORPORA": "tfvoice.data",
-    "Recognizer": "tfvoice.recognizer",
-    "Generator": "tfvoice.generator",
-    "Limits": "tfvoice.training",
+    "Alphabet": "tfvoice.text.alphabet",
+    "CORPORA": "tfvoice.data.corpora",
+    "Recognizer": "tfvoice.asr.recognizer",
+    "Generator": "tfvoice.generation.generator",
+    "Limits": "tfvoice.training.trainer",
     "MODELS": "tfvoice.models",
-    "Sampler": "tfvoice.sampling",
+    "Sampler": "tfvoice.generation.sample",
     "TfvoiceError": "tfvoice.errors",
-    "Transcriber": "tfvoice.transcription",
-    "evaluate_run": "tfvoice.evaluation",
+    "Transcriber": "tfvoice.asr.transcribe",
+    "evaluate_run": "tfvoice.asr.evaluate",
     "read_manifest": "tfvoice.data.shards",
     "resolve": "tfvoice.experiment",
-    "train": "tfvoice.training",
+    "train": "tfvoice.training.trainer",
 }
 
 __all__ = sorted(_HOMES)

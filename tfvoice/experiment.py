@@ -9,18 +9,19 @@ from typing import Any, ClassVar, Literal, TypeVar
 import keras
 import pydantic
 
-from tfvoice import checkpoints, models, processor
 from tfvoice import config as config_
+from tfvoice import hardware, models
 from tfvoice.audio.augment import AugmentationConfig
 from tfvoice.audio.features import FeatureConfig
 from tfvoice.audio.quantize import QuantizationConfig
 from tfvoice.config import Config
-from tfvoice.data.clips import ClipConfig
-from tfvoice.data.pipeline import DataConfig
+from tfvoice.data.utterances import DataConfig
+from tfvoice.data.windows import ClipConfig
 from tfvoice.errors import TfvoiceError
 from tfvoice.models.sample_rnn import SampleRnnConfig
 from tfvoice.models.wavenet_asr import WavenetAsrConfig
-from tfvoice.text import AlphabetConfig
+from tfvoice.text.alphabet import AlphabetConfig
+from tfvoice.training import checkpoints
 
 SCHEMA = 1
 
@@ -195,7 +196,7 @@ class Experiment:
 
     def __init__(self, run_dir: str | Path, config, info: dict[str, Any] | None, training: bool):
         self.run_dir = Path(run_dir)
-        self.config = with_precision(config, "bfloat16" if processor.multiplies_bfloat16() else "float32")
+        self.config = with_precision(config, "bfloat16" if hardware.multiplies_bfloat16() else "float32")
         self.info = info or {}
         keras.utils.set_random_seed(config.training.seed)
         self.model = self._build(self.config.training.precision if training else "float32")

@@ -4,12 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from tfvoice import audition, evaluation, experiment, models
+from tfvoice import experiment, models
+from tfvoice.asr import evaluate
+from tfvoice.asr.recognizer import Recognizer
+from tfvoice.asr.task import Recognition
 from tfvoice.experiment import Experiment
-from tfvoice.generation import Generation
-from tfvoice.generator import Generator
-from tfvoice.recognition import Recognition
-from tfvoice.recognizer import Recognizer
+from tfvoice.generation import evaluate as generation_evaluate
+from tfvoice.generation.generator import Generator
+from tfvoice.generation.task import Generation
 
 
 class Task(NamedTuple):
@@ -30,8 +32,8 @@ class Task(NamedTuple):
 
 
 TASKS = {
-    "recognition": Task(Recognizer, Recognition, evaluation.evaluate_run, evaluation.as_text),
-    "generation": Task(Generator, Generation, audition.evaluate_run, audition.as_text),
+    "recognition": Task(Recognizer, Recognition, evaluate.evaluate_run, evaluate.as_text),
+    "generation": Task(Generator, Generation, generation_evaluate.evaluate_run, generation_evaluate.as_text),
 }
 
 

@@ -23,10 +23,10 @@ def main() -> int:
     parser.add_argument("files", nargs="+")
     flags = parser.parse_args()
 
+    from tfvoice.asr.recognizer import Recognizer
+    from tfvoice.asr.streaming import BLOCK_SECONDS, StreamingTranscriber
+    from tfvoice.asr.transcribe import Transcriber
     from tfvoice.audio import io
-    from tfvoice.recognizer import Recognizer
-    from tfvoice.streaming import BLOCK_SECONDS, StreamingTranscriber
-    from tfvoice.transcription import Transcriber
 
     experiment = Recognizer.load(flags.run)
     rate_hz = experiment.config.features.sample_rate_hz

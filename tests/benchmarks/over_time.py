@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tfvoice import report
 from tfvoice.audio import io, quantize
-from tfvoice.generator import Generator
+from tfvoice.generation.generator import Generator
+from tfvoice.report import plots
 
 
 def main(output: str, folder: str) -> None:
@@ -27,7 +27,7 @@ def main(output: str, folder: str) -> None:
             captions.append(f"{line['minutes']:.0f} minutes")
     samples = min(map(len, drawn))
     waves = np.stack([wave[:samples] for wave in drawn])
-    picture = report.waveforms(waves, run.sample_rate_hz, captions, "a clip, and samples by minutes of training")
+    picture = plots.waveforms(waves, run.sample_rate_hz, captions, "a clip, and samples by minutes of training")
     # A picture of noise is large; a few colours show it as well.
     Image.fromarray(picture).quantize(96).save(output, optimize=True)
 

@@ -71,13 +71,15 @@ def _prepare(spec: dict[str, Any]):
 
     import tensorflow as tf
 
-    from tfvoice import experiment, learner, objectives, recognizer
+    from tfvoice import experiment
+    from tfvoice.asr import recognizer
     from tfvoice.audio import features
+    from tfvoice.training import objectives, step
 
     config = experiment.resolve(spec["model"], spec["config"], spec["overrides"])
     run = recognizer.Recognizer.create(spec["run"], config)
     channels = features.channels(config.features)
-    trained = learner.Learner(
+    trained = step.Learner(
         objectives.Ctc(run.model, channels, config.training), config.training, tf.distribute.get_strategy()
     )
     scanned = run.scan(spec["records"], "train")

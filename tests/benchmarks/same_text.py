@@ -20,10 +20,12 @@ import soundfile
 import soxr
 import tensorflow as tf
 
-from tfvoice import ctc, metrics, tflite
+from tfvoice import ctc
+from tfvoice.asr import metrics
+from tfvoice.asr.recognizer import Recognizer
+from tfvoice.asr.transcribe import Transcriber
 from tfvoice.audio import io as audio_io
-from tfvoice.recognizer import Recognizer
-from tfvoice.transcription import Transcriber
+from tfvoice.export import tflite
 
 
 def main() -> int:

@@ -108,18 +108,20 @@ def _prepare(spec: dict[str, Any]):
     import numpy as np
     import tensorflow as tf
 
-    from tfvoice import experiment, learner, objectives, sampling
-    from tfvoice.data import clips
-    from tfvoice.generator import Generator
+    from tfvoice import experiment
+    from tfvoice.data import windows
+    from tfvoice.generation import sample
+    from tfvoice.generation.generator import Generator
+    from tfvoice.training import objectives, step
 
     config = experiment.resolve("sample_rnn", None, [*_SIZES, f"training.precision={spec['precision']}"])
     generator = Generator("unused", config, {"sample_rate_hz": 16000}, training=True)
     model, context = generator.model, config.model.context
-    shape = types.SimpleNamespace(signature=clips.signature(BATCH, context + WINDOW), context=context)
-    trained = learner.Learner(objectives.NextSample(model, shape), config.training, tf.distribute.get_strategy())
+    shape = types.SimpleNamespace(signature=windows.signature(BATCH, context + WINDOW), context=context)
+    trained = step.Learner(objectives.NextSample(model, shape), config.training, tf.distribute.get_strategy())
     levels = np.random.default_rng(0).integers(LEVELS, size=[BATCH, context + WINDOW])
     number = tf.constant(0, tf.int64)
-    batch = clips.Windows(
+    batch = windows.Windows(
         levels=tf.constant(levels, tf.int32),
         lengths=tf.fill([BATCH], WINDOW),
         reset=tf.fill([BATCH], False),
@@ -128,7 +130,7 @@ def _prepare(spec: dict[str, Any]):
         position=number,
         samples=tf.constant(BATCH * WINDOW, tf.int64),
     )
-    sampler = sampling.Sampler(generator)
+    sampler = sample.Sampler(generator)
 
     def step():
         loss, norm, gradients = trained.gradients([batch])

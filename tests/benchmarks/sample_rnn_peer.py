@@ -16,7 +16,7 @@ import measure
 import numpy as np
 from measure import Worker
 
-from tfvoice.generator import Generator
+from tfvoice.generation.generator import Generator
 
 _TURN_MINUTES = 6.0
 

@@ -124,17 +124,18 @@ def _prepare(spec: dict[str, Any]):
     import numpy as np
     import tensorflow as tf
 
-    from tfvoice import experiment, learner, models, objectives
+    from tfvoice import experiment, models
     from tfvoice.audio import features
-    from tfvoice.data.pipeline import Batch
-    from tfvoice.text import Alphabet
+    from tfvoice.data.utterances import Batch
+    from tfvoice.text.alphabet import Alphabet
+    from tfvoice.training import objectives, step
 
     config = experiment.resolve(spec["model"], spec["config"], spec["overrides"])
     keras.utils.set_random_seed(0)
     channels, classes = features.channels(config.features), Alphabet(config.alphabet).size + 1
     model = models.build(config.model, classes, config.training.precision)
     model(tf.zeros([1, 8, channels]), tf.constant([8], tf.int32), training=False)
-    trained = learner.Learner(
+    trained = step.Learner(
         objectives.Ctc(model, channels, config.training), config.training, tf.distribute.get_strategy()
     )
     samples = [int(seconds * config.features.sample_rate_hz) for seconds in spec["seconds"]]

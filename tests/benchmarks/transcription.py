@@ -48,9 +48,11 @@ def _prepare(spec: dict[str, Any]):
     import numpy as np
     import tensorflow as tf
 
-    from tfvoice import checkpoints, experiment, recognizer
+    from tfvoice import experiment
+    from tfvoice.asr import recognizer
+    from tfvoice.asr.transcribe import Transcriber
     from tfvoice.audio import features
-    from tfvoice.transcription import Transcriber
+    from tfvoice.training import checkpoints
 
     config = experiment.resolve("wavenet_asr")
     created = recognizer.Recognizer.create(spec["run"], config)

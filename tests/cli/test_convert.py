@@ -12,7 +12,8 @@ import pytest
 import soundfile
 
 from tfvoice.cli import convert
-from tfvoice.data import CORPORA, shards
+from tfvoice.data import shards
+from tfvoice.data.corpora import CORPORA
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "bin" / "tfvoice_convert"

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tfvoice import checkpoints, evaluation, experiment, recognizer, tasks
+from tfvoice import experiment, tasks
+from tfvoice.asr import evaluate, recognizer
+from tfvoice.asr.decoders import DecoderConfig
 from tfvoice.cli import eval as eval_
 from tfvoice.cli import flags
-from tfvoice.decoders import DecoderConfig
+from tfvoice.training import checkpoints
 
 ROOT = Path(flags.__file__).parents[2]
 SMALL = ("model.width=4", "model.kernel_size=3", "model.dilations=[1]", "model.stacks=1", "features.bins=20")
@@ -51,7 +53,7 @@ def test_what_is_printed_is_what_is_written(command, run, more):
     report = json.loads(path.with_suffix(".json").read_text())
     assert (report["split"], report["checkpoint"]) == (split, "last" if more else "best")
     assert report["decoder"] == ("beam of 4" if more else "greedy")
-    assert out == f"{evaluation.as_text(report, 2)}\n\nWritten to {path}\n"
+    assert out == f"{evaluate.as_text(report, 2)}\n\nWritten to {path}\n"
     assert out.count("REF: ") == 2 and f"WER        {report['wer']['rate']:6.2%}" in out
 
 

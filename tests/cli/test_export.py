@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from tfvoice import exporting
-from tfvoice.cli import export, flags
+from tfvoice.cli import export as command_
+from tfvoice.cli import flags
+from tfvoice.export import export
 
 ROOT = Path(flags.__file__).parents[2]
 
 
 @pytest.fixture
 def command(in_process):
-    return functools.partial(in_process, export.main, "tfvoice_export")
+    return functools.partial(in_process, command_.main, "tfvoice_export")
 
 
 def test_the_help_is_a_command_to_paste_and_needs_no_tensorflow():
@@ -25,7 +26,7 @@ def test_the_help_is_a_command_to_paste_and_needs_no_tensorflow():
 
 def test_flags_reach_the_library(command, monkeypatch, tmp_path):
     found = []
-    monkeypatch.setattr(exporting, "export", lambda *given: found.append(given) or tmp_path)
+    monkeypatch.setattr(export, "export", lambda *given: found.append(given) or tmp_path)
     (tmp_path / "file").write_bytes(bytes(2**21))
     status, out, _ = command("--run=r", "--output=o/1")
     assert (status, out) == (0, f"{tmp_path}: 2.0 MiB; see {tmp_path}/model_card.md\n")

@@ -5,8 +5,8 @@ import types
 
 import pytest
 
-from tfvoice import importing
 from tfvoice.cli import import_run
+from tfvoice.converters import deepspeech_pytorch
 from tfvoice.models.deepspeech2 import Deepspeech2Config
 
 
@@ -22,7 +22,7 @@ def test_flags_reach_the_library_and_the_form_is_printed(command, monkeypatch):
         model=types.SimpleNamespace(count_params=lambda: 1234),
         alphabet=types.SimpleNamespace(size=2, characters="ab"),
     )
-    monkeypatch.setattr(importing, "import_run", lambda *arguments: found.append(arguments) or made)
+    monkeypatch.setattr(deepspeech_pytorch, "import_run", lambda *arguments: found.append(arguments) or made)
     arguments = ("--from=deepspeech.pytorch", "--checkpoint=c", "--run=r", "--pad_mode=constant", "--overwrite")
     status, out, _ = command(*arguments)
     assert status == 0 and found == [("c", "r", "constant", True)]

@@ -11,15 +11,16 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from tfvoice import sampling
-from tfvoice.cli import flags, sample
+from tfvoice.cli import flags
+from tfvoice.cli import sample as command_
+from tfvoice.generation import sample
 
 ROOT = Path(flags.__file__).parents[2]
 
 
 @pytest.fixture
 def command(in_process):
-    return functools.partial(in_process, sample.main, "tfvoice_sample")
+    return functools.partial(in_process, command_.main, "tfvoice_sample")
 
 
 def test_the_help_is_a_command_to_paste_and_needs_no_tensorflow():
@@ -29,14 +30,14 @@ def test_the_help_is_a_command_to_paste_and_needs_no_tensorflow():
 
 def test_flags_reach_the_library(command, monkeypatch):
     found = []
-    monkeypatch.setattr(sampling, "sample", lambda *given: found.append(given) or [Path("o/a.wav"), Path("o/b.wav")])
+    monkeypatch.setattr(sample, "sample", lambda *given: found.append(given) or [Path("o/a.wav"), Path("o/b.wav")])
     assert command("--run=r", "--output=o")[0] == 0
     given = ("--seconds=2.5", "--count=3", "--temperature=1,0.5", "--top_p=0.9", "--seed=7", "--prime=p.wav")
     status, out, _ = command("--run=r", "--output=o", *given, "--format=flac", "--checkpoint=last", "--overwrite")
     assert (status, out) == (0, "o/a.wav to b.wav, 2.5 s each; see o/samples.png\n")
     assert found == [
-        ("r", "o", 5.0, 4, sampling.Draw(), None, "wav", "best", False),
-        ("r", "o", 2.5, 3, sampling.Draw((1.0, 0.5), 0.9, 7), "p.wav", "flac", "last", True),
+        ("r", "o", 5.0, 4, sample.Draw(), None, "wav", "best", False),
+        ("r", "o", 2.5, 3, sample.Draw((1.0, 0.5), 0.9, 7), "p.wav", "flac", "last", True),
     ]
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import tfvoice
-from tfvoice import serving
 from tfvoice.cli import flags, serve
+from tfvoice.serving import service
 
 ROOT = Path(flags.__file__).parents[2]
 
@@ -26,16 +26,16 @@ def test_the_help_is_a_command_to_paste_and_needs_no_tensorflow():
 
 def test_flags_reach_the_library(command, monkeypatch):
     found = []
-    web = pytest.importorskip("tfvoice.web", reason="needs the extra serve", exc_type=ImportError)
+    web = pytest.importorskip("tfvoice.serving.app", reason="needs the extra serve", exc_type=ImportError)
     monkeypatch.setattr(web, "serve", lambda *given: found.append(given))
     assert command("--model=m")[0] == 0
     given = ("--host=0.0.0.0", "--port=80", "--max_seconds=9", "--max_mib=2", "--max_waiting=3", "--batch_size=4")
     assert command("--model=m", *given)[0] == 0
-    assert found == [("m", "127.0.0.1", 8501, serving.Limits()), ("m", "0.0.0.0", 80, serving.Limits(9.0, 2.0, 3, 4))]
+    assert found == [("m", "127.0.0.1", 8501, service.Limits()), ("m", "0.0.0.0", 80, service.Limits(9.0, 2.0, 3, 4))]
 
 
 def test_what_is_not_installed_is_named(command, monkeypatch):
-    monkeypatch.delitem(sys.modules, "tfvoice.web", raising=False)
+    monkeypatch.delitem(sys.modules, "tfvoice.serving.app", raising=False)
     monkeypatch.delattr(tfvoice, "web", raising=False)
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     status, _, err = command("--model=m")

@@ -4,7 +4,8 @@ import functools
 
 import pytest
 
-from tfvoice import experiment, recognizer
+from tfvoice import experiment
+from tfvoice.asr import recognizer
 from tfvoice.cli import texts
 
 

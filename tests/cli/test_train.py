@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tfvoice import training
 from tfvoice.cli import flags, train
-from tfvoice.training import Limits, State
+from tfvoice.training import trainer
+from tfvoice.training.trainer import Limits, State
 
 ROOT = Path(flags.__file__).parents[2]
 
@@ -30,7 +30,7 @@ def asked(monkeypatch):
         found.append(arguments)
         return State(best_validation=1)
 
-    monkeypatch.setattr(training, "train", recorded)
+    monkeypatch.setattr(trainer, "train", recorded)
     return found
 
 
@@ -123,7 +123,7 @@ def test_an_interrupted_run_says_how_to_go_on(command, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt("saved after step 3; the same command goes on from there.")
 
-    monkeypatch.setattr(training, "train", interrupted)
+    monkeypatch.setattr(trainer, "train", interrupted)
     assert command("--data=d", "--run=r") == (
         130, "", "tfvoice_train: interrupted; saved after step 3; the same command goes on from there.\n",
     )  # fmt: skip

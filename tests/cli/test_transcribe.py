@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from tfvoice import checkpoints, experiment, recognizer
+from tfvoice import experiment
+from tfvoice.asr import recognizer
+from tfvoice.asr.transcribe import Transcriber
 from tfvoice.audio import features
 from tfvoice.cli import flags, transcribe
-from tfvoice.transcription import Transcriber
+from tfvoice.training import checkpoints
 
 ROOT = Path(flags.__file__).parents[2]
 RATE = 8000

@@ -4,21 +4,21 @@ import functools
 
 import pytest
 
-from tfvoice import tuning
-from tfvoice.cli import tune_lm
-from tfvoice.decoders import DecoderConfig
-from tfvoice.tuning import Trial
+from tfvoice.asr import tune_lm
+from tfvoice.asr.decoders import DecoderConfig
+from tfvoice.asr.tune_lm import Trial
+from tfvoice.cli import tune_lm as command_
 
 
 @pytest.fixture
 def command(in_process):
-    return functools.partial(in_process, tune_lm.main, "tfvoice_tune_lm")
+    return functools.partial(in_process, command_.main, "tfvoice_tune_lm")
 
 
 def test_flags_reach_the_library_and_the_best_is_printed(command, monkeypatch, tmp_path):
     found = []
     trials = [Trial(0.0, 0.0, 0.5, 0.25), Trial(0.3, 1.5, 0.125, 0.0625)]
-    monkeypatch.setattr(tuning, "tune", lambda *arguments: found.append(arguments) or (trials, trials[1]))
+    monkeypatch.setattr(tune_lm, "tune", lambda *arguments: found.append(arguments) or (trials, trials[1]))
     more = ("--data=d", "--split=s", "--checkpoint=last", "--beam_width=7", "--nolexicon", "--utterances=9")
     status, out, err = command(f"--run={tmp_path}", "--lm=a.arpa", *more, "--workers=3")
     assert (status, err) == (0, "")

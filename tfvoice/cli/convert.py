@@ -19,9 +19,10 @@ import os
 
 import tqdm
 
-from tfvoice import config, processor
+from tfvoice import config, hardware
 from tfvoice.cli.flags import Flags, UsageError
-from tfvoice.data import CORPORA, convert, corpus, shards
+from tfvoice.data import convert, shards
+from tfvoice.data.corpora import CORPORA, base
 
 __doc__ = __doc__.format(corpora="\n".join(f"  {name:<12} {entry.summary}" for name, entry in CORPORA.items()))
 
@@ -46,7 +47,7 @@ RATE = FLAGS.integer("sample_rate_hz", "Sample rate of the shards.", _DEFAULT.sa
 ENCODING = FLAGS.choice(
     "encoding", ["pcm16", "flac"], "flac takes about half the room and longer to read.", _DEFAULT.encoding
 )
-WORKERS = FLAGS.integer("workers", "Processes; the output is the same for any number.", processor.cores(), 1)
+WORKERS = FLAGS.integer("workers", "Processes; the output is the same for any number.", hardware.cores(), 1)
 SHARD_MB = FLAGS.number("shard_mb", "Size of a shard, in millions of bytes.", _DEFAULT.shard_mb, 0.001)
 MAX_SKIPPED = FLAGS.string("max_skipped", "Fail when more than this share of the corpus is bad.", "1%", "PERCENT")
 MIN_SECONDS = FLAGS.number("min_seconds", "Shorter audio is skipped, as too_short.", _DEFAULT.min_seconds, 0)
@@ -69,7 +70,7 @@ def main(_) -> None:
     max_skipped = _fraction(MAX_SKIPPED.value)
     entry = CORPORA[CORPUS.value]
     settings = _settings(entry)
-    corpus.parse_split(settings.split)
+    base.parse_split(settings.split)
     listing = entry.read(INPUT.value, **settings.options)
     own_splits = any(utterance.split for utterance in listing.utterances)
     try:
@@ -86,7 +87,7 @@ def main(_) -> None:
     _print_summary(manifest, own_splits)
 
 
-def _settings(entry: corpus.Corpus) -> shards.ConversionConfig:
+def _settings(entry: base.Corpus) -> shards.ConversionConfig:
     options = {flag.name: flag.value for flag in (MIC, CLIP_SECONDS) if flag.value is not None}
     for name in options.keys() - set(entry.options):
         raise UsageError(f"--{name} does not belong to --corpus={CORPUS.value}; leave it out.")
@@ -127,9 +128,9 @@ def _print_plan(plan: shards.Plan) -> None:
     print("nothing was written; without --dry_run it will be.")
 
 
-def _print_skipped(skipped: list[corpus.Skip]) -> None:
+def _print_skipped(skipped: list[base.Skip]) -> None:
     for expected, title in ((False, "would be skipped"), (True, "would be left out, as expected")):
-        for reason, count in corpus.reasons(skipped, expected).items():
+        for reason, count in base.reasons(skipped, expected).items():
             example = next(skip for skip in skipped if skip.reason == reason and skip.expected == expected)
             print(f"{title}: {count} {reason}, such as {example.id_or_path} ({example.detail})")
 
@@ -146,7 +147,7 @@ def _print_summary(manifest: shards.Manifest, own_splits: bool) -> None:
         print(f"skipped: {_counts(manifest.skipped)}; {listed}")
     if manifest.expected_skips:
         print(f"left out, as expected: {_counts(manifest.expected_skips)}")
-    empty = [name for name, share in corpus.parse_split(SPLIT.value).items() if share and name not in manifest.splits]
+    empty = [name for name, share in base.parse_split(SPLIT.value).items() if share and name not in manifest.splits]
     if empty and not own_splits:
         by = manifest.settings.split_by
         other = "text" if by == "speaker" else "utterance"

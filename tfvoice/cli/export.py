@@ -30,9 +30,9 @@ OVERWRITE = FLAGS.boolean("overwrite", "Replace a model that is there.")
 def main(_: list[str]) -> None:
     """Calls `exporting.export`."""
     load_tensorflow()
-    from tfvoice import exporting
+    from tfvoice.export import export
 
-    path = exporting.export(RUN.value, OUTPUT.value, CHECKPOINT.value, OVERWRITE.value, FORMAT.value)
+    path = export.export(RUN.value, OUTPUT.value, CHECKPOINT.value, OVERWRITE.value, FORMAT.value)
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     print(f"{path}: {size / 2**20:.1f} MiB; see {path}/model_card.md")
     if FORMAT.value == "tflite" and not (path / "model_int8.tflite").is_file():

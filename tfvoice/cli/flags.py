@@ -202,7 +202,7 @@ class DecoderFlags:
         Raises:
           UsageError: a flag belongs to another decoder.
         """
-        from tfvoice import decoders
+        from tfvoice.asr import decoders
 
         self.check()
         given = {"lm": self._lm.value, "beam_width": self._beam_width.value}

@@ -24,9 +24,9 @@ OVERWRITE = FLAGS.boolean("overwrite", "Replace a run that is in the folder.")
 def main(_: list[str]) -> None:
     """Calls `importing.import_run`."""
     load_tensorflow()
-    from tfvoice import importing
+    from tfvoice.converters import deepspeech_pytorch
 
-    made = importing.import_run(CHECKPOINT.value, RUN.value, PAD_MODE.value, OVERWRITE.value)
+    made = deepspeech_pytorch.import_run(CHECKPOINT.value, RUN.value, PAD_MODE.value, OVERWRITE.value)
     form = made.config.model
     kind = f"{'bidirectional' if form.bidirectional else 'unidirectional'} {form.cell}"
     print(

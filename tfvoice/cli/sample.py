@@ -40,12 +40,12 @@ def main(_: list[str]) -> None:
             f"--temperature={TEMPERATURE.value}: write a number, or several with commas between them, such as 0.9,1.1."
         ) from None
     load_tensorflow()
-    from tfvoice import sampling
+    from tfvoice.generation import sample
 
     # Ends it as Ctrl-C does, which keeps what was drawn.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    how = sampling.Draw(temperature, TOP_P.value, SEED.value)
-    paths = sampling.sample(
+    how = sample.Draw(temperature, TOP_P.value, SEED.value)
+    paths = sample.sample(
         RUN.value,
         OUTPUT.value,
         SECONDS.value,

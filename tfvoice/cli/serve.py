@@ -29,9 +29,9 @@ def main(_: list[str]) -> None:
     """Calls `web.serve`."""
     load_tensorflow()
     try:
-        from tfvoice import serving, web
+        from tfvoice.serving import app, service
     except ModuleNotFoundError as error:
         raise UsageError(f"Serving needs {error.name}; install it with pip install 'tfvoice[serve]'.") from None
 
-    limits = serving.Limits(MAX_SECONDS.value, MAX_MIB.value, MAX_WAITING.value, BATCH_SIZE.value)
-    web.serve(MODEL.value, HOST.value, PORT.value, limits)
+    limits = service.Limits(MAX_SECONDS.value, MAX_MIB.value, MAX_WAITING.value, BATCH_SIZE.value)
+    app.serve(MODEL.value, HOST.value, PORT.value, limits)

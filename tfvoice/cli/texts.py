@@ -27,8 +27,8 @@ def main(_: list[str]) -> None:
     if INPUT.value and DATA.value:
         raise UsageError("--input and --data both say what to print; leave one out.")
     load_tensorflow()
-    from tfvoice.recognizer import Recognizer
-    from tfvoice.text import listed
+    from tfvoice.asr.recognizer import Recognizer
+    from tfvoice.text.alphabet import listed
 
     experiment = Recognizer.open(RUN.value)
     dropped: Counter[str] = Counter()

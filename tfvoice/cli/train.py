@@ -32,13 +32,14 @@ OVERWRITE = FLAGS.boolean("overwrite", "Start anew where the folder holds anothe
 def main(_: list[str]) -> None:
     """Calls `training.train`."""
     load_tensorflow()
-    from tfvoice import experiment, training
+    from tfvoice import experiment
+    from tfvoice.training import trainer
 
     overrides = list(SET.value)
     if EPOCHS.value is not None:
         overrides.append(f"training.epochs={EPOCHS.value}")
     settings = experiment.resolve(MODEL.value, CONFIG.value, overrides)
-    limits = training.Limits(MAX_STEPS.value, MAX_MINUTES.value, CHECKPOINT_MINUTES.value)
-    state = training.train(RUN.value, DATA.value, settings, limits, OVERWRITE.value)
+    limits = trainer.Limits(MAX_STEPS.value, MAX_MINUTES.value, CHECKPOINT_MINUTES.value)
+    state = trainer.train(RUN.value, DATA.value, settings, limits, OVERWRITE.value)
     checkpoint = "" if state.best_validation else " --checkpoint=last"
     print(f"Next: tfvoice_eval --run={RUN.value}{checkpoint} --split=test")

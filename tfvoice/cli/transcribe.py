@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tfvoice import transcript
+from tfvoice.asr import transcript
 from tfvoice.audio import files
 from tfvoice.cli.flags import DecoderFlags, Flags, UsageError, load_tensorflow
 from tfvoice.errors import TfvoiceError
@@ -68,8 +68,8 @@ def main(argv: list[str]) -> int:
     _check_output(recordings, alone)
 
     load_tensorflow()
-    from tfvoice.recognizer import Recognizer
-    from tfvoice.transcription import Transcriber
+    from tfvoice.asr.recognizer import Recognizer
+    from tfvoice.asr.transcribe import Transcriber
 
     experiment = Recognizer.load(RUN.value, CHECKPOINT.value)
     transcriber = Transcriber(experiment, DECODER.choose(RUN.value), WINDOW_SECONDS.value)
@@ -96,9 +96,9 @@ def _follow(arguments: list[str]) -> int:
     if WINDOW_SECONDS.present:
         raise UsageError("--stream has windows of its own; leave --window_seconds out.")
     load_tensorflow()
+    from tfvoice.asr.recognizer import Recognizer
+    from tfvoice.asr.streaming import StreamingTranscriber
     from tfvoice.audio import io
-    from tfvoice.recognizer import Recognizer
-    from tfvoice.streaming import StreamingTranscriber
 
     experiment = Recognizer.load(RUN.value, CHECKPOINT.value)
     rate_hz = experiment.config.features.sample_rate_hz
@@ -185,7 +185,7 @@ def _write(recording: _Recording, found: transcript.Transcript, alone: bool) -> 
     name = os.fsencode(recording.path).decode("utf-8", "replace")
     content = transcript.FORMATS[FORMAT.value](name, found)
     if OUTPUT.value:
-        from tfvoice import checkpoints
+        from tfvoice.training import checkpoints
 
         target = Path(recording.target)
         target.parent.mkdir(parents=True, exist_ok=True)

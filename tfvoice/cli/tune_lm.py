@@ -8,7 +8,7 @@ are in `report/lm-tuning.json`, and drawn in `report/lm-tuning.png`. docs/langua
 language model.
 """
 
-from tfvoice import processor
+from tfvoice import hardware
 from tfvoice.cli.flags import DecoderFlags, Flags, load_tensorflow
 
 FLAGS = Flags()
@@ -20,15 +20,15 @@ DATA = FLAGS.string(
 SPLIT = FLAGS.string("split", "Split to try on; never the one that is measured in the end.", "valid", "NAME")
 UTTERANCES = FLAGS.integer("utterances", "How many of its utterances each trial reads.", 300, 1)
 CHECKPOINT = FLAGS.choice("checkpoint", ["best", "last"], "Which weights of the network.", "best")
-WORKERS = FLAGS.integer("workers", "Trials at the same time; each holds the language model.", processor.cores(), 1)
+WORKERS = FLAGS.integer("workers", "Trials at the same time; each holds the language model.", hardware.cores(), 1)
 
 
 def main(_: list[str]) -> None:
     """Calls `tuning.tune`."""
     load_tensorflow()
-    from tfvoice import tuning
+    from tfvoice.asr import tune_lm
 
-    trials, best = tuning.tune(
+    trials, best = tune_lm.tune(
         RUN.value,
         DECODER.choose(RUN.value),
         DATA.value,

@@ -20,8 +20,9 @@ from pathlib import Path
 import tqdm
 
 from tfvoice.audio import io as audio_io
-from tfvoice.data import corpus, journal, records, shards
-from tfvoice.data.corpus import Listing, Skip, Utterance
+from tfvoice.data import output, records, shards
+from tfvoice.data.corpora import base
+from tfvoice.data.corpora.base import Listing, Skip, Utterance
 from tfvoice.data.shards import ConversionConfig, Manifest, Plan, Shard
 from tfvoice.errors import TfvoiceError
 
@@ -72,7 +73,7 @@ def prepare(listing: Listing, settings: ConversionConfig, workers: int = 1) -> P
                 f"--clip_seconds={longest:g} is more than --max_seconds={settings.max_seconds:g}, so that every whole "
                 f"clip would be left out; add --max_seconds={longest:g}."
             )
-    listing = corpus.with_splits(listing, corpus.parse_split(settings.split), settings.split_by)
+    listing = base.with_splits(listing, base.parse_split(settings.split), settings.split_by)
     chunks = [(chunk,) for chunk in _chunks(listing.utterances, _HEADER_CHUNK)]
     # To start a process takes as long as to read some thousand headers.
     with _Workers(min(workers, len(chunks) // 8)) as pool:
@@ -105,7 +106,7 @@ def convert(
       ConversionError: too many utterances are bad, the disk is full, or a worker process died.
       ShardError: `output` holds other files or another conversion.
     """
-    book = journal.Journal(output, plan, overwrite)
+    book = output.Journal(output, plan, overwrite)
     try:
         if book.complete:
             return book.complete
@@ -179,7 +180,7 @@ def _expected_seconds(utterance: Utterance) -> float:
 
 
 def _write_shards(
-    book: journal.Journal, plan: Plan, workers: int, progress: bool
+    book: output.Journal, plan: Plan, workers: int, progress: bool
 ) -> tuple[dict[str, list[Shard]], list[Skip]]:
     finished = {shard.name: book.finished(shard) for shard in plan.shards}
     todo = {shard.name: shard for shard in plan.shards if not finished[shard.name]}
@@ -216,7 +217,7 @@ def _counted(bar: tqdm.tqdm, utterances: list[Utterance], chunk: list) -> list:
     return chunk
 
 
-def _limit(book: journal.Journal, listing: Listing, skipped: list[Skip], max_skipped: float) -> None:
+def _limit(book: output.Journal, listing: Listing, skipped: list[Skip], max_skipped: float) -> None:
     """Refuses to go on when more than `max_skipped` of the expected utterances are bad."""
     bad = sum(not skip.expected for skip in skipped)
     if bad <= max_skipped * listing.expected:
@@ -231,21 +232,21 @@ def _limit(book: journal.Journal, listing: Listing, skipped: list[Skip], max_ski
 
 
 def _listed(skipped: Iterable[Skip]) -> str:
-    counts = corpus.reasons(skipped, expected=False)
+    counts = base.reasons(skipped, expected=False)
     return f" ({', '.join(f'{count} {reason}' for reason, count in counts.items())})" if counts else ""
 
 
 def _manifest(plan: Plan, done: dict[str, list[Shard]], skipped: list[Skip]) -> Manifest:
     splits = {split: shards.total(finished) for split, finished in done.items()}
-    order = {split: place for place, split in enumerate(corpus.SPLITS)}
+    order = {split: place for place, split in enumerate(base.SPLITS)}
     names = sorted(splits, key=lambda split: (order.get(split, len(order)), split))
     return Manifest(
         corpus=plan.settings.corpus,
         sample_rate_hz=plan.settings.sample_rate_hz,
         encoding=plan.settings.encoding,
         splits={split: splits[split] for split in names if splits[split].utterances},
-        skipped=corpus.reasons(skipped, expected=False),
-        expected_skips=corpus.reasons(skipped, expected=True),
+        skipped=base.reasons(skipped, expected=False),
+        expected_skips=base.reasons(skipped, expected=True),
         speakers=plan.listing.speakers,
         settings=plan.settings,
         fingerprint=plan.fingerprint,

@@ -20,7 +20,7 @@ from tfvoice.config import Config, nearest
 from tfvoice.data import records
 from tfvoice.data.shards import Manifest, Shard
 from tfvoice.errors import TfvoiceError
-from tfvoice.text import Alphabet, listed
+from tfvoice.text.alphabet import Alphabet, listed
 
 # A TFRecord puts 12 bytes before each record (length, checksum) and 4 after it.
 _BEFORE, _AFTER = 12, 4

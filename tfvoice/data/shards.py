@@ -12,7 +12,7 @@ import pydantic
 
 from tfvoice import config
 from tfvoice.data import records
-from tfvoice.data.corpus import Listing, Utterance
+from tfvoice.data.corpora.base import Listing, Utterance
 from tfvoice.errors import TfvoiceError
 
 MANIFEST = "manifest.json"

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from tfvoice.layers.compiling import compiled
+from tfvoice.layers.xla import compiled
 
 
 class Linear(keras.layers.Layer):

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from tfvoice.layers.compiling import compiled, is_whole
+from tfvoice.layers.xla import compiled, is_whole
 
 
 @tf.custom_gradient

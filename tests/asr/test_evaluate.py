@@ -1,0 +1,171 @@
+"""Laws of reading a split and of judging what was read."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from tfvoice import ctc, experiment
+from tfvoice.asr import decoders, evaluate, metrics
+from tfvoice.asr.decoders import DecoderConfig
+from tfvoice.asr.evaluate import Reading
+from tfvoice.asr.recognizer import Recognizer
+from tfvoice.data import records
+from tfvoice.errors import TfvoiceError
+from tfvoice.training import checkpoints
+
+SMALL = ("model.width=8", "model.kernel_size=3", "model.dilations=[1,2]", "model.stacks=1", "features.bins=20")
+READINGS = [
+    Reading("one", "p1", 2.0, "a cat sat", "a cat sat", 1.0),
+    Reading("two", "p1", 3.0, "the dog", "the dig in", 2.0),
+    Reading("three", "p2", 5.0, "no", "", 6.0),
+]
+RATE_KEYS = {"rate", "interval_95", "substitutions", "deletions", "insertions", "reference_units"}
+
+
+@pytest.fixture(scope="module")
+def run(converted, tmp_path_factory, talkative):
+    """A run of random weights that write something. Read only, but for its report."""
+    settings = experiment.resolve("wavenet_asr", overrides=SMALL)
+    made = Recognizer.create(tmp_path_factory.mktemp("runs") / "run", settings, info={"data": str(converted)})
+    talkative(made.model)
+    for name in ("best", "last"):
+        checkpoints.save(made.checkpoint(name), {"weights": made.model.weights}, {})
+    return made.run_dir
+
+
+@pytest.fixture
+def copied(run, tmp_path):
+    return shutil.copytree(run, tmp_path / "copied")
+
+
+def test_rates_are_those_counted_by_hand():
+    report = evaluate.summarise(READINGS, 2.0)
+    # Words: 6 in all; dig for dog, in, no. Characters: 18; i for o, " in", "no".
+    assert report["wer"] | {"interval_95": None} == {
+        "rate": 3 / 6, "interval_95": None, "substitutions": 1, "deletions": 1, "insertions": 1, "reference_units": 6,
+    }  # fmt: skip
+    assert report["cer"] | {"interval_95": None} == {
+        "rate": 6 / 18, "interval_95": None, "substitutions": 1, "deletions": 2, "insertions": 3, "reference_units": 18,
+    }  # fmt: skip
+    assert report["cer_without_spaces"]["rate"] == 5 / 15
+    assert (report["utterances"], report["audio_seconds"], report["loss"]) == (3, 10.0, 3.0)
+    assert report["real_time_factor"] == 0.2
+    assert evaluate.score(READINGS) == evaluate.Score(wer=3 / 6, cer=6 / 18, loss=3.0)
+
+
+def test_intervals_hold_the_rate_and_shrink_with_the_corpus():
+    widths = []
+    for copies in (4, 100):
+        report = evaluate.summarise(READINGS * copies, 1.0)
+        for key in ("wer", "cer", "cer_without_spaces"):
+            low, high = report[key]["interval_95"]
+            assert 0 <= low <= report[key]["rate"] <= high
+        widths.append(high - low)
+    assert widths[1] < widths[0] / 2
+
+
+def test_the_worst_come_first_and_show_where_they_differ():
+    report = evaluate.summarise(READINGS, 1.0, worst=2)
+    assert [one["id"] for one in report["worst"]] == ["two", "three"]
+    assert report["worst"][0]["aligned"] == metrics.aligned("the dog", "the dig in")
+    assert [one["id"] for one in evaluate.summarise(READINGS, 1.0)["worst"]] == ["two", "three"], "one has no error"
+
+
+def test_an_empty_reference_and_an_empty_split_have_an_answer():
+    empty = Reading("four", "p2", 1.0, "", "uh oh", 0.5)
+    report = evaluate.summarise([*READINGS, empty], 1.0)
+    assert report["wer"]["rate"] == 5 / 6 and report["wer"]["insertions"] == 3
+    assert evaluate.summarise([empty], 1.0)["wer"]["rate"] == 2.0
+    nothing = evaluate.summarise([], 0.0)
+    assert (nothing["wer"]["rate"], nothing["loss"], nothing["real_time_factor"]) == (0.0, 0.0, 0.0)
+    json.dumps(nothing, allow_nan=False)
+
+
+@pytest.mark.parametrize("decoder", ["greedy", "beam"])
+def test_a_split_is_read_as_each_utterance_alone(run, converted, decoder):
+    report, path = evaluate.evaluate_run(run, decoder=DecoderConfig(name=decoder, beam_width=5))
+    used = Recognizer.load(run)
+    scanned = used.scan(converted, "test")
+    assert len(report["readings"]) == len(scanned) == 3
+    for one in report["readings"]:
+        row = scanned.ids.index(one["id"])
+        audio = records.decode(scanned.read([row])[0])["audio"].numpy()
+        logits = used.logits(audio[np.newaxis], [len(audio)])
+        ids = (ctc.greedy(logits) if decoder == "greedy" else ctc.beam(logits, 5)).ids
+        assert one["hypothesis"] == " ".join(used.alphabet.decode(ids[0].numpy()).split()) != ""
+        assert one["reference"] == used.alphabet.normalise(scanned.texts[row])
+        labels = scanned.labels[row][np.newaxis]
+        assert one["loss"] == pytest.approx(float(ctc.loss(logits, labels, [labels.size])[0]), rel=1e-4)
+        assert one["seconds"] == pytest.approx(len(audio) / 16000, abs=1e-3)
+    for key, count in (("wer", metrics.word_errors), ("cer", metrics.character_errors)):
+        errors = [count(one["reference"], one["hypothesis"]) for one in report["readings"]]
+        assert report[key]["rate"] == metrics.rate(errors)
+        assert report[key]["interval_95"] == list(metrics.interval(errors))
+    assert path == run / "report" / "eval-test.html" and path.is_file()
+    assert json.loads(path.with_suffix(".json").read_text()) == report
+    assert report["decoder"] == ("greedy" if decoder == "greedy" else "beam of 5")
+    assert set(report) == {
+        "split", "data", "checkpoint", "decoder", "left_out", "dropped_symbols", "utterances", "audio_seconds",
+        "wer", "cer", "cer_without_spaces", "loss", "real_time_factor", "worst", "readings",
+    }  # fmt: skip
+    assert set(report["wer"]) == RATE_KEYS
+
+
+def test_a_reader_reads_the_same_again_without_a_new_trace(run, converted):
+    used = Recognizer.load(run)
+    pipeline = used.pipeline(used.scan(converted, "test"))
+    reader = evaluate.Reader(
+        used.network, pipeline, used.alphabet, decoders.build(DecoderConfig(), used.alphabet).labels
+    )
+    assert reader.read() == reader.read()
+    assert reader._step.experimental_get_tracing_count() == 1
+
+
+def test_the_text_of_a_report_has_the_rates_and_the_worst():
+    report = {"split": "test", "decoder": "greedy", "left_out": {"too long": 2}} | evaluate.summarise(READINGS, 1.0)
+    text = evaluate.as_text(report, worst=1)
+    assert "test: 3 utterances, 0.2 minutes; left out: 2 too long" in text
+    assert re.search(r"WER +50\.00%  \[.*%, .*%\]  1 substitutions, 1 deletions, 1 insertions in 6\n", text)
+    assert "two (3.0 s)\nREF: the *** dog\nHYP: the dig in\n" in text and "three" not in text
+
+
+def test_what_is_left_out_is_counted(copied, converted):
+    content = json.loads((copied / "experiment.json").read_text())
+    seconds = np.sort(Recognizer.load(copied).scan(converted, "test").samples) / 16000
+    content["config"]["data"]["max_seconds"] = seconds[1]
+    content["config"]["alphabet"]["characters"] = " 'abcdefghijklmnopqrstuéwxyz"
+    (copied / "experiment.json").write_text(json.dumps(content))
+    report, _ = evaluate.evaluate_run(copied)
+    assert report["utterances"] == 2 and report["left_out"] == {"too long": 1}
+    assert report["dropped_symbols"] == {"v": 1}, "of Invalid Choice"
+
+
+def failing(run, fact, **arguments):
+    with pytest.raises(TfvoiceError, match=fact):
+        evaluate.evaluate_run(run, **arguments)
+    assert not (run / "report").exists()
+
+
+def test_data_that_have_gone_are_told(copied, tmp_path):
+    content = json.loads((copied / "experiment.json").read_text())
+    for data in ("/gone", "", None):
+        content["info"]["data"] = data
+        (copied / "experiment.json").write_text(json.dumps(content))
+        shutil.rmtree(copied / "report", ignore_errors=True)
+        failing(copied, f"^{copied}: its data, {data}, is not on this machine; name it with --data=DIR.$")
+    failing(copied, f"^{tmp_path}/none: no converted corpus is here; make one with", data_dir=tmp_path / "none")
+
+
+def test_what_cannot_be_evaluated_is_told(copied, converted, tmp_path):
+    shutil.rmtree(copied / "report", ignore_errors=True)
+    failing(copied, "there is no split tset; did you mean test\\? Known: test, train, valid", split="tset")
+    (copied / "checkpoints" / "best.npz").write_bytes(b"PK")
+    failing(copied, "best.npz: this checkpoint is damaged .* There is --checkpoint=last.$")
+    (copied / "checkpoints" / "best.npz").unlink()
+    failing(copied, "has no checkpoint best yet; use --checkpoint=last, or train on with tfvoice_train")
+    (copied / "experiment.json").write_text("{")
+    failing(copied, "experiment.json: is damaged")
+    failing(tmp_path, "is not the folder of a run")

@@ -1,0 +1,130 @@
+"""Laws of the written forms of a transcript."""
+
+import itertools
+import json
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tfvoice.asr import transcript
+from tfvoice.asr.transcript import Transcript, Word
+
+
+def spoken(text, each=0.3, pause=0.05, pauses=None, start=0.0):
+    """Words of `each` seconds with pauses between them; `pauses` replaces the pause before some words."""
+    words = []
+    for number, word in enumerate(text.split()):
+        start += (pauses or {}).get(number, pause) if number else 0
+        words.append(Word(word, start, start + each, 0.5))
+        start += each
+    return words
+
+
+def whole(words, seconds=3600.0):
+    return Transcript(seconds, " ".join(word.text for word in words), 0.5 if words else None, words)
+
+
+@st.composite
+def speech(draw):
+    """Any words in order of time, some longer than a line or a cue."""
+    words, time = [], 0.0
+    for letters in draw(st.lists(st.integers(1, 60), max_size=60)):
+        time += draw(st.sampled_from([0.0, 0.02, 0.3, 1.5, 4000.0]))
+        end = time + draw(st.sampled_from([0.02, 0.2, 0.5, 9.0]))
+        words.append(Word("x" * letters, time, end, 1.0))
+        time = end
+    return words
+
+
+def read_srt(text):
+    """Parses SubRip as a player does: blocks between empty lines."""
+    found = []
+    for number, block in enumerate(filter(None, text.split("\n\n")), 1):
+        head, times, *lines = block.rstrip("\n").split("\n")
+        assert head == str(number)
+        match = re.fullmatch(r"(\d\d+):(\d\d):(\d\d),(\d\d\d) --> (\d\d+):(\d\d):(\d\d),(\d\d\d)", times)
+        fields = [int(field) for field in match.groups()]
+        assert all(fields[place] < 60 for place in (1, 2, 5, 6))
+        start, end = (h * 3600 + m * 60 + s + t / 1000 for h, m, s, t in (fields[:4], fields[4:]))
+        found.append((start, end, lines))
+    return found
+
+
+@given(speech())
+@settings(max_examples=200, deadline=None)
+def test_cues_hold_every_word_once_in_order_and_do_not_overlap(words):
+    cues = transcript.cues(words)
+    assert " ".join(" ".join(cue.lines) for cue in cues) == " ".join(word.text for word in words)
+    assert all(cue.start < cue.end for cue in cues)
+    assert all(one.end <= two.start for one, two in itertools.pairwise(cues))
+
+
+@given(speech())
+@settings(max_examples=200, deadline=None)
+def test_a_cue_of_several_words_fits_on_its_lines_and_into_its_time(words):
+    for cue in transcript.cues(words):
+        if len(" ".join(cue.lines).split()) > 1:
+            assert len(cue.lines) <= 2 and cue.end - cue.start <= 7 + 1e-6
+            assert all(len(line) <= 42 or " " not in line for line in cue.lines)
+
+
+def test_a_full_cue_ends_at_its_longest_pause():
+    words = spoken("one two three four five six seven eight nine ten eleven twelve", each=0.8, pauses={6: 0.4})
+    assert " ".join(transcript.cues(words)[0].lines) == "one two three four five six"
+
+
+def test_a_long_pause_ends_a_cue():
+    cues = transcript.cues(spoken("well yes", pauses={1: 1.2}))
+    assert [cue.lines for cue in cues] == [["well"], ["yes"]]
+
+
+def test_a_short_cue_is_shown_for_a_second_unless_the_next_one_begins():
+    words = [Word("a", 0.0, 0.1, 1.0), Word("b", 1.5, 1.6, 1.0)]
+    assert [(cue.start, cue.end) for cue in transcript.cues(words)] == [(0.0, 1.0), (1.5, 2.5)]
+
+
+@given(speech())
+@settings(max_examples=50, deadline=None)
+def test_srt_reads_back(words):
+    cues = transcript.cues(words)
+    found = read_srt(transcript.to_srt("a.wav", whole(words)))
+    assert [lines for _, _, lines in found] == [cue.lines for cue in cues]
+    for (start, end, _), cue in zip(found, cues, strict=True):
+        assert start == pytest.approx(cue.start, abs=6e-4) and end == pytest.approx(cue.end, abs=6e-4)
+
+
+def test_srt_and_vtt_to_the_letter():
+    words = [Word("a<b", 0.0004, 0.5, 1.0), Word("&c", 3725.5, 3728.9996, 1.0)]
+    assert transcript.to_srt("a.wav", whole(words)) == (
+        "1\n00:00:00,000 --> 00:00:01,000\na<b\n\n2\n01:02:05,500 --> 01:02:09,000\n&c\n"
+    )
+    assert transcript.to_vtt("a.wav", whole(words)) == (
+        "WEBVTT\n\n00:00:00.000 --> 00:00:01.000\na&lt;b\n\n01:02:05.500 --> 01:02:09.000\n&amp;c\n"
+    )
+
+
+def test_json_is_one_line_with_everything():
+    words = [Word("né", 0.12345, 0.5, 0.123456)]
+    line = transcript.to_json("a b.wav", Transcript(1.23456, "né", 0.123456, words))
+    assert line.endswith("\n") and line.count("\n") == 1 and "né" in line
+    assert json.loads(line) == {
+        "file": "a b.wav",
+        "seconds": 1.235,
+        "text": "né",
+        "confidence": 0.1235,
+        "words": [{"word": "né", "start": 0.123, "end": 0.5, "confidence": 0.1235}],
+    }
+
+
+def test_silence_is_written_too():
+    silence = Transcript(2.0, "", None, [])
+    assert transcript.to_text("a.wav", silence) == "\n"
+    assert json.loads(transcript.to_json("a.wav", silence))["confidence"] is None
+    assert transcript.to_srt("a.wav", silence) == ""
+    assert transcript.to_vtt("a.wav", silence) == "WEBVTT\n"
+
+
+def test_every_format_has_a_suffix():
+    assert transcript.FORMATS.keys() == transcript.SUFFIXES.keys()

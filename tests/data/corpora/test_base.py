@@ -1,0 +1,98 @@
+from pathlib import Path
+
+import pytest
+
+from tfvoice.data.corpora import base
+from tfvoice.data.corpora.base import CorpusError, Listing, Skip, Utterance
+
+
+def utterance(id="a", text="Some text.", speaker="p1", split=""):
+    return Utterance(id, f"{id}.wav", text, speaker, split)
+
+
+def test_parse_split():
+    assert base.parse_split("90/5/5") == {"train": 0.9, "valid": 0.05, "test": 0.05}
+    assert base.parse_split("90/10") == {"train": 0.9, "valid": 0.1}
+    assert base.parse_split("0/0/100") == {"train": 0.0, "valid": 0.0, "test": 1.0}
+
+
+@pytest.mark.parametrize("text", ["", "90", "90/5", "110/-5/-5", "a/b/c", "80/10/5/5", "90/5/6"])
+def test_parse_split_refuses(text):
+    with pytest.raises(CorpusError, match=f"--split={text}: .*for example --split=90/5/5"):
+        base.parse_split(text)
+
+
+def test_splits_follow_the_fractions_and_never_change():
+    fractions = base.parse_split("80/15/5")
+    splits = [base.assign_split(utterance(f"u{n}"), fractions, "utterance") for n in range(4000)]
+    for split, fraction in fractions.items():
+        assert splits.count(split) / 4000 == pytest.approx(fraction, abs=0.02)
+    # Earlier conversions rely on these draws.
+    assert [n for n in range(30) if splits[n] != "train"] == [4, 7, 18, 19, 21, 25]
+
+
+def test_a_split_by_speaker_or_text_keeps_the_group_together():
+    fractions = base.parse_split("50/25/25")
+    speakers = [f"p{n}" for n in range(50)]
+    drawn = {
+        s: {base.assign_split(utterance(f"{s}_{n}", speaker=s), fractions, "speaker") for n in range(9)}
+        for s in speakers
+    }
+    assert all(len(splits) == 1 for splits in drawn.values()) and len(set.union(*drawn.values())) == 3
+    same = ("It's  RED!", "its red", "Its réd…")
+    for n in range(50):
+        texts = [f"{text} {chr(97 + n % 26) * (1 + n // 26)}" for text in same]
+        assert len({base.assign_split(utterance(text, text), fractions, "text") for text in texts}) == 1
+
+
+def test_an_own_split_is_kept():
+    listing = Listing([utterance("a", split="test"), utterance("b")], [])
+    assert [u.split for u in base.with_splits(listing, {"train": 1.0}, "utterance").utterances] == ["test", "train"]
+
+
+def test_a_split_of_nothing_gets_nothing():
+    fractions = base.parse_split("0/0/100")
+    assert {base.assign_split(utterance(str(n)), fractions, "utterance") for n in range(200)} == {"test"}
+
+
+def test_sentence_key_falls_back_to_the_text():
+    assert base.sentence_key("?!") == "?!"
+    assert base.sentence_key("Route 1") != base.sentence_key("Route 2")
+
+
+def test_checked_sorts_and_takes_out_what_cannot_be_used():
+    half = "\udcff"
+    listing = base.checked(
+        [utterance("b"), utterance("a"), utterance("b"), utterance("c", text=""), utterance("d", text=half)],
+        [Skip("0", "missing_audio", expected=True)],
+    )
+    assert [u.id for u in listing.utterances] == ["a", "b"]
+    assert [(skip.id_or_path, skip.reason) for skip in listing.skipped] == [
+        ("0", "missing_audio"),
+        ("b", "duplicate_id"),
+        ("c", "empty_transcript"),
+        ("d", "not_unicode"),
+    ]
+    assert listing.expected == 5
+    assert base.reasons(listing.skipped, expected=True) == {"missing_audio": 1}
+    assert list(base.reasons(listing.skipped, expected=False)) == ["duplicate_id", "empty_transcript", "not_unicode"]
+
+
+def test_read_text_takes_off_byte_order_mark_and_blanks(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbf Please call Stella.\r\n")
+    assert base.read_text(tmp_path / "a.txt") == "Please call Stella."
+
+
+def test_find_tree(tmp_path):
+    def wanted(folder: Path) -> bool:
+        return (folder / "x").is_dir()
+
+    with pytest.raises(CorpusError, match=r"nowhere: there is no such folder; name the one that holds x/ with --input"):
+        base.find_tree(tmp_path / "nowhere", wanted, "x/")
+    with pytest.raises(CorpusError, match=r"looked for x/, in it and in its subfolders"):
+        base.find_tree(tmp_path, wanted, "x/")
+    (tmp_path / "one" / "x").mkdir(parents=True)
+    assert base.find_tree(tmp_path, wanted, "x/") == tmp_path / "one" == base.find_tree(tmp_path / "one", wanted, "")
+    (tmp_path / "two" / "x").mkdir(parents=True)
+    with pytest.raises(CorpusError, match=r"one and two both hold x/; choose: --input=.*one"):
+        base.find_tree(tmp_path, wanted, "x/")

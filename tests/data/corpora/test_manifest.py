@@ -1,0 +1,194 @@
+import csv
+import io
+import json
+import os
+
+import pytest
+
+from tfvoice.data.corpora import manifest
+from tfvoice.data.corpora.base import CorpusError, Utterance
+
+ROWS = [
+    {"audio": "clips/a.wav", "text": 'She said "hello", twice.', "speaker": "f1", "seconds": "1.5"},
+    {"audio": "clips/b.flac", "text": "l’été", "speaker": "m1", "seconds": "2.25"},
+]
+
+
+@pytest.fixture
+def home(tmp_path):
+    for name in ("a.wav", "b.flac", "c.wav"):
+        (tmp_path / "clips").mkdir(exist_ok=True)
+        (tmp_path / "clips" / name).write_bytes(b"audio")
+    (tmp_path / "clips" / "a.txt").write_text("Text of a.\n", encoding="utf-8")
+    return tmp_path
+
+
+def write(path, text):
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def expected(home):
+    return [
+        Utterance("clips/a", str(home / "clips" / "a.wav"), ROWS[0]["text"], "f1", seconds=1.5),
+        Utterance("clips/b", str(home / "clips" / "b.flac"), ROWS[1]["text"], "m1", seconds=2.25),
+    ]
+
+
+def reasons(listing):
+    return {skip.id_or_path: skip.reason for skip in listing.skipped}
+
+
+def as_csv(rows):
+    file = io.StringIO()
+    writer = csv.DictWriter(file, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue()
+
+
+FORMS = {
+    "csv": as_csv(ROWS),
+    "tsv": "\n".join("\t".join(row) for row in [ROWS[0].keys(), *(row.values() for row in ROWS)]) + "\n",
+    "jsonl": "\n".join(json.dumps(row) for row in ROWS) + "\n\n",
+    "json": json.dumps(ROWS, ensure_ascii=False),
+}
+
+
+@pytest.mark.parametrize("suffix", FORMS)
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_every_format_reads_the_same(home, suffix, mark):
+    listing = manifest.read(write(home / f"list.{suffix}", mark + FORMS[suffix]))
+    assert listing.utterances == expected(home) and not listing.skipped
+
+
+@pytest.mark.parametrize("audio", manifest.COLUMNS["audio"])
+@pytest.mark.parametrize("text", manifest.COLUMNS["text"])
+def test_column_names(home, audio, text):
+    listing = manifest.read(write(home / "list.tsv", f"{text.upper()}\tage\t{audio}\nHello.\t31\tclips/a.wav\n"))
+    assert listing.utterances == [Utterance("clips/a", str(home / "clips" / "a.wav"), "Hello.")]
+
+
+def test_a_quotation_mark_is_literal_in_tsv(home):
+    text = 'path\tsentence\nclips/a.wav\t"Stop\nclips/b.flac\tgo"\n'
+    assert [u.text for u in manifest.read(write(home / "list.tsv", text)).utterances] == ['"Stop', 'go"']
+
+
+def test_a_line_separator_of_unicode_does_not_end_a_row(home):
+    text = "audio\ttext\nclips/a.wav\tone\u2028two\x85three\n"
+    assert manifest.read(write(home / "list.tsv", text)).utterances[0].text == "one\u2028two\x85three"
+
+
+def test_nemo(home):
+    rows = [
+        {"audio_filepath": "clips/a.wav", "text": "whole", "duration": 1.5},
+        {"audio_filepath": str(home / "clips" / "b.flac"), "text": "part", "duration": 0.5, "offset": 2},
+    ]
+    # NeMo's manifests hold JSON lines but are called .json.
+    listing = manifest.read(write(home / "train_manifest.json", "\n".join(map(json.dumps, rows))))
+    assert listing.utterances == [
+        Utterance("clips/a", str(home / "clips" / "a.wav"), "whole", seconds=1.5),
+        Utterance("clips/b@2.000", str(home / "clips" / "b.flac"), "part", start_seconds=2.0, seconds=0.5),
+    ]
+
+
+def test_deepspeech_pytorch(home):
+    wanted = [Utterance("clips/a", str(home / "clips" / "a.wav"), "Text of a.")]
+    assert manifest.read(write(home / "list.csv", "clips/a.wav,clips/a.txt\n")).utterances == wanted
+    samples = {"root_path": "clips", "samples": [{"wav_path": "a.wav", "transcript_path": "a.txt"}]}
+    assert manifest.read(write(home / "list.json", json.dumps(samples))).utterances == wanted
+    samples["root_path"] = str(home / "clips")
+    assert manifest.read(write(home / "list.json", json.dumps(samples))).utterances == wanted
+
+
+def test_ids_do_not_depend_on_where_the_corpus_lies(home, monkeypatch):
+    path = write(home / "list.csv", FORMS["csv"])
+    ids = [u.id for u in manifest.read(path).utterances]
+    monkeypatch.chdir(home / "clips")
+    assert [u.id for u in manifest.read("../list.csv").utterances] == ids == ["clips/a", "clips/b"]
+    (home / "link").symlink_to(home, target_is_directory=True)
+    assert [u.id for u in manifest.read(str(home / "link" / "list.csv")).utterances] == ids
+
+
+def test_file_names_give_the_split_of_several(home):
+    files = {"train": "clips/a.wav", "dev": "clips/b.flac", "my_test": "clips/c.wav"}
+    paths = [write(home / f"{name}.tsv", f"audio\ttext\n{audio}\tx\n") for name, audio in files.items()]
+    wanted = {"clips/a": "train", "clips/b": "valid", "clips/c": "test"}
+    assert {u.id: u.split for u in manifest.read(str(home)).utterances} == wanted
+    assert {u.id: u.split for u in manifest.read(",".join(paths)).utterances} == wanted
+    assert manifest.read(paths[0]).utterances[0].split == ""
+
+
+def test_a_split_column_goes_before_the_file_name(home):
+    write(home / "train.csv", "audio,text,split\nclips/a.wav,x,validation\nclips/b.flac,y,\n")
+    write(home / "test.csv", "audio,text,split\nclips/c.wav,z,hard_ones\n")
+    splits = [u.split for u in manifest.read(str(home)).utterances]
+    assert splits == ["valid", "train", "hard_ones"]
+
+
+def test_a_folder_with_one_manifest_of_any_name(home):
+    write(home / "all.tsv", FORMS["tsv"])
+    assert manifest.read(str(home)).utterances == expected(home)
+
+
+def test_bad_rows_are_skipped_with_a_reason(home):
+    (home / "clips" / "b.txt").write_bytes(b"caf\xe9")
+    lines = [
+        {"audio": "clips/a.wav"},
+        {"audio": "clips/nowhere.wav", "text": "x"},
+        {"text": "no audio"},
+        {"audio": "clips/b.flac", "transcript_path": "clips/b.txt"},
+        {"audio": "clips/c.wav", "transcript_path": "clips/nowhere.txt"},
+        {"audio": "clips/c.wav", "text": "  ", "id": "blank"},
+        {"audio": "clips/c.wav", "text": "\ud800", "id": "half"},
+        [],
+    ]
+    listing = manifest.read(write(home / "list.jsonl", "\n".join(map(json.dumps, lines)) + "\n{broken"))
+    assert not listing.utterances and listing.expected == 9
+    assert reasons(listing) == {
+        "clips/a": "missing_transcript",
+        "clips/nowhere": "missing_audio",
+        "list.jsonl line 3": "malformed_row",
+        "clips/b": "unreadable_transcript",
+        "clips/c": "missing_transcript",
+        "blank": "empty_transcript",
+        "half": "not_unicode",
+        "list.jsonl line 8": "malformed_row",
+        "list.jsonl line 9": "malformed_row",
+    }
+
+
+def test_a_row_of_another_width_is_malformed(home):
+    listing = manifest.read(write(home / "list.tsv", "audio\ttext\nclips/a.wav\tx\ty\n\nclips/b.flac\tz\n"))
+    assert reasons(listing) == {"list.tsv line 2": "malformed_row"} and len(listing.utterances) == 1
+
+
+@pytest.mark.parametrize("seconds", ["long", "-1", "nan", "inf", ""])
+def test_a_duration_that_is_none_is_ignored(home, seconds):
+    listing = manifest.read(write(home / "list.csv", f"audio,text,duration\nclips/a.wav,x,{seconds}\n"))
+    assert listing.utterances[0].seconds is None
+
+
+def fails(source, sentence):
+    with pytest.raises(CorpusError, match=sentence):
+        manifest.read(str(source))
+
+
+def test_unusable_manifests(home):
+    fails(home / "none.tsv", r"none.tsv: there is no such manifest; name a file or a folder with --input")
+    fails(write(home / "list.xml", ""), r"list.xml: a manifest's name ends in .csv, .tsv, .jsonl, .json; rename it")
+    fails(write(home / "list.csv", "wav;sentence\n"), r"names no columns for audio and text, it is wav;sentence; name")
+    fails(write(home / "list.json", "hello"), r"list.json: neither JSON nor JSON lines")
+    fails(write(home / "list.csv", "audio,text,split\nclips/a.wav,x,a/b\n"), r"list.csv line 2: split 'a/b' cannot be")
+    fails(write(home / "list.csv", 'audio,text\nclips/a.wav,"' + "x" * 200_000), r"list.csv: not CSV .*never closed")
+    (home / "list.tsv").write_bytes(b"audio\ttext\nclips/a.wav\tcaf\xe9\n")
+    fails(home / "list.tsv", r"list.tsv: not UTF-8 .*save it as UTF-8")
+
+
+def test_unusable_folders(home):
+    fails(home, r"no manifest is here: looked for train.\*, valid.\* and test.\*")
+    write(home / "train.csv", FORMS["csv"])
+    write(home / "train.tsv", FORMS["tsv"])
+    fails(home, r"train.csv and train.tsv both look like the train manifest; .*--input=")
+    os.remove(home / "train.tsv")
+    assert manifest.read(str(home)).utterances == expected(home)

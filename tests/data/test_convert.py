@@ -1,0 +1,275 @@
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+import tensorflow as tf
+
+from tfvoice.audio import io as audio_io
+from tfvoice.data import convert, output, records
+from tfvoice.data.convert import ConversionError
+from tfvoice.data.corpora import manifest, vctk
+from tfvoice.data.corpora.base import Listing, Skip, Utterance
+from tfvoice.data.shards import ConversionConfig
+
+FORMATS = [("wav", 48000, 1), ("flac", 44100, 1), ("ogg", 22050, 2), ("wav", 16000, 1)]
+
+
+def tone(path, seconds=0.5, rate=16000, channels=1, number=1, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    time = np.arange(round(seconds * rate)) / rate
+    samples = 0.3 * np.sin(2 * np.pi * (200 + 10 * number) * time)
+    soundfile.write(path, np.stack([samples] * channels, axis=1), rate, **options)
+    return path
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """Four speakers with six recordings each, in several formats and rates."""
+    root = tmp_path_factory.mktemp("vctk")
+    for number in range(24):
+        speaker, (suffix, rate, channels) = f"p{225 + number // 6}", FORMATS[number % len(FORMATS)]
+        id = f"{speaker}_{number % 6 + 1:03d}"
+        tone(root / "wav48" / speaker / f"{id}.{suffix}", 0.3 + 0.02 * number, rate, channels, number)
+        (root / "txt" / speaker).mkdir(parents=True, exist_ok=True)
+        (root / "txt" / speaker / f"{id}.txt").write_text(f"Sentence number {number}.\n")
+    tone(root / "wav48" / "p315" / "p315_001.wav")
+    return root
+
+
+def settings(**values):
+    return ConversionConfig(**{"corpus": "vctk", "split": "70/15/15", "shard_mb": 0.1, **values})
+
+
+def planned(root, **values):
+    return convert.prepare(vctk.read(str(root)), settings(**values))
+
+
+def contents(directory):
+    return {path.name: path.read_bytes() for path in sorted(directory.iterdir())}
+
+
+def decoded(directory, made):
+    found = {}
+    for split in made.splits.values():
+        for shard in split.shards:
+            for record in tf.data.TFRecordDataset(str(directory / shard.name)).map(records.decode):
+                found[record["id"].numpy().decode()] = record
+    return found
+
+
+@pytest.mark.parametrize("encoding", records.ENCODINGS)
+def test_records_hold_what_the_corpus_holds(tree, tmp_path, encoding):
+    made = convert.convert(planned(tree, encoding=encoding), tmp_path / "out")
+    found = decoded(tmp_path / "out", made)
+    listing = vctk.read(str(tree))
+    assert sorted(found) == [utterance.id for utterance in listing.utterances]
+    for utterance in listing.utterances:
+        record = found[utterance.id]
+        samples = audio_io.to_pcm16(audio_io.read(utterance.audio, 16000))
+        np.testing.assert_array_equal(record["audio"] * 32768, samples)
+        assert record["sample_rate_hz"] == 16000 and record["samples"] == len(samples)
+        assert record["text"].numpy().decode() == utterance.text
+        assert record["speaker"].numpy().decode() == utterance.speaker
+
+
+def test_the_manifest_describes_the_shards(tree, tmp_path):
+    made = convert.convert(planned(tree), tmp_path)
+    assert made == convert.read_manifest(tmp_path) == convert.validate(tmp_path)
+    assert list(made.splits) == ["train", "valid", "test"] and len(made.splits["train"].shards) > 2
+    assert sum(split.utterances for split in made.splits.values()) == 24
+    assert sum(split.seconds for split in made.splits.values()) == pytest.approx(24 * 0.3 + 0.02 * 276, abs=0.01)
+    assert sum(split.characters for split in made.splits.values()) == 10 * 18 + 14 * 19
+    assert made.expected_skips == {"speaker_without_transcripts": 1} and made.skipped == {}
+    for split in made.splits.values():
+        assert split.seconds == pytest.approx(sum(shard.seconds for shard in split.shards))
+        for shard in split.shards:
+            assert hashlib.sha256((tmp_path / shard.name).read_bytes()).hexdigest() == shard.sha256
+    names = {shard.name for split in made.splits.values() for shard in split.shards}
+    assert {path.name for path in tmp_path.iterdir()} == names | {"manifest.json", "skipped.jsonl"}
+    lines = (tmp_path / "skipped.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [
+        {"id_or_path": "p315_001", "reason": "speaker_without_transcripts", "expected": True, "detail": "no txt/p315"}
+    ]
+
+
+def test_bytes_do_not_depend_on_the_number_of_workers(tree, tmp_path):
+    for workers in (1, 2):
+        convert.convert(planned(tree), tmp_path / str(workers), workers=workers)
+    assert contents(tmp_path / "1") == contents(tmp_path / "2")
+
+
+def test_the_same_command_does_nothing_after_the_end(tree, tmp_path):
+    made = convert.convert(planned(tree), tmp_path)
+    times = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert convert.convert(planned(tree), tmp_path) == made
+    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == times
+
+
+def test_an_interrupted_conversion_is_finished_by_the_same_call(tree, tmp_path, monkeypatch):
+    convert.convert(planned(tree), tmp_path / "whole")
+    write = output.Journal.write
+    calls = []
+
+    def stop_at_third(self, shard, results):
+        calls.append(shard.name)
+        if len(calls) == 3:
+            next(iter(results))
+            raise KeyboardInterrupt
+        return write(self, shard, results)
+
+    monkeypatch.setattr(output.Journal, "write", stop_at_third)
+    with pytest.raises(KeyboardInterrupt):
+        convert.convert(planned(tree), tmp_path / "out")
+    assert not (tmp_path / "out" / "manifest.json").exists()
+    with pytest.raises(convert.shards.ShardError, match=r"this conversion is unfinished; run the same"):
+        convert.read_manifest(tmp_path / "out")
+    convert.convert(planned(tree), tmp_path / "out")
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    assert len(set(calls)) == len(calls) - 1, "only the shard that was cut off is written twice"
+
+
+BAD = {
+    "empty": (lambda path: path.write_bytes(b""), "empty_file"),
+    "garbage": (lambda path: path.write_bytes(os.urandom(1000)), "unreadable"),
+    "cut_off": (lambda path: path.write_bytes(path.read_bytes()[:20]), "unreadable"),
+    "header_only": (lambda path: path.write_bytes(path.read_bytes()[:44]), "no_samples"),
+    "nan": (
+        lambda path: soundfile.write(path, np.full(16000, np.nan), 16000, "FLOAT", format="WAV"),
+        "non_finite",
+    ),
+    "silence": (lambda path: soundfile.write(path, np.zeros(16000), 16000, format="WAV"), "silent"),
+    "direct_current": (lambda path: soundfile.write(path, np.full(16000, 0.25), 16000, format="WAV"), "silent"),
+    "three_hours": (lambda path: tone(path, seconds=6.0), "too_long"),
+    "click": (lambda path: tone(path, seconds=0.05), "too_short"),
+    "deleted": (lambda path: path.unlink(), "missing_audio"),
+    "folder": (lambda path: (path.unlink(), path.mkdir()), "unreadable"),
+}
+
+
+@pytest.mark.parametrize("spoil, reason", BAD.values(), ids=BAD)
+def test_bad_audio_is_skipped_by_reason(tmp_path, spoil, reason):
+    path = tone(tmp_path / "a.wav")
+    spoil(path)
+    result = convert.convert_one(Utterance("a", str(path), "x"), ConversionConfig(max_seconds=5))
+    assert isinstance(result, Skip) and result.reason == reason and not result.expected
+    assert str(path) in result.detail
+
+
+def spoiled(root, tmp_path, count=2):
+    shutil.copytree(root, tmp_path / "corpus")
+    for id in ("p225_001", "p225_005")[:count]:
+        (tmp_path / "corpus" / "wav48" / "p225" / f"{id}.wav").write_bytes(b"")
+    return tmp_path / "corpus"
+
+
+def test_too_many_bad_files_fail_and_say_how_to_go_on(tree, tmp_path):
+    root, out = spoiled(tree, tmp_path), tmp_path / "out"
+    sentence = (
+        r"out: 2 of 24 utterances \(8.3 %\) are bad, more than --max_skipped=1% \(2 empty_file\)\. Each is listed in "
+        r".*skipped.jsonl; mend them and add --overwrite, or leave them out with --max_skipped=9%$"
+    )
+    with pytest.raises(ConversionError, match=sentence):
+        convert.convert(planned(root), out)
+    assert not (out / "manifest.json").exists()
+    assert [json.loads(line)["reason"] for line in (out / "skipped.jsonl").open()][:2] == ["empty_file"] * 2
+    made = convert.convert(planned(root), out, max_skipped=0.09)
+    assert made.skipped == {"empty_file": 2} and sum(split.utterances for split in made.splits.values()) == 22
+
+
+def test_mended_files_are_read_again_with_overwrite(tree, tmp_path):
+    root, out = spoiled(tree, tmp_path, 1), tmp_path / "out"
+    with pytest.raises(ConversionError):
+        convert.convert(planned(root), out)
+    whole = tree / "wav48" / "p225" / "p225_001.wav"
+    (root / "wav48" / "p225" / "p225_001.wav").write_bytes(whole.read_bytes())
+    assert convert.convert(planned(root), out, overwrite=True).skipped == {}
+
+
+def test_what_the_reader_finds_missing_fails_before_any_work(tree, tmp_path):
+    listing = vctk.read(str(tree))
+    plan = convert.prepare(Listing(listing.utterances, [Skip("x", "missing_audio")] * 5), settings())
+    with pytest.raises(ConversionError, match=r"5 of 29 utterances \(17.2 %\) are bad.*5 missing_audio"):
+        convert.convert(plan, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["skipped.jsonl"]
+
+
+def test_nothing_to_convert(tmp_path):
+    with pytest.raises(ConversionError, match=r"no usable utterance in this corpus \(1 missing_audio\); check --input"):
+        convert.prepare(Listing([], [Skip("a", "missing_audio")]), settings())
+    plan = convert.prepare(Listing([Utterance("a", str(tmp_path / "a.wav"), "x")], []), settings())
+    with pytest.raises(ConversionError, match=r"no utterance is left \(1 missing_audio\); each is listed in"):
+        convert.convert(plan, tmp_path / "out", max_skipped=1.0)
+
+
+def test_a_full_disk_gets_a_sentence(tree, tmp_path, monkeypatch):
+    def full(self, shard, results):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(output.Journal, "write", full)
+    with pytest.raises(ConversionError, match=r"cannot go on \(No space left on device\). Finished shards are kept"):
+        convert.convert(planned(tree), tmp_path)
+
+
+def test_a_worker_that_dies_gets_a_sentence():
+    with convert._Workers(2) as pool, pytest.raises(ConversionError, match=r"a worker process died.*fewer --workers"):
+        list(pool.ordered(os._exit, [(1,)]))
+
+
+def test_results_keep_their_order_and_only_a_few_are_held():
+    taken = []
+
+    def arguments():
+        for number in range(100):
+            taken.append(number)
+            yield (number, 2)
+
+    with convert._Workers(2) as pool:
+        results = pool.ordered(pow, arguments())
+        assert [next(results) for _ in range(10)] == [number**2 for number in range(10)]
+        assert len(taken) < 20
+        assert list(results) == [number**2 for number in range(10, 100)]
+
+
+def test_segments_of_one_long_recording(tmp_path):
+    tone(tmp_path / "talk.wav", 3.0, 48000, 2)
+    rows = [{"audio": "talk.wav", "text": "x", "offset": at, "duration": 0.5} for at in (0, 1.25, 2.75)]
+    (tmp_path / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    plan = convert.prepare(manifest.read(str(tmp_path / "list.jsonl")), settings(sample_rate_hz=48000))
+    found = decoded(tmp_path / "out", convert.convert(plan, tmp_path / "out"))
+    whole = audio_io.read(tmp_path / "talk.wav", 48000)
+    np.testing.assert_allclose(found["talk@1.250"]["audio"], whole[60000:84000], atol=1e-4)
+    np.testing.assert_allclose(found["talk@0.000"]["audio"], whole[:24000], atol=1e-4)
+    assert found["talk@2.750"]["samples"] == 12000
+
+
+def test_a_segment_of_a_bad_file_is_skipped(tmp_path):
+    (tmp_path / "talk.wav").write_bytes(b"no audio")
+    for path, reason in ((tmp_path / "talk.wav", "unreadable"), (tmp_path / "gone.wav", "missing_audio")):
+        result = convert.convert_one(Utterance("a", str(path), "x", start_seconds=1.0), ConversionConfig())
+        assert isinstance(result, Skip) and result.reason == reason and str(path) in result.detail
+
+
+def test_expected_lengths_come_from_the_corpus_the_header_or_the_size(tmp_path):
+    tone(tmp_path / "a.wav", 0.5)
+    (tmp_path / "b.mp3").write_bytes(bytes(16000))
+    utterances = [
+        Utterance("a", str(tmp_path / "a.wav"), "x"),
+        Utterance("b", str(tmp_path / "b.mp3"), "x"),
+        Utterance("c", str(tmp_path / "c.wav"), "x", seconds=7.0),
+        Utterance("d", str(tmp_path / "d.wav"), "x"),
+    ]
+    plan = convert.prepare(Listing(utterances, []), settings())
+    assert [utterance.seconds for utterance in plan.listing.utterances] == [0.5, 2.0, 7.0, 0.0]
+
+
+def test_conversion_imports_no_tensorflow():
+    code = (
+        "import sys, tfvoice.cli.convert; assert not {'tensorflow', 'librosa', 'keras', 'audioread'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,168 @@
+import json
+import os
+
+import pytest
+
+from tfvoice.data import output, records, shards
+from tfvoice.data.convert import Converted
+from tfvoice.data.corpora import base
+from tfvoice.data.corpora.base import Listing, Skip, Utterance
+from tfvoice.data.shards import ConversionConfig, ShardError
+
+RESULTS = [[Converted(records.frame(b"one"), 1.5, 3)], [Skip("u1", "silent"), Converted(records.frame(b"two"), 2.0, 4)]]
+
+
+def plan(**settings):
+    utterances = [Utterance(f"u{n}", "x.wav", "text", split="train", seconds=10.0) for n in range(10)]
+    return shards.plan(Listing(utterances, []), ConversionConfig(**{"shard_mb": 1.0, **settings}))
+
+
+def opened(directory, overwrite=False, **settings):
+    return output.Journal(directory, plan(**settings), overwrite)
+
+
+def unfinished(directory):
+    book = opened(directory)
+    written = book.write(plan().shards[0], RESULTS)
+    book.close()
+    return written
+
+
+def finished(directory):
+    book = opened(directory)
+    done = [book.write(shard, RESULTS)[0] for shard in plan().shards]
+    manifest = shards.Manifest(
+        corpus="manifest",
+        sample_rate_hz=16000,
+        encoding="pcm16",
+        splits={"train": shards.total(done)},
+        skipped={},
+        expected_skips={},
+        speakers={},
+        settings=plan().settings,
+        fingerprint=plan().fingerprint,
+    )
+    book.write_skipped([Skip("u1", "silent")])
+    book.complete_with(manifest)
+    book.close()
+    return manifest
+
+
+def names(directory):
+    return sorted(path.name for path in directory.iterdir())
+
+
+def test_a_shard_is_finished_only_when_it_lies_there_whole(tmp_path):
+    shard, skipped = unfinished(tmp_path)
+    assert (shard.utterances, shard.seconds, shard.characters) == (2, 3.5, 7) and skipped == [Skip("u1", "silent")]
+    assert names(tmp_path) == [".progress", shard.name]
+    book = opened(tmp_path)
+    assert book.finished(plan().shards[0]) == (shard, skipped)
+    assert book.finished(plan().shards[1]) is None
+    os.truncate(tmp_path / shard.name, shard.bytes - 1)
+    assert book.finished(plan().shards[0]) is None
+    os.remove(tmp_path / shard.name)
+    assert book.finished(plan().shards[0]) is None
+    book.close()
+
+
+def test_the_manifest_completes_the_folder(tmp_path):
+    manifest = finished(tmp_path)
+    assert names(tmp_path) == ["manifest.json", "skipped.jsonl", *(s.name for s in manifest.splits["train"].shards)]
+    book = opened(tmp_path)
+    assert book.complete == manifest
+    book.close()
+    assert ".progress" not in names(tmp_path)
+
+
+def test_a_folder_without_finished_shards_is_left_empty(tmp_path):
+    opened(tmp_path / "new").close()
+    assert names(tmp_path / "new") == []
+
+
+@pytest.mark.parametrize("make, state", [(finished, "a finished"), (unfinished, "an unfinished")])
+def test_another_conversion_is_refused_with_the_differing_flags(tmp_path, make, state):
+    make(tmp_path)
+    before = names(tmp_path)
+    sentence = rf"{state} conversion with other flags is here \(sample_rate_hz 16000 -> 8000\); replace .* --overwrite"
+    with pytest.raises(ShardError, match=sentence):
+        opened(tmp_path, sample_rate_hz=8000)
+    assert names(tmp_path) == before
+    opened(tmp_path, overwrite=True, sample_rate_hz=8000).close()
+    assert names(tmp_path) == []
+
+
+def test_another_corpus_is_refused(tmp_path):
+    finished(tmp_path)
+    other = shards.plan(Listing(plan().listing.utterances[1:], []), plan().settings)
+    with pytest.raises(ShardError, match=r"a finished conversion of other audio or texts is here; replace it with"):
+        output.Journal(tmp_path, other, False)
+
+
+def test_overwrite_goes_on_with_the_same_unfinished_conversion_and_replaces_a_finished_one(tmp_path):
+    unfinished(tmp_path)
+    book = opened(tmp_path, overwrite=True)
+    assert book.finished(plan().shards[0])
+    book.close()
+    finished(tmp_path)
+    book = opened(tmp_path, overwrite=True)
+    assert book.complete is None and not book.finished(plan().shards[0])
+    book.close()
+
+
+def test_shards_of_unknown_origin_are_refused(tmp_path):
+    (tmp_path / "train-00000-of-00001.tfrecord").write_bytes(b"precious")
+    with pytest.raises(ShardError, match=r"shards of an unknown conversion are here; replace it with --overwrite"):
+        opened(tmp_path)
+    assert names(tmp_path) == ["train-00000-of-00001.tfrecord"]
+    opened(tmp_path, overwrite=True).close()
+    assert names(tmp_path) == []
+
+
+def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path):
+    for name in ("a.txt", "b.txt", "c.txt", "d.txt", "manifest.json", "train-00000-of-00001.tfrecord"):
+        (tmp_path / name).write_text("[]")
+    before = names(tmp_path)
+    sentence = (
+        r"holds files that no conversion wrote \(a.txt, b.txt, c.txt and 2 more\); name an empty one with --output"
+    )
+    for overwrite in (False, True):
+        with pytest.raises(ShardError, match=sentence):
+            opened(tmp_path, overwrite)
+    assert names(tmp_path) == before
+
+
+def test_a_file_or_a_forbidden_folder_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ShardError, match=r"file: this is a file; name a folder with --output"):
+        opened(tmp_path / "file")
+    with pytest.raises(ShardError, match=r"out: cannot write here \(Not a directory\); choose another --output"):
+        opened(tmp_path / "file" / "out")
+
+
+def test_two_conversions_cannot_share_a_folder(tmp_path):
+    book = opened(tmp_path)
+    with pytest.raises(ShardError, match=r"another tfvoice_convert is writing here; wait until it ends"):
+        opened(tmp_path)
+    book.close()
+    opened(tmp_path).close()
+
+
+def test_skipped_are_listed_one_object_a_line(tmp_path):
+    book = opened(tmp_path)
+    path = book.write_skipped([Skip("a", "silent", detail="l’été"), Skip("b", "x", True)])
+    assert path == tmp_path / "skipped.jsonl" and len(path.read_text().splitlines()) == 2
+    assert base.reasons([Skip(**json.loads(line)) for line in path.open()], True) == {"x": 1}
+    book.close()
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    output.write_text(tmp_path / "a", "old")
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(output, "_flush", fail)
+    with pytest.raises(OSError):
+        output.write_text(tmp_path / "a", "new")
+    assert (tmp_path / "a").read_text() == "old"

@@ -1,0 +1,136 @@
+import hashlib
+import json
+from dataclasses import replace
+
+import pytest
+
+from tfvoice import config
+from tfvoice.data import records, shards
+from tfvoice.data.corpora.base import Listing, Utterance
+from tfvoice.data.shards import ConversionConfig, ShardError
+
+UTTERANCES = [
+    Utterance(f"u{n}", f"{n}.wav", "text", split="train" if n % 5 else "test", seconds=1 + n % 3) for n in range(200)
+]
+
+
+def plan(utterances=UTTERANCES, **settings):
+    return shards.plan(Listing(utterances, []), ConversionConfig(**{"shard_mb": 1.0, **settings}))
+
+
+def test_every_utterance_is_in_one_shard_of_its_split():
+    planned = plan().shards
+    assert sorted(u.id for shard in planned for u in shard.utterances) == sorted(u.id for u in UTTERANCES)
+    assert all(u.split == shard.split for shard in planned for u in shard.utterances)
+    assert [shard.name for shard in planned][:3] == [f"test-0000{n}-of-00003.tfrecord" for n in range(3)]
+    assert [shard.name for shard in planned][3] == "train-00000-of-00011.tfrecord"
+
+
+def test_shards_have_about_the_size_that_is_asked_for():
+    for settings in ({}, {"sample_rate_hz": 8000}, {"encoding": "flac"}, {"shard_mb": 3.0}):
+        megabytes = [
+            sum(shards._expected_bytes(u, plan(**settings).settings) for u in shard.utterances) / 1e6
+            for shard in plan(**settings).shards
+        ]
+        assert max(megabytes) < 1.15 * settings.get("shard_mb", 1.0)
+    assert len(plan(shard_mb=1000).shards) == 2
+
+
+def test_membership_does_not_depend_on_the_order_of_the_listing():
+    assert plan(UTTERANCES[::-1]) == replace(plan(), listing=Listing(UTTERANCES[::-1], []))
+
+
+def test_a_wrong_length_cannot_make_thousands_of_shards():
+    utterances = [replace(u, seconds=3_600_000.0) for u in UTTERANCES[:10]]
+    assert len(plan(utterances, shard_mb=128).shards) == 2
+
+
+def test_one_recording_larger_than_a_shard_leaves_no_empty_shard():
+    planned = plan([replace(UTTERANCES[1], seconds=60), *UTTERANCES[2:4]], shard_mb=0.1).shards
+    assert all(shard.utterances for shard in planned)
+    assert planned[-1].name.startswith(f"train-{len(planned) - 1:05d}-of-{len(planned):05d}")
+
+
+@pytest.mark.parametrize("settings", [{"sample_rate_hz": 8000}, {"encoding": "flac"}, {"max_seconds": 5.0}])
+def test_fingerprint_knows_other_flags(settings):
+    assert plan(**settings).fingerprint != plan().fingerprint == plan().fingerprint
+
+
+@pytest.mark.parametrize("change", [{"text": "other"}, {"seconds": 9.0}, {"speaker": "p1"}, {"split": "valid"}])
+def test_fingerprint_knows_another_corpus(change):
+    assert plan([replace(UTTERANCES[0], **change), *UTTERANCES[1:]]).fingerprint != plan().fingerprint
+
+
+def written(tmp_path, content=b"abc"):
+    """A folder with one finished shard of two records."""
+    frames = records.frame(content) * 2
+    (tmp_path / "train-00000-of-00001.tfrecord").write_bytes(frames)
+    shard = shards.Shard(
+        name="train-00000-of-00001.tfrecord",
+        sha256=hashlib.sha256(frames).hexdigest(),
+        bytes=len(frames),
+        utterances=2,
+        seconds=3.0,
+        characters=8,
+    )
+    manifest = shards.Manifest(
+        corpus="vctk",
+        sample_rate_hz=16000,
+        encoding="pcm16",
+        splits={"train": shards.total([shard])},
+        skipped={"silent": 1},
+        expected_skips={},
+        speakers={"p225": {"age": "23"}},
+        settings=ConversionConfig(),
+        fingerprint="f",
+    )
+    (tmp_path / "manifest.json").write_text(config.to_json(manifest))
+    return manifest
+
+
+def test_manifest_round_trip(tmp_path):
+    manifest = written(tmp_path)
+    assert shards.read_manifest(tmp_path) == manifest == shards.validate(str(tmp_path))
+    assert manifest.splits["train"].shards[0].name == "train-00000-of-00001.tfrecord"
+    assert manifest.splits["train"].seconds == 3.0
+
+
+def test_no_manifest(tmp_path):
+    with pytest.raises(ShardError, match=r"no converted corpus is here; make one with tfvoice_convert --output="):
+        shards.read_manifest(tmp_path)
+    (tmp_path / ".progress").mkdir()
+    with pytest.raises(ShardError, match=r"this conversion is unfinished; run the same tfvoice_convert command again"):
+        shards.read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "\udcff"])
+def test_another_programs_manifest(tmp_path, text):
+    (tmp_path / "manifest.json").write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(ShardError, match=r"manifest.json: not a manifest of tfvoice .*name another folder"):
+        shards.read_manifest(tmp_path)
+
+
+def test_a_manifest_of_another_version(tmp_path):
+    values = json.loads(config.to_json(written(tmp_path))) | {"schema_version": 99}
+    (tmp_path / "manifest.json").write_text(json.dumps(values))
+    with pytest.raises(ShardError, match=r"schema version 99, and this tfvoice reads 1; convert the corpus again"):
+        shards.read_manifest(tmp_path)
+
+
+def damaged(tmp_path, content, sentence):
+    written(tmp_path)
+    path = tmp_path / "train-00000-of-00001.tfrecord"
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
+    with pytest.raises(ShardError, match=f"train-00000-of-00001.tfrecord: {sentence}.*--overwrite --output="):
+        shards.validate(tmp_path)
+
+
+def test_validate_names_the_damaged_shard(tmp_path):
+    whole = records.frame(b"abc") * 2
+    damaged(tmp_path, None, "this shard is missing")
+    damaged(tmp_path, whole[:-1], "this shard has 37 bytes instead of 38")
+    damaged(tmp_path, whole[:-1] + b"x", "damaged at record 2")
+    damaged(tmp_path, records.frame(b"abd") * 2, "this shard is not the one that was written")

@@ -1,0 +1,236 @@
+import functools
+import pickle
+import subprocess
+import sys
+import unicodedata
+from collections import Counter
+
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tfvoice import config
+from tfvoice.text.alphabet import PRESETS, Alphabet, AlphabetConfig
+
+EUROPEAN = " 'abcdefghijklmnopqrstuvwxyzäöüßéèñåâấ가"
+MIXED = "-'aAbBcCéÉ.0"  # both cases, no space, punctuation and a digit of its own
+ALPHABETS = [*PRESETS, EUROPEAN, MIXED]
+
+# Arbitrary Unicode, and what transcripts are full of, close together.
+LETTERS_AND_SPACES = "abzABZéÉe\u0301a\u0302ßẞıİſﬁŉ가 \u00ad\u200b\t\n\xa0"
+texts = st.text() | st.text(alphabet=LETTERS_AND_SPACES + "'’‘`´\"“”-–—_/.,…!()[]<>&#7½")
+
+
+@functools.cache
+def alphabet(characters: str = "default") -> Alphabet:
+    return Alphabet(AlphabetConfig(characters=characters))
+
+
+@functools.cache
+def in_graph(characters: str):
+    """One compiled function per alphabet that gives all the graph's answers."""
+    chosen = alphabet(characters)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def answers(values):
+        ids = chosen.encode_in_graph(values)
+        return chosen.normalise_in_graph(values), chosen.unknown_in_graph(values), ids, chosen.decode_in_graph(ids)
+
+    return answers
+
+
+def assert_same(characters: str, batch: list[str]):
+    chosen = alphabet(characters)
+    normalised, unknown, ids, decoded = in_graph(characters)(tf.constant(batch, tf.string))
+    expected = [chosen.normalise(text) for text in batch]
+    assert [text.decode() for text in normalised.numpy()] == expected
+    assert unknown.numpy().tolist() == [sum(chosen.unknown(text).values()) for text in batch]
+    assert ids.to_list() == [chosen.encode(text) for text in batch]
+    assert [text.decode() for text in decoded.numpy()] == expected
+
+
+@pytest.mark.parametrize("characters", ALPHABETS)
+@given(batch=st.lists(texts, max_size=4))
+@settings(deadline=None)
+def test_the_graph_agrees_with_python(characters, batch):
+    assert_same(characters, batch)
+
+
+@pytest.mark.parametrize("characters", ALPHABETS)
+def test_the_graph_agrees_with_python_on_every_code_point_up_to_emoji(characters):
+    symbols = [chr(code) for code in range(0x20000) if not 0xD800 <= code < 0xE000]
+    chosen = alphabet(characters)
+    normalised, unknown, _, _ = in_graph(characters)(tf.constant([f"b{symbol}c" for symbol in symbols]))
+    assert [text.decode() for text in normalised.numpy()] == [chosen.normalise(f"b{symbol}c") for symbol in symbols]
+    assert (unknown.numpy() > 0).tolist() == [bool(chosen.unknown(symbol)) for symbol in symbols]
+
+
+@pytest.mark.parametrize("characters", ALPHABETS)
+@given(text=texts)
+@settings(deadline=None)
+def test_laws_of_normalise(characters, text):
+    chosen = alphabet(characters)
+    once = chosen.normalise(text)
+    assert chosen.normalise(once) == once
+    assert set(once) <= set(chosen.characters)
+    assert "  " not in once
+    assert once == once.strip(" ")
+    assert not chosen.unknown(once)
+    assert chosen.decode(chosen.encode(once)) == once
+    assert chosen.encode(text) == chosen.encode(once)
+
+
+@given(texts)
+@settings(deadline=None)
+def test_presets_differ_in_case_and_apostrophes_only(text):
+    normalised = alphabet("default").normalise(text)
+    assert alphabet("deepspeech2").normalise(text) == normalised.upper()
+    assert alphabet("wavenet").normalise(text) == normalised.replace("'", "")
+
+
+@pytest.mark.parametrize("characters", PRESETS)
+@given(text=texts)
+@settings(deadline=None)
+def test_composed_and_decomposed_unicode_are_the_same_text(characters, text):
+    normalise = alphabet(characters).normalise
+    assert normalise(unicodedata.normalize("NFC", text)) == normalise(unicodedata.normalize("NFD", text))
+
+
+@given(texts)
+@settings(deadline=None)
+def test_every_letter_and_digit_is_spelled_or_counted(text):
+    chosen = alphabet()
+    for symbol in text:
+        if unicodedata.category(symbol)[0] in "LN":
+            assert chosen.normalise(f"b{symbol}b") != "bb" or chosen.unknown(symbol) or symbol in "ʼʻʹꞌ"
+
+
+@pytest.mark.parametrize(
+    ("written", "normalised"),
+    [
+        ("Please call Stella.", "please call stella"),
+        ("  two\t words \n", "two words"),
+        ("a well-known and/or snake_case — dash", "a well known and or snake case dash"),
+        ("No...What? HA,HA! D.N.A.", "no what ha ha d n a"),
+        ("It’s O`Neill´s", "it's o'neill's"),
+        ("'quoted' `words' ''here'' rock 'n' roll, the dogs'", "quoted words here rock n roll the dogs"),
+        ("the 1990's", "the s"),
+        ('file(s) "so" «called» [x]', "files so called x"),
+        ("a - b", "a b"),
+        ("Ångström naïve Straße ﬁne ﬀ Ⅷ ｆｕｌｌ", "angstrom naive strasse fine ff viii full"),
+        ("co\u00adoperate a\u200bb a\u00a0b", "cooperate ab a b"),
+        ("", ""),
+        (" '-' ", ""),
+    ],
+)
+def test_normalise_by_example(written, normalised):
+    assert alphabet().normalise(written) == normalised
+    assert_same("default", [written])
+
+
+def test_unknown_symbols_are_dropped_whole_and_counted():
+    text = "Press # or * for 2½ % & €5, Bjørn — 日本 2"
+    assert alphabet().unknown(text) == Counter("#*2½%&€5ø日本2")
+    assert alphabet().normalise(text) == "press or for bjrn"
+    assert not alphabet().unknown("All the rest: “well-known” (it's) an É, isn’t it…\n")
+
+
+def test_a_character_of_the_alphabet_stays_what_it_is():
+    european, mixed = alphabet(EUROPEAN), alphabet(MIXED)
+    assert european.normalise("Ä A\u0308 ß É Ñ n\u0303 ñ 가") == "ä ä ß é ñ ñ ñ 가"
+    assert european.normalise("Ǟ A\u0308\u0304 Ā") == "ä ä a"
+    assert european.normalise("Ấ A\u0302\u0301 ç") == "ấ ấ c"
+    assert mixed.normalise("A-b.c D 0 É E\u0301") == "A-b.c0ÉÉ"
+    assert mixed.unknown("A-b.c D 0 É") == Counter("D")
+
+
+def test_class_ids_are_positions_and_the_blank_is_not_among_them():
+    assert alphabet().size == 28
+    assert alphabet().encode("a b'c") == [2, 0, 3, 1, 4]
+    assert alphabet("wavenet").encode("it's") == alphabet("wavenet").encode("its")
+    assert alphabet("deepspeech2").encode("az' a'") == [1, 26, 27, 1]
+    assert alphabet("deepspeech2").decode([0, 1, 26, 27]) == "'AZ "
+    for blank in (28, -1):
+        with pytest.raises(ValueError, match=r"class id -?\d+ is not in 0..27: drop blanks and padding first"):
+            alphabet().decode([0, blank])
+
+
+def test_dense_ids_are_decoded_up_to_their_lengths():
+    ids = tf.constant([[2, 3, 28], [0, -1, -1], [4, 4, 4]])
+    assert alphabet().decode_in_graph(ids, tf.constant([2, 0, 3])).numpy().tolist() == [b"ab", b"", b"ccc"]
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        alphabet().decode_in_graph(ids)
+
+
+def test_scalars_and_empty_batches():
+    assert alphabet().normalise_in_graph(tf.constant("A-b")).numpy() == b"a b"
+    assert alphabet().encode_in_graph(tf.constant("Ab")).numpy().tolist() == [2, 3]
+    assert alphabet().unknown_in_graph(tf.constant("4 2")).numpy() == 2
+    assert_same("default", [])
+    assert_same("default", [""])
+
+
+def test_bytes_that_are_not_utf8_are_unknown():
+    broken = tf.constant([b"a\xff\xfeb", b"\xe2\x82"])
+    assert alphabet().normalise_in_graph(broken).numpy().tolist() == [b"ab", b""]
+    assert all(alphabet().unknown_in_graph(broken).numpy() > 0)
+
+
+def test_tf_data_and_saved_model(tmp_path):
+    sentences = ["It’s well-known.", "½ a sixpence", "", "Ça va?"]
+    expected = [alphabet().encode(sentence) for sentence in sentences]
+    data = tf.data.Dataset.from_tensor_slices(sentences).map(alphabet().encode_in_graph)
+    assert [ids.tolist() for ids in data.as_numpy_iterator()] == expected
+
+    module = tf.Module()
+    module.round_trip = tf.function(
+        lambda values: alphabet().decode_in_graph(alphabet().encode_in_graph(values)),
+        input_signature=[tf.TensorSpec([None], tf.string)],
+    )
+    tf.saved_model.save(module, str(tmp_path))
+    loaded = tf.saved_model.load(str(tmp_path))
+    assert loaded.round_trip(tf.constant(sentences)).numpy().tolist() == [
+        alphabet().normalise(sentence).encode() for sentence in sentences
+    ]
+
+
+def test_an_alphabet_travels_to_other_processes():
+    copy = pickle.loads(pickle.dumps(alphabet(EUROPEAN)))
+    assert copy.config == alphabet(EUROPEAN).config
+    assert copy.normalise("Ä 7 b") == "ä b"
+
+
+def test_presets_and_defaults():
+    assert AlphabetConfig().characters == PRESETS["default"]
+    assert AlphabetConfig().unknown == "drop"
+    assert AlphabetConfig(characters="wavenet").characters == PRESETS["wavenet"]
+    assert (len(PRESETS["wavenet"]), len(PRESETS["deepspeech2"])) == (27, 28)
+    assert config.from_json(AlphabetConfig, config.to_json(AlphabetConfig(characters=EUROPEAN))).characters == EUROPEAN
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"characters": "a"}, "x.toml: characters: an alphabet needs at least 2 characters, or the name of a preset: "
+         "default, wavenet, deepspeech2 (it is 'a')."),
+        ({"characters": "aba"}, "x.toml: characters: 'a' is there 2 times; write each character once (it is 'aba')."),
+        ({"characters": "ab\t"}, "x.toml: characters: '\\t' is a control character or white space; the only space "
+         "allowed is the ordinary one (it is 'ab\\t')."),
+        ({"characters": "ab\xa0"}, "x.toml: characters: '\\xa0' is a control character or white space; the only space "
+         "allowed is the ordinary one (it is 'ab\\xa0')."),
+        ({"characters": "aä\u0308"}, "x.toml: characters: 'ä' and all its parts are there, so it has two spellings; "
+         "leave one out (it is 'aä\u0308')."),
+        ({"unknown": "ignore"}, "x.toml: unknown: Input should be 'drop' or 'skip' (it is 'ignore')."),
+    ],
+)  # fmt: skip
+def test_errors_are_sentences(values, message):
+    with pytest.raises(config.ConfigError) as caught:
+        config.build(AlphabetConfig, values, "x.toml")
+    assert str(caught.value) == message
+
+
+def test_importing_does_not_load_tensorflow():
+    use = "import sys, tfvoice.text as text; text.Alphabet(text.AlphabetConfig()).encode('a')"
+    code = f"{use}; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,309 @@
+"""Laws of a run: it can be killed, stopped, limited and asked again, and only its configuration decides the weights."""
+
+import hashlib
+import json
+import math
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from written import arrays, assert_same_run, lines, state_of
+
+from tfvoice import experiment, hardware
+from tfvoice.asr import evaluate
+from tfvoice.asr.recognizer import Recognizer
+from tfvoice.audio import features
+from tfvoice.data import records
+from tfvoice.errors import TfvoiceError
+from tfvoice.experiment import TrainingConfig
+from tfvoice.training import objectives, step, trainer
+from tfvoice.training.trainer import Limits
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "bin" / "tfvoice_train"
+# Everything that draws random numbers is on.
+TINY = """
+[model]
+name = "wavenet_asr"
+width = 8
+kernel_size = 3
+dilations = [1, 2]
+stacks = 1
+dropout = 0.1
+[features]
+bins = 20
+[data]
+buckets = 3
+[augmentation]
+frequency_width = 4
+tempo = 0.1
+vocal_tract = 0.1
+noise = 0.1
+[training]
+epochs = 3
+batch_size = 1
+accumulate = 2
+average = 0.9
+"""
+# What needs time to be traced, and matters to few laws.
+PLAIN = (
+    "augmentation.tempo=0",
+    "augmentation.vocal_tract=0",
+    "augmentation.noise=0",
+    "model.dropout=0",
+    "training.xla=off",
+)
+# Its own: to make a model seeds that of the module.
+RANDOM = random.Random()
+EXACT = ("step", "epoch", "train_loss", "valid_loss", "wer", "cer", "skipped_steps")
+GROUPS = {"weights", "optimizer", "raw"}
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    path = tmp_path_factory.mktemp("config") / "tiny.toml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture(scope="module")
+def settings(tiny):
+    """Makes the tiny configuration, with changes."""
+    return lambda *changes: experiment.resolve("wavenet_asr", str(tiny), changes)
+
+
+@pytest.fixture(scope="module")
+def finished(converted, settings, tmp_path_factory):
+    """A run that nothing disturbed. Read only."""
+    run = tmp_path_factory.mktemp("runs") / "finished"
+    state = trainer.train(run, converted, settings())
+    assert state.finished == "all" and state.step == 3 * 7
+    return run
+
+
+def fingerprints(run):
+    return {str(path): hashlib.sha256(path.read_bytes()).digest() for path in sorted(run.rglob("*")) if path.is_file()}
+
+
+class Command:
+    """`tfvoice_train` in a process of its own."""
+
+    def __init__(self, tiny, data, run):
+        self.run = run
+        environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+        command = [SCRIPT, f"--config={tiny}", f"--data={data}", f"--run={run}", "--checkpoint_minutes=0"]
+        self.process = subprocess.Popen(
+            [sys.executable, *map(str, command)],
+            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def signal_after(self, step, number):
+        """Sends a signal at a random moment after the run has saved `step`; returns status and output."""
+        deadline = time.monotonic() + 300
+        while self.process.poll() is None and time.monotonic() < deadline:
+            if (self.run / "checkpoints" / "last.npz").is_file() and state_of(self.run)["step"] >= step:
+                break
+            time.sleep(0.005)
+        time.sleep(RANDOM.uniform(0, 0.1))
+        self.process.send_signal(number)
+        return self.end()
+
+    def end(self):
+        out, err = self.process.communicate(timeout=300)
+        return self.process.returncode, out, err
+
+
+def test_a_run_that_is_interrupted_and_killed_ends_as_if_nothing_had_happened(finished, converted, tiny, tmp_path):
+    run = tmp_path / "run"
+    moments = [RANDOM.randint(1, 4), RANDOM.randint(6, 9), RANDOM.randint(11, 16)]
+    print(f"moments: {moments}")
+    status, _, err = Command(tiny, converted, run).signal_after(moments[0], signal.SIGINT)
+    saved = state_of(run)["step"]
+    assert status == 130 and moments[0] <= saved < 21
+    assert err.splitlines()[-1] == (
+        f"tfvoice_train: interrupted; saved after step {saved}; the same command goes on from there."
+    )
+    for moment in moments[1:]:
+        status, _, err = Command(tiny, converted, run).signal_after(moment, signal.SIGKILL)
+        assert status == -signal.SIGKILL, err
+    status, out, err = Command(tiny, converted, run).end()
+    assert status == 0, err
+    assert out.splitlines()[-1] == f"Next: tfvoice_eval --run={run} --split=test"
+    assert_same_run(run, finished, EXACT, GROUPS)
+
+
+def test_what_a_killed_process_left_behind_does_not_count(finished, converted, settings, tmp_path, capsys):
+    run = tmp_path / "run"
+    state = trainer.train(run, converted, settings(), Limits(max_steps=9))
+    assert (state.step, state.epoch, state.position, state.finished) == (9, 1, 4, "")
+    assert "Stopped at the limit, after step 9; a higher or no limit goes on from there." in capsys.readouterr().out
+    (run / "checkpoints" / ".last.npz.writing").write_bytes(b"half a checkpoint")
+    (run / ".metrics.jsonl.writing").write_bytes(b"half")
+    later = json.dumps(lines(run)[0] | {"step": 9, "epoch": 2, "validation": 2}) + "\n"
+    with open(run / "metrics.jsonl", "a") as file:
+        file.write(later + later.replace('"step": 9', '"step": 14') + later[:20])
+    trainer.train(run, converted, settings())
+    assert_same_run(run, finished, EXACT, GROUPS)
+
+
+def test_a_finished_run_says_so_and_stays_as_it_is(finished, converted, settings, capsys):
+    before = fingerprints(finished)
+    state = trainer.train(finished, converted, settings(), Limits(max_steps=5))
+    assert (state.step, state.finished) == (21, "all")
+    assert capsys.readouterr().out == f"{finished}: has already finished after 3 epochs.\n"
+    assert fingerprints(finished) == before
+
+
+def test_a_run_goes_on_in_its_precision_whatever_the_machine_would_choose(finished, converted, settings, monkeypatch):
+    monkeypatch.setattr(hardware, "multiplies_bfloat16", lambda: True)
+    assert trainer.train(finished, converted, settings("training.precision=auto")).finished == "all"
+    with pytest.raises(TfvoiceError, match=r"training\.precision: float32 -> bfloat16"):
+        trainer.train(finished, converted, settings("training.precision=bfloat16"))
+
+
+def test_another_configuration_or_other_data_is_refused_by_key(finished, converted, settings, tmp_path):
+    before = fingerprints(finished)
+    wanted = (
+        f"{finished}: holds a run of another configuration: model.width: 8 -> 16; training.epochs: 3 -> 4. "
+        "Use another --run, or --overwrite to start this one anew."
+    )
+    with pytest.raises(TfvoiceError, match=f"^{re.escape(wanted)}$"):
+        trainer.train(finished, converted, settings("model.width=16", "training.epochs=4"))
+    other = shutil.copytree(converted, tmp_path / "other")
+    with open(other / "manifest.json", "a") as file:
+        file.write("\n")
+    fact = f"another configuration: data: {converted} -> {other} (another manifest.json). Use"
+    with pytest.raises(TfvoiceError, match=re.escape(fact)):
+        trainer.train(finished, other, settings())
+    assert fingerprints(finished) == before
+
+
+def test_what_no_weight_depends_on_can_change(finished, converted, settings, tmp_path):
+    run = shutil.copytree(finished, tmp_path / "run")
+    before = fingerprints(run / "checkpoints")
+    trainer.train(run, converted, settings("training.patience=5", "training.validate_steps=3"))
+    assert fingerprints(run / "checkpoints") == before
+    known = json.loads((run / "experiment.json").read_text())["config"]["training"]
+    assert (known["patience"], known["validate_steps"]) == (5, 3)
+
+
+def test_overwriting_starts_anew_but_not_before_the_data_have_been_looked_at(finished, converted, settings, tmp_path):
+    run = shutil.copytree(finished, tmp_path / "run")
+    (run / "report").mkdir()
+    (run / "report" / "eval-test.json").write_text("{}")
+    (run / "notes.txt").write_text("mine")
+    before = fingerprints(run)
+    with pytest.raises(TfvoiceError, match="nothing to use in train"):
+        trainer.train(run, converted, settings("data.min_seconds=15"), overwrite=True)
+    assert fingerprints(run) == before
+    state = trainer.train(run, converted, settings("training.seed=1"), Limits(max_steps=1), overwrite=True)
+    assert state.step == 1 and state_of(run)["step"] == 1
+    assert Recognizer.open(run).config.training.seed == 1
+    assert not (run / "metrics.jsonl").exists() and not (run / "checkpoints" / "best.npz").exists()
+    assert not list((run / "report").iterdir()) and (run / "notes.txt").read_text() == "mine"
+    assert len(list((run / "logs").iterdir())) == 1
+
+
+def test_data_that_cannot_be_used_leave_no_run_behind(converted, settings, tmp_path):
+    with pytest.raises(TfvoiceError, match=r"features\.sample_rate_hz=16000"):
+        trainer.train(tmp_path / "run", converted, settings("features.sample_rate_hz=8000"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_pieces_of_a_run_are_not_taken_for_an_empty_folder(finished, converted, settings, tmp_path):
+    run = shutil.copytree(finished, tmp_path / "run")
+    (run / "experiment.json").unlink()
+    before = fingerprints(run)
+    fact = f"{run}: holds checkpoints/best.npz but no experiment.json, so it is not a whole run; use another --run"
+    with pytest.raises(TfvoiceError, match=re.escape(fact)):
+        trainer.train(run, converted, settings())
+    assert fingerprints(run) == before
+
+
+def test_a_damaged_checkpoint_is_told_and_not_replaced(finished, converted, settings, tmp_path):
+    run = shutil.copytree(finished, tmp_path / "run")
+    path = run / "checkpoints" / "last.npz"
+    path.write_bytes(path.read_bytes()[:5000])
+    before = fingerprints(run)
+    fact = rf"^{re.escape(str(path))}: this checkpoint is damaged .* --overwrite starts the run anew\.$"
+    with pytest.raises(TfvoiceError, match=fact):
+        trainer.train(run, converted, settings())
+    assert fingerprints(run) == before
+
+
+def test_steps_without_a_finite_loss_change_nothing_and_ten_in_a_row_end_the_run(
+    converted, settings, tmp_path, monkeypatch
+):
+    gradients = step.Learner.gradients
+
+    def poisoned(self, group):
+        return gradients(self, [batch._replace(features=batch.features * math.nan) for batch in group])
+
+    monkeypatch.setattr(step.Learner, "gradients", poisoned)
+    run, chosen = tmp_path / "run", settings(*PLAIN)
+    state = trainer.train(run, converted, chosen, Limits(max_steps=8))
+    assert (state.step, state.skipped, state.losses, state.loss) == (8, 8, 0, None)
+    fresh = Recognizer.open(run)
+    untouched = step.Learner(
+        objectives.Ctc(fresh.model, 20, chosen.training), chosen.training, tf.distribute.get_strategy()
+    ).groups()
+    for name, variables in untouched.items():
+        for number, variable in enumerate(variables):
+            np.testing.assert_array_equal(arrays(run)[f"{name}/{number:05d}"], variable)
+    assert [line["train_loss"] for line in lines(run)] == [None]
+    fact = f"{run}: the loss was not finite in 10 steps in a row, the last at step 9; start a new run with --set "
+    with pytest.raises(TfvoiceError, match=re.escape(fact) + "training.learning_rate=0.0003"):
+        trainer.train(run, converted, chosen)
+    assert state_of(run)["step"] == 8
+
+
+def test_patience_ends_a_run(converted, settings, tmp_path, monkeypatch, capsys):
+    rates = iter([0.9, 0.8, 0.85, 0.8])
+    monkeypatch.setattr(evaluate, "score", lambda readings: evaluate.Score(1.0, next(rates), 5.0))
+    run, chosen = (
+        tmp_path / "run",
+        settings("training.patience=2", "training.epochs=9", "training.batch_size=8", *PLAIN),
+    )
+    state = trainer.train(run, converted, chosen, Limits(max_minutes=60))
+    assert (state.epoch, state.best_validation, state.best_score, state.finished) == (4, 2, 0.8, "early")
+    assert "Stopped early: no better result in 2 validations." in capsys.readouterr().out
+    assert state_of(run)["finished"] == "early"
+
+
+def test_statistics_of_the_corpus_are_those_of_its_training_split_and_stay_with_the_run(converted, settings, tmp_path):
+    chosen = settings("features.normalization=corpus", *PLAIN)
+    assert trainer.train(tmp_path / "run", converted, chosen, Limits(max_minutes=0)).step == 0
+    used = Recognizer.load(tmp_path / "run", "last")
+    scanned = used.scan(converted, "train")
+    heard = []
+    for record in scanned.read(np.arange(len(scanned))):
+        audio = records.decode(record)["audio"][tf.newaxis]
+        heard.append(features.compute(chosen.features, audio, tf.shape(audio)[1:], used.statistics).values[0])
+    heard = np.concatenate(heard)
+    np.testing.assert_allclose(heard.mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(heard.std(axis=0, ddof=1), 1, atol=1e-3)
+
+
+def test_the_learning_rate_rises_in_a_line_and_falls_as_a_cosine_in_steps_or_not_at_all():
+    chosen = TrainingConfig(learning_rate=0.5, warmup=0.1)
+    rates = [trainer.learning_rate(step, 200, chosen) for step in range(201)]
+    assert rates[:20] == pytest.approx([0.5 * (step + 1) / 20 for step in range(20)])
+    cosine = [0.25 * (1 + math.cos(math.pi * (step - 20) / 180)) for step in range(20, 200)]
+    assert rates[20:200] == pytest.approx([max(0.0005, rate) for rate in cosine])
+    assert rates[200] == 0.0005
+    constant = chosen.model_copy(update={"decay": "constant", "warmup": 0.0})
+    assert {trainer.learning_rate(step, 200, constant) for step in range(300)} == {0.5}
+    stepwise = constant.model_copy(update={"decay": "exponential", "epoch_factor": 0.9, "epochs": 4})
+    rates = [trainer.learning_rate(step, 40, stepwise) for step in range(40)]
+    assert rates == pytest.approx([0.5 * 0.9 ** (step // 10) for step in range(40)])
+    for total in (1, 3, 25, 27):
+        assert max(trainer.learning_rate(step, total, chosen) for step in range(total)) <= 0.5

@@ -1,0 +1,65 @@
+"""Any folder of audio, cut into clips: music or speech without transcripts, for models that generate audio."""
+
+from collections import Counter
+from pathlib import Path
+
+from tfvoice.audio import files as audio_files
+from tfvoice.audio import io as audio_io
+from tfvoice.data.corpora import base
+from tfvoice.data.corpora.base import CorpusError, Listing, Skip, Utterance
+
+CLIP_SECONDS = "8"
+# What is left at the end of a recording is a clip of its own from this length on.
+_SHORTEST_REST = 1.0
+
+
+def read(source: str, clip_seconds: str = CLIP_SECONDS) -> Listing:
+    """Finds the recordings below a folder, and cuts each into clips.
+
+    The id of a clip is `recording@start`, its speaker the recording, so that `--split_by=speaker` keeps the clips of a
+    recording together.
+
+    Args:
+      source: the folder, or a single file.
+      clip_seconds: length of a clip; the last of a recording can be shorter. A rest of less than a second is left out.
+
+    Raises:
+      CorpusError: there is no audio, or the length is none.
+    """
+    try:
+        length = float(clip_seconds)
+    except ValueError:
+        length = 0.0
+    if not 0.1 <= length < float("inf"):
+        raise CorpusError(f"--clip_seconds={clip_seconds}: write a length of at least 0.1, for example 8.")
+    root = Path(source)
+    if not root.exists():
+        raise CorpusError(f"{source}: there is no such folder; name one that holds audio with --input.")
+    files = [root] if root.is_file() else sorted(map(Path, audio_files.below(source, links=True)))
+    if not files:
+        known = ", ".join(audio_files.SUFFIXES)
+        raise CorpusError(f"{source}: no audio is in this folder or below it; looked for {known}.")
+    home = root.parent if root.is_file() else root
+    stems = Counter(path.with_suffix("") for path in files)
+    utterances: list[Utterance] = []
+    skipped: list[Skip] = []
+    for path in files:
+        # song.flac beside song.mp3 keep their suffixes.
+        told = path if stems[path.with_suffix("")] > 1 else path.with_suffix("")
+        name = told.relative_to(home).as_posix()
+        try:
+            total = audio_io.seconds(str(path))
+        except audio_io.AudioError as error:
+            skipped.append(Skip(name, error.reason, detail=str(error)))
+            continue
+        utterances += _clips(name, path, total, length)
+    return base.checked(utterances, skipped, with_text=False)
+
+
+def _clips(name: str, path: Path, total: float, length: float) -> list[Utterance]:
+    clips, start = [], 0.0
+    while start == 0.0 or total - start >= min(_SHORTEST_REST, length):
+        seconds = min(length, total - start)
+        clips.append(Utterance(f"{name}@{start:09.3f}", str(path), "", name, "", start, seconds))
+        start += length
+    return clips

@@ -1,0 +1,72 @@
+"""The tree of Common Voice, one language: `train.tsv`, `dev.tsv`, `test.tsv` and their like beside `clips/`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from tfvoice.data.corpora import base
+from tfvoice.data.corpora.base import CorpusError, Listing, Skip, Utterance
+
+_SPLITS = {"train": "train", "dev": "valid", "test": "test"}
+_FACTS = ("age", "gender", "accents", "accent", "locale")
+# Enough of the 128 digits to tell speakers apart.
+_SPEAKER_DIGITS = 16
+
+
+def read(source: str) -> Listing:
+    """Reads Common Voice. Clips that its listeners have not validated are left alone.
+
+    A release without train, dev and test (a delta, a small language) is read from `validated.tsv` and split by hash.
+
+    Args:
+      source: the folder that holds `clips`, or the folder above it.
+
+    Raises:
+      CorpusError: there is no such tree, or a table that cannot be understood.
+    """
+    root = base.find_tree(Path(source), _is_root, "clips/ beside train.tsv or validated.tsv")
+    tables = {split: root / f"{name}.tsv" for name, split in _SPLITS.items() if (root / f"{name}.tsv").is_file()}
+    tables = tables or {"": root / "validated.tsv"}
+    utterances, skipped, speakers = [], [], {}
+    for split, table in tables.items():
+        for number, row in _rows(table):
+            if row is None or not row["path"]:
+                skipped.append(
+                    Skip(f"{table.name} line {number}", "malformed_row", detail="other columns than the first")
+                )
+                continue
+            # Releases before 2 name a clip without its suffix.
+            name = row["path"] if Path(row["path"]).suffix else f"{row['path']}.mp3"
+            id, audio = Path(name).stem, root / "clips" / name
+            speaker = row["client_id"][:_SPEAKER_DIGITS]
+            if not audio.is_file():
+                skipped.append(Skip(id, "missing_audio", detail=f"{table.name} line {number}: no clips/{name}"))
+                continue
+            utterances.append(Utterance(id, str(audio), _unquoted(row["sentence"]), speaker, split))
+            facts = {key: row[key] for key in _FACTS if row.get(key)}
+            if facts:
+                speakers[speaker] = facts
+    return base.checked(utterances, skipped, speakers)
+
+
+def _is_root(folder: Path) -> bool:
+    return (folder / "clips").is_dir() and any((folder / f"{name}.tsv").is_file() for name in (*_SPLITS, "validated"))
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, str] | None]]:
+    """Yields line numbers and rows; None where a row has another number of columns than the header."""
+    lines = base.read_lines(path)
+    header = lines[0].rstrip("\r").split("\t")
+    missing = {"client_id", "path", "sentence"} - set(header)
+    if missing:
+        raise CorpusError(f"{path}: its first line names no column {', '.join(sorted(missing))}; unpack it again.")
+    for number, line in enumerate(lines[1:], 2):
+        fields = [field.strip() for field in line.split("\t")]
+        if any(fields):
+            yield number, dict(zip(header, fields, strict=True)) if len(fields) == len(header) else None
+
+
+def _unquoted(sentence: str) -> str:
+    """Some releases write a sentence with quotation marks as CSV does, others as it is."""
+    if len(sentence) > 1 and sentence[0] == sentence[-1] == '"':
+        return sentence[1:-1].replace('""', '"').strip()
+    return sentence

@@ -1,0 +1,82 @@
+"""The tree of LibriSpeech: subset/speaker/chapter/, one `.trans.txt` and the FLAC files of a chapter in each."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from tfvoice.data.corpora import base
+from tfvoice.data.corpora.base import CorpusError, Listing, Skip, Utterance
+
+_PURPOSES = ("train-", "dev-", "test-")
+
+
+def read(source: str) -> Listing:
+    """Reads LibriSpeech, as many of its subsets as are there.
+
+    The subsets give the splits: `train-*` is train, `dev-*` is valid, and the tests stay apart, as they are always
+    reported: test_clean and test_other.
+
+    Args:
+      source: the folder that holds subsets such as `train-clean-100`, the folder above it, or a single subset.
+
+    Raises:
+      CorpusError: there is no such tree.
+    """
+    path = Path(source)
+    if path.name.startswith(_PURPOSES) and path.is_dir() and not _subsets(path):
+        root, subsets = path.absolute().parent, [path]
+    else:
+        root = base.find_tree(path, lambda folder: bool(_subsets(folder)), "train-clean-100/, dev-clean/ or their like")
+        subsets = _subsets(root)
+    found = [each for subset in subsets for each in _subset(subset)]
+    utterances = [each for each in found if isinstance(each, Utterance)]
+    if not utterances:
+        raise CorpusError(
+            f"{source}: no chapter with a .trans.txt is in {', '.join(subset.name for subset in subsets)}; "
+            "unpack the whole archive."
+        )
+    skipped = [each for each in found if isinstance(each, Skip)]
+    return base.checked(utterances, skipped, _speakers(root / "SPEAKERS.TXT"))
+
+
+def _subsets(folder: Path) -> list[Path]:
+    return sorted(child for child in folder.iterdir() if child.name.startswith(_PURPOSES) and child.is_dir())
+
+
+def _split(subset: str) -> str:
+    purpose = subset.split("-")[0]
+    return {"train": "train", "dev": "valid"}.get(purpose, subset.replace("-", "_"))
+
+
+def _subset(subset: Path) -> Iterator[Utterance | Skip]:
+    for place, _, names in os.walk(subset):
+        chapter = Path(place)
+        audio = {Path(name).stem: chapter / name for name in names if name.lower().endswith(base.AUDIO_SUFFIXES)}
+        known: set[str] = set()
+        for name in names:
+            if name.endswith(".trans.txt"):
+                for id, text in _lines(chapter / name):
+                    known.add(id)
+                    if id in audio:
+                        yield Utterance(id, str(audio[id]), text, id.split("-")[0], _split(subset.name))
+                    else:
+                        yield Skip(id, "missing_audio", detail=f"{chapter / name} names it")
+        yield from (Skip(id, "missing_transcript", detail=str(audio[id])) for id in audio.keys() - known)
+
+
+def _lines(path: Path) -> Iterator[tuple[str, str]]:
+    for line in filter(str.strip, base.read_lines(path)):
+        id, *text = line.strip().split(None, 1)
+        yield id, "".join(text)
+
+
+def _speakers(path: Path) -> dict[str, dict[str, str]]:
+    """Reads `SPEAKERS.TXT`: id | sex | subset | minutes | name, after comment lines."""
+    if not path.is_file():
+        return {}
+    names, found = ("sex", "subset", "minutes", "name"), {}
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
+        id, *facts = (part.strip() for part in line.split("|", 4))
+        if id.isdigit() and len(facts) == len(names):
+            found[id] = dict(zip(names, facts, strict=True))
+    return found

@@ -1,0 +1,233 @@
+"""Any corpus as a list of audio files and texts: CSV, TSV, JSON lines or JSON.
+
+What is recognised, beside a plain table with a header:
+
+- NeMo's JSON lines: `audio_filepath`, `text`, `duration`, `offset`;
+- deepspeech.pytorch's CSV without a header, audio and transcript file per row, and its later JSON,
+  `{"root_path": ..., "samples": [{"wav_path": ..., "transcript_path": ...}]}`.
+
+Relative paths are relative to the manifest (or to its `root_path`).
+"""
+
+import csv
+import json
+import math
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from tfvoice.data.corpora import base
+from tfvoice.data.corpora.base import CorpusError, Listing, Skip, Utterance
+
+COLUMNS = {
+    "audio": ("audio", "wav", "path", "audio_filepath", "file", "wav_path", "audio_path", "filename"),
+    "text": ("text", "transcript", "sentence", "transcription"),
+    "transcript_path": ("transcript_path", "txt", "text_path"),
+    "speaker": ("speaker", "speaker_id", "client_id"),
+    "split": ("split",),
+    "seconds": ("seconds", "duration"),
+    "start_seconds": ("start_seconds", "offset"),
+    "id": ("id", "utterance_id"),
+}
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
+
+_SPLIT_NAMES = {"training": "train", "dev": "valid", "val": "valid", "validation": "valid", "testing": "test"}
+_SPLIT_NAMES |= {split: split for split in base.SPLITS}
+
+
+class _Row(NamedTuple):
+    """A row of a manifest: where it stands, and its values under the keys of `COLUMNS`; None for a malformed one."""
+
+    where: str
+    values: dict[str, str] | None
+    root: Path
+
+
+def read(source: str) -> Listing:
+    """Reads manifests.
+
+    Args:
+      source: a manifest, several with commas between them, or a folder with `train.*`, `valid.*` and `test.*`. Of
+        several, the file names give the split; a `split` column goes before that.
+
+    Raises:
+      CorpusError: there is no manifest, or one that cannot be understood.
+    """
+    files = _manifests(source)
+    home = os.path.commonpath([os.path.abspath(path.parent) for path in files])
+    named = len(files) > 1
+    utterances: list[Utterance] = []
+    skipped: list[Skip] = []
+    for path in files:
+        split = split_in_name(path.stem) if named else ""
+        for row in _rows(path):
+            found = _utterance(row, split, home)
+            (skipped if isinstance(found, Skip) else utterances).append(found)
+    return base.checked(utterances, skipped)
+
+
+def split_in_name(stem: str) -> str:
+    """Finds the split that a file name such as `an4_val_manifest` speaks of; "" where it speaks of none."""
+    words = re.split(r"[^a-z0-9]+", stem.lower())
+    return next((_SPLIT_NAMES[word] for word in words if word in _SPLIT_NAMES), "")
+
+
+def _manifests(source: str) -> list[Path]:
+    paths = [Path(part.strip()) for part in source.split(",")]
+    if len(paths) == 1 and paths[0].is_dir():
+        return _in_folder(paths[0])
+    for path in paths:
+        if not path.is_file():
+            raise CorpusError(f"{path}: there is no such manifest; name a file or a folder with --input.")
+        if path.suffix.lower() not in SUFFIXES:
+            raise CorpusError(f"{path}: a manifest's name ends in {', '.join(SUFFIXES)}; rename it.")
+    return paths
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    named: dict[str, Path] = {}
+    for path in found:
+        split = split_in_name(path.stem)
+        if split in named:
+            raise CorpusError(
+                f"{folder}: {named[split].name} and {path.name} both look like the {split or 'whole'} manifest; "
+                f"name the right ones, with commas between them: --input={named[split]},..."
+            )
+        if split or len(found) == 1:
+            named[split] = path
+    if not named:
+        raise CorpusError(
+            f"{folder}: no manifest is here: looked for train.*, valid.* and test.* that end in {', '.join(SUFFIXES)}. "
+            "Name the files with --input=A.tsv,B.tsv."
+        )
+    return list(named.values())
+
+
+def _rows(path: Path) -> Iterator[_Row]:
+    readers = {".csv": _csv_rows, ".tsv": _tsv_rows, ".jsonl": _json_rows, ".json": _json_rows}
+    try:
+        yield from readers[path.suffix.lower()](path)
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{path}: not UTF-8 ({error}); save it as UTF-8.") from None
+    except csv.Error as error:
+        raise CorpusError(f"{path}: not CSV ({error}); look for a quotation mark that is never closed.") from None
+
+
+def _csv_rows(path: Path) -> Iterator[_Row]:
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file)
+        yield from _table(path, ((reader.line_num, row) for row in reader))
+
+
+def _tsv_rows(path: Path) -> Iterator[_Row]:
+    with open(path, encoding="utf-8-sig") as file:
+        yield from _table(path, ((number, line.rstrip("\n").split("\t")) for number, line in enumerate(file, 1)))
+
+
+def _table(path: Path, lines: Iterator[tuple[int, list[str]]]) -> Iterator[_Row]:
+    keys: list[str] | None = None
+    for number, fields in lines:
+        if not any(field.strip() for field in fields):
+            continue
+        if keys is None:
+            keys, is_header = _header(path, fields)
+            if is_header:
+                continue
+        values = dict(zip(keys, fields, strict=False)) if len(fields) == len(keys) else None
+        yield _Row(f"{path.name} line {number}", values, path.parent)
+
+
+def _header(path: Path, fields: list[str]) -> tuple[list[str], bool]:
+    keys = [_key(field) for field in fields]
+    if "audio" in keys and ("text" in keys or "transcript_path" in keys):
+        return keys, True
+    if len(fields) == 2 and fields[1].strip().lower().endswith(".txt"):
+        return ["audio", "transcript_path"], False
+    raise CorpusError(
+        f"{path}: the first line names no columns for audio and text, it is {' | '.join(fields)[:100]}; "
+        f"name them {' or '.join(COLUMNS['audio'][:4])}, and {' or '.join(COLUMNS['text'])}."
+    )
+
+
+def _key(name: str) -> str:
+    name = name.strip().lower()
+    return next((key for key, names in COLUMNS.items() if name in names), name)
+
+
+def _json_rows(path: Path) -> Iterator[_Row]:
+    text = path.read_text(encoding="utf-8-sig")
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError:
+        content = None
+    if isinstance(content, dict) and isinstance(content.get("samples"), list):
+        root = path.parent / str(content.get("root_path", ""))
+        yield from (_json_row(path, f"sample {n}", item, root) for n, item in enumerate(content["samples"], 1))
+    elif isinstance(content, list):
+        yield from (_json_row(path, f"item {n}", item, path.parent) for n, item in enumerate(content, 1))
+    else:
+        yield from _json_lines(path, text)
+
+
+def _json_lines(path: Path, text: str) -> Iterator[_Row]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            item = json.loads(line)
+        except json.JSONDecodeError as error:
+            if number == 1:
+                raise CorpusError(f"{path}: neither JSON nor JSON lines: {error}.") from None
+            item = None
+        yield _json_row(path, f"line {number}", item, path.parent)
+
+
+def _json_row(path: Path, where: str, item: object, root: Path) -> _Row:
+    values = None
+    if isinstance(item, dict):
+        values = {_key(key): str(value) for key, value in item.items() if value is not None}
+    return _Row(f"{path.name} {where}", values, root)
+
+
+def _utterance(row: _Row, split: str, home: str) -> Utterance | Skip:
+    if row.values is None or not row.values.get("audio", "").strip():
+        return Skip(row.where, "malformed_row", detail="no audio path, or another number of columns than the header")
+    values = {key: value.strip() for key, value in row.values.items()}
+    audio = os.path.abspath(row.root / values["audio"])
+    start_seconds, seconds = _number(values.get("start_seconds")), _number(values.get("seconds"))
+    id = values.get("id") or os.path.relpath(os.path.splitext(audio)[0], home).replace(os.sep, "/")
+    if start_seconds is not None and "id" not in values:
+        id += f"@{start_seconds:.3f}"
+    if not os.path.isfile(audio):
+        return Skip(id, "missing_audio", detail=f"{row.where}: there is no {audio}")
+    if "text" not in values and "transcript_path" not in values:
+        return Skip(id, "missing_transcript", detail=f"{row.where}: no {' or '.join(COLUMNS['text'])}")
+    text = values.get("text", "")
+    if "text" not in values:
+        path = row.root / values["transcript_path"]
+        try:
+            text = base.read_text(path)
+        except FileNotFoundError:
+            return Skip(id, "missing_transcript", detail=f"{row.where}: there is no {path}")
+        except (OSError, UnicodeDecodeError) as error:
+            return Skip(id, "unreadable_transcript", detail=f"{path}: {error}")
+    split = _split(values.get("split", ""), row.where) or split
+    return Utterance(id, audio, text, values.get("speaker", ""), split, start_seconds, seconds)
+
+
+def _split(name: str, where: str) -> str:
+    name = _SPLIT_NAMES.get(name.lower(), name)
+    if name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.]*", name):
+        raise CorpusError(f"{where}: split {name!r} cannot be part of a file name; write letters and digits.")
+    return name
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        number = float(text) if text else math.nan
+    except ValueError:
+        return None
+    return number if 0 <= number < math.inf else None

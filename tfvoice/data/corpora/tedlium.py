@@ -1,0 +1,71 @@
+"""The tree of TED-LIUM 1 to 3: talks in `sph/` and, in `stm/`, when in them which words are said."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from tfvoice.data.corpora import base
+from tfvoice.data.corpora.base import Listing, Skip, Utterance
+
+_SPLITS = {"train": "train", "dev": "valid", "test": "test"}
+_NOT_SPEECH = "ignore_time_segment_in_scoring"
+# Which of several pronunciations, as in "a(2)"; and noises, as in {BREATH} and <sil>.
+_MARKS = re.compile(r"\([^()\s]*\)|\{[^{}]*\}|<(?:sil|s|/s)>")
+# Of a word, and written apart from it.
+_ENDINGS = re.compile(r" '(?=(?:s|m|re|ve|ll|d|t)\b)")
+
+
+def read(source: str) -> Listing:
+    """Reads TED-LIUM; each segment of a talk is an utterance.
+
+    Segments that its authors left out of scoring, and those with a word that nobody understood (`<unk>`), are left
+    out as expected. "it 's" becomes "it's".
+
+    Args:
+      source: the folder that holds `train`, `dev` and `test` (of release 3: `legacy`), or the folder above it.
+
+    Raises:
+      CorpusError: there is no such tree.
+    """
+    root = base.find_tree(Path(source), _is_root, "train/stm beside train/sph")
+    found = [
+        each
+        for name, split in _SPLITS.items()
+        for path in sorted((root / name / "stm").glob("*.stm"))
+        for each in _talk(path, split)
+    ]
+    utterances = [each for each in found if isinstance(each, Utterance)]
+    return base.checked(utterances, [each for each in found if isinstance(each, Skip)])
+
+
+def _is_root(folder: Path) -> bool:
+    return any((folder / name / "stm").is_dir() and (folder / name / "sph").is_dir() for name in _SPLITS)
+
+
+def _talk(path: Path, split: str) -> Iterator[Utterance | Skip]:
+    audio = path.parent.parent / "sph" / f"{path.stem}.sph"
+    if not audio.is_file():
+        yield Skip(path.stem, "missing_audio", detail=f"no {audio}, which {path.name} speaks of")
+        return
+    for number, line in enumerate(base.read_lines(path), 1):
+        if line.strip() and not line.startswith(";;"):
+            yield _segment(f"{path.name} line {number}", line, audio, split)
+
+
+def _segment(where: str, line: str, audio: Path, split: str) -> Utterance | Skip:
+    # talk channel speaker start end <label> words...; release 1 has no label in places.
+    fields = line.split(None, 5)
+    try:
+        start, end = float(fields[3]), float(fields[4])
+        if not 0 <= start <= end < 1e6:
+            raise ValueError
+    except (IndexError, ValueError):
+        return Skip(where, "malformed_row", detail=line[:80])
+    id = f"{audio.stem}-{round(100 * start):07d}-{round(100 * end):07d}"
+    text = re.sub(r"^<(?:[^>]*,[^>]*|F0_[MF])>", "", fields[5] if len(fields) > 5 else "").strip()
+    if text == _NOT_SPEECH:
+        return Skip(id, "left_out_of_scoring", True, where)
+    if "<unk>" in text:
+        return Skip(id, "unknown_word", True, f"{where}: {text[:80]}")
+    text = _ENDINGS.sub("'", " ".join(_MARKS.sub(" ", text).split()))
+    return Utterance(id, str(audio), text, fields[2], split, start, end - start)

@@ -1,0 +1,80 @@
+"""The tree of VoxForge: a folder for each submission, with prompts in `etc/` and audio in `wav/` or `flac/`."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from tfvoice.data.corpora import base
+from tfvoice.data.corpora.base import CorpusError, Listing, Skip, Utterance
+
+# With case and punctuation first.
+_PROMPTS = ("prompts-original", "PROMPTS", "prompts", "prompts.txt")
+
+
+def read(source: str) -> Listing:
+    """Reads VoxForge submissions.
+
+    Everybody who gave no name is called anonymous there; here each of their submissions is a speaker of its own.
+
+    Args:
+      source: a folder that holds submissions, at any depth.
+
+    Raises:
+      CorpusError: there is none.
+    """
+    root = Path(source)
+    if not root.is_dir():
+        raise CorpusError(f"{root}: there is no such folder; name the one that holds the submissions with --input.")
+    found, count = [], 0
+    for place, folders, _ in os.walk(root):
+        folders.sort()
+        prompts = _prompts(Path(place))
+        if prompts:
+            folders.clear()
+            count += 1
+            found.extend(_submission(Path(place), prompts))
+    if not count:
+        raise CorpusError(f"{root}: no folder in it holds etc/{_PROMPTS[0]} or etc/{_PROMPTS[1]}; unpack the archives.")
+    utterances = [each for each in found if isinstance(each, Utterance)]
+    return base.checked(utterances, [each for each in found if isinstance(each, Skip)])
+
+
+def _prompts(folder: Path) -> Path | None:
+    if not (folder / "etc").is_dir():
+        return None
+    return next((folder / "etc" / name for name in _PROMPTS if (folder / "etc" / name).is_file()), None)
+
+
+def _submission(folder: Path, prompts: Path) -> Iterator[Utterance | Skip]:
+    audio = {
+        path.stem: path
+        for kind in ("flac", "wav")
+        if (folder / kind).is_dir()
+        for path in sorted((folder / kind).iterdir())
+        if path.suffix.lower() in base.AUDIO_SUFFIXES
+    }
+    name = folder.name.split("-")[0]
+    speaker = folder.name if name.lower() in ("anonymous", "anon", "") else name
+    known: set[str] = set()
+    for line in filter(str.strip, _text(prompts).split("\n")):
+        # PROMPTS has folder/mfc/b0019 where prompts-original has b0019.
+        mark, *text = line.strip().split(None, 1)
+        clip = mark.rsplit("/", 1)[-1].removesuffix(".wav")
+        known.add(clip)
+        id = f"{folder.name}/{clip}"
+        if clip in audio:
+            yield Utterance(id, str(audio[clip]), "".join(text), speaker)
+        else:
+            yield Skip(id, "missing_audio", detail=f"{prompts} names it")
+    yield from (
+        Skip(f"{folder.name}/{clip}", "missing_transcript", detail=f"not in {prompts}") for clip in audio.keys() - known
+    )
+
+
+def _text(path: Path) -> str:
+    """Submissions come from everywhere: what is not UTF-8 is Latin-1."""
+    content = path.read_bytes()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")

@@ -1,0 +1,211 @@
+"""One update of the weights, on one device or on several, and the moving average of what it gives."""
+
+import contextlib
+import functools
+import math
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+from tfvoice.errors import TfvoiceError
+from tfvoice.experiment import TrainingConfig
+from tfvoice.layers import xla
+from tfvoice.training import optimizers
+from tfvoice.training.objectives import Objective
+
+# float16 products lose gradients below 6e-8; this lifts them, and is divided out again in float32.
+_FLOAT16_SCALE = 1024.0
+
+
+class Learner:
+    """Weights, optimizer and average; make it inside the scope of the strategy.
+
+    Args:
+      objective: the model, and what is minimised.
+      settings: how to train.
+      strategy: of `tf.distribute`.
+    """
+
+    def __init__(self, objective: Objective, settings: TrainingConfig, strategy: tf.distribute.Strategy):
+        self.objective = objective
+        self.model = model = objective.model
+        self.settings = settings
+        self.strategy = strategy
+        self.variables = model.trainable_variables
+        self.optimizer = optimizers.build(settings.optimizer, self.variables, settings.weight_decay)
+        self.average = [
+            tf.Variable(weight.numpy(), trainable=False, aggregation=tf.VariableAggregation.MEAN)
+            for weight in (model.weights if settings.average else [])
+        ]
+        self.carried = [Carried(value) for value in objective.start(settings.batch_size)]
+        self._kept: list[tf.Tensor] = []
+        self._carried_before: list[tf.Tensor] = []
+        model.jit_loops = settings.xla != "off"
+        as_a_whole = _uses_xla(settings, model)
+        forward = xla.whole(objective.forward) if as_a_whole else objective.forward
+        self._network = tf.function(forward, jit_compile=as_a_whole)
+        states = [tf.TensorSpec(carried.shape, tf.float32) for carried in self.carried]
+        self._gradients = tf.function(self._distributed_gradients, input_signature=[objective.signature, states])
+        # Compiled, some thousand small operations become a pass over each weight: 20 ms for 45 on 2 cores. XLA cannot
+        # compile the exchange between replicas.
+        compiled = settings.xla != "off" and strategy.num_replicas_in_sync == 1
+        self._update = tf.function(self._distributed_update, jit_compile=compiled or None)
+        self._norm = tf.function(tf.linalg.global_norm)
+        self._swap = tf.function(self._swap_weights)
+        self._copy = tf.function(lambda: [tf.identity(value) for value in model.non_trainable_variables])
+
+    def gradients(self, group: list) -> tuple[float, float, list[tf.Tensor]]:
+        """Mean loss of the batches, the norm of its gradient, and the gradient."""
+        self._kept, self._carried_before = self._copy(), [carried.value for carried in self.carried]
+        total, loss = None, 0.0
+        for batch in group:
+            batch_loss, gradients, after = self._gradients(batch, [carried.value for carried in self.carried])
+            for carried, value in zip(self.carried, after, strict=True):
+                carried.assign(value)
+            loss += float(batch_loss) / len(group)
+            total = gradients if total is None else [a + b for a, b in zip(total, gradients, strict=True)]
+        total = total if len(group) == 1 else [gradient / len(group) for gradient in total]
+        return loss, float(self._norm(total)), total
+
+    def update(self, gradients: list[tf.Tensor], norm: float, learning_rate: float, step: int) -> None:
+        """Moves the weights, by gradients scaled to `clip_norm` and cut to `clip_value`, and the average after them."""
+        self.optimizer.learning_rate = learning_rate
+        self._update(gradients, tf.constant(norm), tf.constant(step, tf.float32))
+
+    def undo(self) -> None:
+        """Gives moving statistics, and what is carried, the values that they had before the last `gradients`."""
+        for carried, kept in zip(self.carried, self._carried_before, strict=True):
+            carried.assign(kept)
+        for variable, kept in zip(self.model.non_trainable_variables, self._kept, strict=True):
+            variable.assign(kept)
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Inside the `with`, the model holds the averaged weights."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    def groups(self) -> dict[str, list]:
+        """Everything a checkpoint holds: weights to use, weights to go on with, the optimizer, and what is carried."""
+        groups = {"weights": self.average or self.model.weights, "optimizer": self.optimizer.variables}
+        groups |= {"raw": self.model.weights} if self.average else {}
+        return groups | ({"carried": self.carried} if self.carried else {})
+
+    def _distributed_gradients(self, batch, carried):
+        units = self.objective.units(batch)
+        seed = tf.stack([tf.cast(batch.epoch, tf.int32) + self.settings.seed, tf.cast(batch.position, tf.int32)])
+        scale = _FLOAT16_SCALE if self.settings.precision == "float16" else 1.0
+
+        def on_replica(inputs, targets, carried):
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+            with tf.GradientTape() as tape:
+                outputs, after = self._network(inputs, carried, seed + tf.stack([0, replica * 2**24]))
+                losses = self.objective.losses(outputs, targets, units)
+                scaled = losses.minimised * scale
+            gradients = tape.gradient(scaled, [variable.value for variable in self.variables])
+            gradients = [gradient / scale for gradient in gradients] if scale != 1.0 else gradients
+            return tf.distribute.get_replica_context().all_reduce("SUM", [losses.told, *gradients]), after
+
+        inputs, targets = self.objective.split(batch)
+        if self.strategy.num_replicas_in_sync > 1:
+            inputs, targets = (tuple(self._split(part) for part in parts) for parts in (inputs, targets))
+            carried = [self._split(value) for value in carried]
+        results, after = self.strategy.run(on_replica, args=(inputs, targets, carried))
+        loss, *gradients = (self.strategy.experimental_local_results(result)[0] for result in results)
+        return loss, gradients, [self._joined(value) for value in after]
+
+    def _split(self, part: tf.Tensor):
+        """Gives each replica every n-th row of a batch, so that a batch that is not full is shared evenly too."""
+        replicas = self.strategy.num_replicas_in_sync
+        shares = [part[first::replicas] for first in range(replicas)]
+        return self.strategy.experimental_distribute_values_from_function(
+            lambda context: shares[context.replica_id_in_sync_group]
+        )
+
+    def _joined(self, shared) -> tf.Tensor:
+        """What `_split` has given to the replicas, as one batch again."""
+        shares = self.strategy.experimental_local_results(shared)
+        if len(shares) == 1:
+            return shares[0]
+        return tf.reshape(tf.stack(shares, axis=1), [-1, *shares[0].shape[1:]])
+
+    def _distributed_update(self, gradients, norm, step):
+        limit = self.settings.clip_norm or math.inf
+        # Every replica hands in the same gradients and Keras adds them up.
+        factor = tf.minimum(1.0, limit / tf.maximum(norm, 1e-12)) / self.strategy.num_replicas_in_sync
+        # A young average forgets faster, or the random start would stay in it for long.
+        decay = tf.minimum(self.settings.average, (1.0 + step) / (10.0 + step))
+
+        highest = self.settings.clip_value / self.strategy.num_replicas_in_sync
+
+        def on_replica():
+            scaled = [gradient * factor for gradient in gradients]
+            if highest:
+                scaled = [tf.clip_by_value(gradient, -highest, highest) for gradient in scaled]
+            self.optimizer.apply(scaled, self.variables)
+            for average, weight in zip(self.average, self.model.weights if self.average else [], strict=True):
+                average.assign_add((1.0 - decay) * (tf.convert_to_tensor(weight) - average))
+
+        self.strategy.run(on_replica)
+
+    def _swap_weights(self):
+        for average, weight in zip(self.average, self.model.weights if self.average else [], strict=True):
+            kept = tf.identity(average)
+            average.assign(tf.convert_to_tensor(weight))
+            weight.assign(kept)
+
+
+class Carried:
+    """A tensor that goes from one step into the next; a checkpoint takes it for a variable.
+
+    Args:
+      value: the tensor of the first step.
+    """
+
+    def __init__(self, value: tf.Tensor):
+        self.value = tf.convert_to_tensor(value)
+
+    @property
+    def shape(self) -> tf.TensorShape:
+        """Of the value."""
+        return self.value.shape
+
+    def assign(self, value) -> None:
+        """Puts another value of that shape in its place."""
+        self.value = tf.convert_to_tensor(value, self.value.dtype)
+
+    def __array__(self, dtype=None, copy=None):
+        return self.value.numpy() if dtype is None else self.value.numpy().astype(dtype)
+
+
+def strategy_for(settings: TrainingConfig) -> tf.distribute.Strategy:
+    """Picks the strategy for the devices there are: none for one device, mirrored for several.
+
+    Raises:
+      TfvoiceError: the batch cannot be shared evenly.
+    """
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    count = len(devices)
+    if count == 1:
+        return tf.distribute.get_strategy()
+    if settings.batch_size % count:
+        raise TfvoiceError(
+            f"training.batch_size={settings.batch_size} cannot be shared among {count} devices; "
+            f"set training.batch_size={-(-settings.batch_size // count) * count}."
+        )
+    return _mirrored(tuple(device.name for device in devices))
+
+
+# One for the whole process: a second one numbers its collective operations like the first, and TensorFlow then takes
+# the sums of two models for each other's.
+@functools.cache
+def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
+    return tf.distribute.MirroredStrategy(list(devices))
+
+
+def _uses_xla(settings: TrainingConfig, model) -> bool:
+    has_gpu = bool(tf.config.list_logical_devices("GPU"))
+    return settings.xla == "on" or (settings.xla == "auto" and has_gpu and model.supports_jit)
