@@ -1,9 +1,9 @@
-"""The one exception that means: the user can mend this."""
+"""The exception for errors that the user can fix."""
 
 
 class TfvoiceError(Exception):
-    """A problem with the input, not with the program.
+    """An error in the input, not a bug.
 
-    Its text is one sentence that names the file or key, states the fact, and says what to type next. The
-    commands print it without a traceback and end with exit status 1.
+    Its message is one sentence that names the file or key, states the fact, and says what to type next. The commands
+    print it without a traceback and exit with status 1.
     """

@@ -1,0 +1,240 @@
+"""Files and folders of runs, conversions and exports: written atomically, by one process at a time.
+
+A file is written under a temporary name in its own folder, flushed to the disk, renamed, and the folder is flushed
+too: a process that is killed at any moment, or a machine that loses power, leaves the older file in place. Temporary
+names are short, whatever the name of the file, and unique, so that two writers never share one.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from tfvoice.errors import TfvoiceError
+
+try:
+    import fcntl
+except ImportError:
+    # Windows.
+    fcntl = None
+
+_TEMPORARY = ".tfvoice-"
+_LOCK = ".lock"
+# A longer suffix is no file format; names have at most 255 bytes.
+_LONGEST_SUFFIX = 16
+
+
+class LockedError(TfvoiceError):
+    """Another process holds the lock of a folder."""
+
+
+def read_text(path: str | Path) -> str:
+    """Reads a UTF-8 file; raises `OSError` or `UnicodeDecodeError`."""
+    return Path(path).read_text(encoding="utf-8")
+
+
+def read_json(path: str | Path) -> Any:
+    """Reads a JSON file; raises `OSError`, or `ValueError` where it is not JSON."""
+    return json.loads(read_text(path))
+
+
+def write(path: str | Path, content: bytes | memoryview | str) -> None:
+    """Writes a file atomically; text is written as UTF-8."""
+    with writing(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+def write_json(path: str | Path, content: Any, indent: int | None = 2) -> None:
+    """Writes indented JSON, with a line feed at the end."""
+    write(path, json.dumps(content, indent=indent, ensure_ascii=False) + "\n")
+
+
+@contextlib.contextmanager
+def writing(path: str | Path) -> Iterator[IO[bytes]]:
+    """Opens a binary file for writing; the file appears under its name at the end of the `with`.
+
+    After an exception inside the `with` nothing is left behind, and an older file of that name is untouched.
+    """
+    with _renamed(Path(path), "") as temporary, open(temporary, "xb") as file:
+        _try_lock(file.fileno())
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def staged(path: str | Path) -> Iterator[Path]:
+    """Yields a temporary path for another library to write to; it is renamed to `path` at the end of the `with`.
+
+    The temporary name keeps the suffix of `path`, because encoders choose a format by it. It is not protected from
+    `remove_leftovers`: use it only where this process holds the lock, or where nothing is locked.
+    """
+    suffix = Path(path).suffix
+    with _renamed(Path(path), suffix if len(suffix.encode()) <= _LONGEST_SUFFIX else "") as temporary:
+        yield temporary
+        _flush(temporary)
+
+
+@contextlib.contextmanager
+def staged_folder(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
+    """Yields an empty temporary folder to fill; it is renamed to `path` at the end of the `with`.
+
+    After an exception, inside the `with` or while renaming, the older folder is in place and nothing else is left.
+    A folder cannot be replaced in one step: a process that is killed between the two renames leaves the older folder
+    and the new one, both complete, under temporary names beside `path`.
+
+    Args:
+      path: the folder.
+      overwrite: whether to replace a folder that is not empty.
+
+    Raises:
+      OSError: `path` is not empty and `overwrite` is false, or the disk is full.
+    """
+    path = Path(path)
+    temporary, old = _temporary(path, ""), _temporary(path, "")
+    temporary.mkdir(parents=True)
+    try:
+        with _held(temporary):
+            yield temporary
+            _flush_tree(temporary)
+        if overwrite and path.exists():
+            os.replace(path, old)
+        os.replace(temporary, path)
+        _flush_folder(path.parent)
+    except BaseException:
+        if old.exists() and not path.exists():
+            os.replace(old, path)
+        raise
+    finally:
+        for folder in (temporary, old):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def locked(folder: str | Path, writer: str) -> Iterator[None]:
+    """Holds the lock of a folder, which is created where it does not exist, during the `with`.
+
+    The system releases the lock of a process that dies. Temporary files that killed processes left in the folder and
+    in the folders directly below are deleted first.
+
+    Args:
+      folder: the folder.
+      writer: name of the command that writes there, for the error message.
+
+    Raises:
+      LockedError: another process holds the lock.
+      OSError: the folder cannot be created or written to.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = _acquire(folder / _LOCK)
+    if descriptor is None:
+        raise LockedError(f"{folder}: another {writer} is writing here; wait until it ends.")
+    try:
+        remove_leftovers(folder)
+        yield
+    finally:
+        # Deleted while still held: see `_acquire`. Windows deletes no open file.
+        with contextlib.suppress(OSError):
+            os.unlink(folder / _LOCK)
+        os.close(descriptor)
+
+
+def remove_leftovers(folder: str | Path) -> None:
+    """Deletes temporary files that killed writers left in a folder and in the folders directly below it.
+
+    Those of `writing` and `staged_folder` are locked while they are written: evaluation, for example, can write its
+    report while training starts.
+    """
+    for pattern in (f"{_TEMPORARY}*", f"*/{_TEMPORARY}*"):
+        for path in Path(folder).glob(pattern):
+            with contextlib.suppress(OSError), _held(path) as free:
+                if free:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def is_internal(name: str) -> bool:
+    """Whether a file name is that of a lock or of a temporary file of this module."""
+    return name == _LOCK or name.startswith(_TEMPORARY)
+
+
+def _acquire(path: Path) -> int | None:
+    """Opens and locks a lock file; None where another process holds it."""
+    while True:
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR)
+        if not _try_lock(descriptor):
+            os.close(descriptor)
+            return None
+        # The last holder may have deleted the file after it was opened here; a lock on it would exclude nothing.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                return descriptor
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _held(path: Path) -> Iterator[bool]:
+    """Holds a lock on a file or folder itself; yields whether no other process holds it."""
+    if fcntl is None:
+        yield True
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        yield _try_lock(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    """Locks an open file until it is closed; False where another process holds the lock."""
+    try:
+        if fcntl is not None:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        # Some network file systems have no locks.
+        return True
+    return True
+
+
+def _temporary(path: Path, suffix: str) -> Path:
+    return path.with_name(f"{_TEMPORARY}{secrets.token_hex(8)}{suffix}")
+
+
+@contextlib.contextmanager
+def _renamed(path: Path, suffix: str) -> Iterator[Path]:
+    temporary = _temporary(path, suffix)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _flush_folder(path.parent)
+
+
+def _flush(path: Path) -> None:
+    # Windows flushes only files that are open for writing; elsewhere read-only files are flushed too.
+    with open(path, "rb" if os.name == "posix" else "r+b") as file:
+        os.fsync(file.fileno())
+
+
+def _flush_tree(folder: Path) -> None:
+    for place, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            _flush(Path(place) / name)
+        _flush_folder(Path(place))
+
+
+def _flush_folder(path: Path) -> None:
+    # Windows cannot open a folder.
+    with contextlib.suppress(PermissionError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
