@@ -1,7 +1,7 @@
-"""Values that travel with their lengths.
+"""Padded batches that carry their lengths.
 
-A padded batch has no meaning without the true length of each row, so the two are one value here: `Sequence`. Lengths
-are integers that are carried along; nobody infers them from zeros in the data.
+A padded batch is meaningless without the length of each row, so the two are one value here: `Sequence`. Lengths are
+integers; they are never inferred from zeros in the data.
 """
 
 from typing import NamedTuple
@@ -10,7 +10,7 @@ import tensorflow as tf
 
 
 class Sequence(NamedTuple):
-    """A padded batch and the true length of each of its rows.
+    """A padded batch and the length of each row.
 
     Attributes:
       values: `[batch, time, ...]`.
@@ -22,14 +22,14 @@ class Sequence(NamedTuple):
 
 
 def mask(lengths: tf.Tensor, time: tf.Tensor | int, dtype: tf.DType = tf.float32) -> tf.Tensor:
-    """Returns `[batch, time, 1]`: one where a position is within its row's length, zero in the padding."""
+    """Returns `[batch, time, 1]`: one within the length of a row, zero in its padding."""
     positions = tf.range(time, dtype=lengths.dtype)
     return tf.cast(positions[tf.newaxis, :] < lengths[:, tf.newaxis], dtype)[:, :, tf.newaxis]
 
 
 def after_convolution(lengths, stride: int):
-    """Length after a convolution with `stride` whose explicit padding keeps stride 1 at the same length.
+    """Output length of a strided convolution with symmetric padding: `ceil(length / stride)`.
 
-    The output is `ceil(length / stride)`, for tensors, arrays and Python integers alike.
+    Takes tensors, arrays and Python integers alike.
     """
     return (lengths + stride - 1) // stride

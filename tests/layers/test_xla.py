@@ -1,33 +1,33 @@
-"""A function is compiled by XLA, and not in a graph that is to run without it."""
+"""Functions that XLA compiles, except in graphs that must run without it."""
 
 import tensorflow as tf
 
 from tfvoice.layers import xla
 
 
-@xla.compiled
+@xla.jit_compiled
 def doubled(values):
     return 2.0 * values
 
 
-def asks_for_xla(function):
+def requires_xla(function):
     library = function.get_concrete_function(tf.TensorSpec([3])).graph.as_graph_def().library
-    return any(one.attr["_XlaMustCompile"].b for one in library.function)
+    return any(definition.attr["_XlaMustCompile"].b for definition in library.function)
 
 
-def test_it_is_compiled_but_for_a_graph_that_is_to_be_plain():
+def test_xla_compiles_a_function_unless_it_is_disabled():
     compiled = tf.function(lambda values: doubled(values))
-    assert asks_for_xla(compiled)
-    with xla.plain():
+    assert requires_xla(compiled)
+    with xla.disabled():
         plain = tf.function(lambda values: doubled(values))
-        assert not asks_for_xla(plain)
-    assert asks_for_xla(tf.function(lambda values: doubled(values)))
+        assert not requires_xla(plain)
+    assert requires_xla(tf.function(lambda values: doubled(values)))
     for function in (doubled, compiled, plain):
         assert function(tf.constant([1.0, 2.0, 3.0])).numpy().tolist() == [2, 4, 6]
 
 
-def test_what_is_compiled_as_a_whole_knows_it_while_it_is_traced():
-    assert not xla.is_whole()
-    seen = tf.function(xla.whole(lambda values: values if xla.is_whole() else None), jit_compile=True)
-    assert seen(tf.constant([1.0])).numpy().tolist() == [1]
-    assert not xla.is_whole()
+def test_a_jit_scope_is_visible_while_it_is_traced():
+    assert not xla.in_jit_scope()
+    scoped = tf.function(xla.jit_scope(lambda values: values if xla.in_jit_scope() else None), jit_compile=True)
+    assert scoped(tf.constant([1.0])).numpy().tolist() == [1]
+    assert not xla.in_jit_scope()

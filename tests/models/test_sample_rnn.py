@@ -1,4 +1,4 @@
-"""Laws of SampleRNN: the equations in NumPy float64, parameter counts, one window = two, step by step = all at once."""
+"""SampleRNN: equality with the equations in NumPy float64, parameter counts, and carried states."""
 
 import keras
 import numpy as np
@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tfvoice import config
+from tfvoice.layers import xla
 from tfvoice.models.sample_rnn import SampleRnn, SampleRnnConfig
 
 LEVELS, BATCH = 16, 3
@@ -20,10 +21,10 @@ SHAPES = {
 each_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 
 
-def made(random_weights=True, product_dtype="float32", **shape):
+def built(random_weights=True, dtype="float32", **shape):
     keras.utils.set_random_seed(1)
     shape = {"frame_sizes": (2, 8), "units": 12, "embedding": 7} | shape
-    model = SampleRnn(SampleRnnConfig(**shape), LEVELS, product_dtype)
+    model = SampleRnn(SampleRnnConfig(**shape), LEVELS, dtype)
     model.build(None)
     random = np.random.default_rng(3)
     for weight in model.trainable_variables if random_weights else []:
@@ -68,21 +69,21 @@ class Oracle:
         first = np.zeros((tier.states, self.config.units)) if tier.first is None else np.array(tier.first, np.float64)
         state = self.state.setdefault(tier.name, list(first))
         values = frame if above is None else self.linear(tier.expand, frame) + above
-        seen, total, after, each = values, 0, [], tier.states // self.config.layers
+        inputs, total, final, count = values, 0, [], tier.states // self.config.layers
         for number in range(self.config.layers):
             if number and self.config.skip_connections:
-                values = np.concatenate([values, seen])
-            new = self.cell(tier, number, values, state[number * each : (number + 1) * each])
-            values, after = new[0], after + new
+                values = np.concatenate([values, inputs])
+            new = self.cell(tier, number, values, state[number * count : (number + 1) * count])
+            values, final = new[0], final + new
             if self.config.skip_connections:
                 total = total + self.linear(tier.exits[number], values)
-        self.state[tier.name] = after
+        self.state[tier.name] = final
         vectors = self.linear(tier.upsample, total if self.config.skip_connections else values)
         return vectors.reshape(tier.ratio, -1)
 
     def logits(self, levels):
         """`[samples, levels]` for one row."""
-        sizes, found, vectors = self.config.frame_sizes, [], {}
+        sizes, logits, vectors = self.config.frame_sizes, [], {}
         context = sizes[-1]
         for t in range(context, len(levels)):
             above = None
@@ -92,8 +93,8 @@ class Oracle:
                     vectors[tier.name] = self.tier(tier, frame, above)
                 step = tier.size // tier.ratio
                 above = vectors[tier.name][t % tier.size // step]
-            found.append(self.bottom(levels[t - sizes[0] : t], above))
-        return np.array(found)
+            logits.append(self.bottom(levels[t - sizes[0] : t], above))
+        return np.array(logits)
 
     def bottom(self, levels, above):
         bottom = self.model.bottom
@@ -105,52 +106,53 @@ class Oracle:
 
 
 @each_shape
-def test_logits_are_those_of_the_equations(shape):
-    model = made(**shape)
+def test_logits_equal_the_equations(shape):
+    model = built(**shape)
     levels = some_levels(8 + 32)
     logits, _ = model(levels[:, 8 - model.config.context :])
     for row in range(BATCH):
-        wanted = Oracle(model).logits(levels[row, 8 - model.config.context :].numpy())
-        np.testing.assert_allclose(logits[row], wanted, atol=1e-5)
+        expected = Oracle(model).logits(levels[row, 8 - model.config.context :].numpy())
+        np.testing.assert_allclose(logits[row], expected, atol=1e-5)
 
 
 @each_shape
-def test_two_windows_are_one(shape):
-    model = made(**shape)
+def test_two_windows_with_the_carried_state_equal_one(shape):
+    model = built(**shape)
     context = model.config.context
     levels = some_levels(context + 32)
     whole, last = model(levels)
     first, state = model(levels[:, : context + 16])
     second, state = model(levels[:, 16:], state)
     np.testing.assert_allclose(tf.concat([first, second], axis=1), whole, atol=1e-5)
-    for one, other in zip(state, last, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-5)
+    for actual, desired in zip(state, last, strict=True):
+        np.testing.assert_allclose(actual, desired, atol=1e-5)
 
 
-def test_a_row_that_is_reset_begins_anew():
-    model = made()
+def test_a_reset_row_starts_from_the_initial_state():
+    model = built()
     levels = some_levels(8 + 16)
-    state = [tf.ones_like(value) for value in model.start(BATCH)]
+    state = [tf.ones_like(value) for value in model.initial_state(BATCH)]
     fresh, _ = model(levels)
     carried, _ = model(levels, state)
     mixed, _ = model(levels, state, tf.constant([True, False, True]))
-    for row, wanted in enumerate((fresh, carried, fresh)):
-        np.testing.assert_array_equal(mixed[row], wanted[row])
+    for row, expected in enumerate((fresh, carried, fresh)):
+        np.testing.assert_array_equal(mixed[row], expected[row])
     assert np.abs(fresh - carried).max() > 1e-3
 
 
-@pytest.mark.parametrize("dtype, tolerance", [("bfloat16", 0.1), ("float16", 0.02)])
-def test_products_of_another_type_give_about_the_same(dtype, tolerance):
+@pytest.mark.parametrize("policy, tolerance", [("mixed_bfloat16", 0.1), ("mixed_float16", 0.02)])
+def test_a_mixed_policy_gives_nearly_the_same_logits(policy, tolerance):
     levels = some_levels(8 + 32)
-    exact, _ = made()(levels)
-    model = made(product_dtype=dtype)
-    found, _ = model(levels)
-    assert found.dtype == tf.float32
-    assert 0 < np.abs(found - exact).max() < tolerance * np.abs(exact).max()
+    exact, _ = built()(levels)
+    model = built(dtype=policy)
+    logits, state = model(levels)
+    assert {value.dtype for value in (logits, *state)} == {tf.float32}
+    assert {weight.dtype for weight in model.weights} == {"float32"}
+    assert 0 < np.abs(logits - exact).max() < tolerance * np.abs(exact).max()
 
 
-def test_nothing_is_seen_of_what_comes_later():
-    model = made()
+def test_logits_do_not_depend_on_later_samples():
+    model = built()
     levels = some_levels(8 + 32).numpy()
     before, _ = model(levels)
     levels[:, 8 + 11] = (levels[:, 8 + 11] + 5) % LEVELS
@@ -167,25 +169,27 @@ def test_nothing_is_seen_of_what_comes_later():
         ({"frame_sizes": (16,), "layers": 3}, 39_243_264),
     ],
 )
-def test_parameters_of_the_original(shape, count):
+def test_the_network_has_the_parameters_of_the_original(shape, count):
     model = SampleRnn(SampleRnnConfig(units=1024, embedding=256, **shape), 256)
     model.build(None)
     assert sum(int(np.prod(weight.shape)) for weight in model.trainable_variables) == count
 
 
-def test_it_begins_by_knowing_nothing():
-    model = made(random_weights=False, units=64)
+def test_the_initial_loss_is_that_of_a_uniform_distribution():
+    model = built(random_weights=False, units=64)
     logits, _ = model(some_levels(8 + 512))
     bits = tf.nn.sparse_softmax_cross_entropy_with_logits(some_levels(8 + 512)[:, 8:], logits) / np.log(2)
     assert abs(float(tf.reduce_mean(bits)) - np.log2(LEVELS)) < 0.1
 
 
-def test_gradients_are_those_of_finite_differences():
-    model = made(units=5, embedding=3)
+def test_gradients_equal_finite_differences():
+    model = built(units=5, embedding=3)
     levels = some_levels(8 + 16, batch=2)
 
     def loss():
-        logits, _ = model(levels, [0.1 * tf.ones_like(value) for value in model.start(2)], tf.constant([True, False]))
+        logits, _ = model(
+            levels, [0.1 * tf.ones_like(value) for value in model.initial_state(2)], tf.constant([True, False])
+        )
         return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(levels[:, 8:], logits))
 
     with tf.GradientTape() as tape:
@@ -215,6 +219,44 @@ def test_gradients_are_those_of_finite_differences():
         ({"skip_connections": True}, "layers of 2 or more"),
     ],
 )
-def test_shapes_that_cannot_be(wrong, sentence):
+def test_invalid_architectures_are_refused(wrong, sentence):
     with pytest.raises(config.ConfigError, match=sentence):
         config.build(SampleRnnConfig, wrong)
+
+
+@each_shape
+def test_variable_paths_are_unique(shape):
+    """And the same for each model of a process."""
+    first, second = ([variable.path for variable in built(**shape).weights] for _ in range(2))
+    assert len(set(first)) == len(first)
+    assert first == second
+    assert "sample_rnn/bottom/first/kernel" in first and all(path.startswith("sample_rnn/") for path in first)
+
+
+@each_shape
+@pytest.mark.parametrize("loop", ["xla", "cudnn"])
+def test_every_loop_gives_the_same_logits_and_gradients(shape, loop):
+    model, levels = built(**shape), some_levels(8 + 16)
+
+    @tf.function
+    def run(loop):
+        with tf.GradientTape() as tape:
+            logits, state = model(levels[:, 8 - model.config.context :], loop=loop)
+            loss = tf.reduce_sum(tf.square(logits))
+        return logits, state, tape.gradient(loss, [weight.value for weight in model.trainable_variables])
+
+    results, expected = (tf.nest.flatten(run(kind)) for kind in (loop, "graph"))
+    for actual, desired in zip(results, expected, strict=True):
+        desired = tf.convert_to_tensor(desired)
+        np.testing.assert_allclose(tf.convert_to_tensor(actual), desired, atol=1e-4 * max(1, np.abs(desired).max()))
+
+
+def test_the_default_loop_needs_neither_xla_nor_a_gpu(monkeypatch):
+    """Even if the model is traced on a machine with a GPU."""
+    model = built()
+    model.training_loop = "xla"
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind=None: [kind])
+    with xla.disabled():
+        function = tf.function(lambda levels: model(levels)[0])
+        graph = function.get_concrete_function(tf.TensorSpec([BATCH, 8 + 16], tf.int32)).graph.as_graph_def()
+    assert not any(definition.attr["_XlaMustCompile"].b for definition in graph.library.function)

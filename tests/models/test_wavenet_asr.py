@@ -1,12 +1,14 @@
-"""Laws of WaveNet ASR: the original's numbers, the paper's equations in NumPy, and padding that changes nothing."""
+"""WaveNet ASR: parameter counts, equality with the equations in NumPy, and padding that does not change the logits."""
 
+import keras
 import numpy as np
 import pydantic
 import pytest
 import tensorflow as tf
 
-from tfvoice import experiment, models
-from tfvoice.config import ConfigError
+from tfvoice import tasks
+from tfvoice.asr import config
+from tfvoice.models import wavenet_asr
 from tfvoice.models.wavenet_asr import WavenetAsr, WavenetAsrConfig
 
 SMALL = {"width": 6, "kernel_size": 3, "dilations": (1, 2), "stacks": 2}
@@ -14,14 +16,14 @@ CLASSES, CHANNELS = 28, 20
 LENGTHS = np.array([23, 14, 1], np.int32)
 
 
-def built(config, channels=CHANNELS, classes=CLASSES, product_dtype="float32"):
-    model = WavenetAsr(config, classes, product_dtype)
+def built(config, channels=CHANNELS, classes=CLASSES, dtype="float32"):
+    model = WavenetAsr(config, classes, dtype)
     model(tf.zeros([1, 8, channels]), tf.constant([8], tf.int32))
     return model
 
 
-def disturbed(model, seed=0):
-    """Gives normalisations, biases and moving statistics values that training could give them."""
+def randomized(model, seed=0):
+    """Gives normalisations, biases and moving statistics values as training could."""
     random = np.random.default_rng(seed)
     starts = {"gamma": 1, "moving_variance": 1}
     for weight in model.weights:
@@ -33,7 +35,7 @@ def disturbed(model, seed=0):
 
 
 def small(**values):
-    return disturbed(built(WavenetAsrConfig(**SMALL, **values)))
+    return randomized(built(WavenetAsrConfig(**SMALL, **values)))
 
 
 def batch(lengths=LENGTHS, time=None, channels=CHANNELS, seed=1):
@@ -46,7 +48,7 @@ def batch(lengths=LENGTHS, time=None, channels=CHANNELS, seed=1):
 
 @pytest.fixture(scope="module")
 def faithful():
-    config = experiment.resolve("wavenet_asr", "wavenet_asr_faithful").model
+    config = tasks.resolve("wavenet_asr", "wavenet_asr_faithful").model
     return built(config)
 
 
@@ -59,7 +61,7 @@ def test_the_faithful_network_has_the_parameters_of_the_original(faithful):
     assert count(faithful.non_trainable_weights) == 12_032
 
 
-def test_the_faithful_network_keeps_every_frame_and_sees_279_to_either_side(faithful):
+def test_the_faithful_network_has_a_receptive_field_of_279_frames_to_either_side(faithful):
     centre, time = 290, 581
     inputs = tf.constant(batch([time]))
     with tf.GradientTape() as tape:
@@ -67,11 +69,11 @@ def test_the_faithful_network_keeps_every_frame_and_sees_279_to_either_side(fait
         logits, lengths = faithful(inputs, tf.constant([time], tf.int32), training=False)
         frame = tf.reduce_sum(logits[0, centre] * tf.range(1.0, CLASSES + 1))
     assert logits.shape == (1, time, CLASSES) and lengths.numpy().tolist() == [time]
-    touched = np.flatnonzero(np.abs(tape.gradient(frame, inputs)[0]).max(axis=1))
-    assert (touched[0], touched[-1], len(touched)) == (centre - 279, centre + 279, 559)
+    receptive = np.flatnonzero(np.abs(tape.gradient(frame, inputs)[0]).max(axis=1))
+    assert (receptive[0], receptive[-1], len(receptive)) == (centre - 279, centre + 279, 559)
 
 
-def test_the_faithful_network_starts_as_the_original(faithful):
+def test_the_faithful_network_has_the_initial_weights_of_the_original(faithful):
     bounds = {(7, 128, 256): 896**-0.5, (1, 20, 128): 0.1406, (1, 128, 128): 0.0884, (1, 128, 28): 0.1292}
     kernels = [weight for weight in faithful.trainable_weights if weight.path.endswith("kernel")]
     assert {tuple(kernel.shape) for kernel in kernels} == bounds.keys()
@@ -87,16 +89,16 @@ def test_the_faithful_network_starts_as_the_original(faithful):
             assert (weight.numpy() == (1 if name in ("gamma", "moving_variance") else 0)).all()
 
 
-def test_the_default_has_filters_and_gates_of_equal_weight_count():
+def test_the_default_has_the_documented_parameters():
     """The front is wider by four taps of 80 channels, and the alphabet by the apostrophe; the rest is the original."""
-    default = experiment.RecognizerConfig()
+    default = config.RecognizerConfig()
     model = built(default.model, channels=80, classes=29)
     front, output = (5 * 80 - 20) * 128, 128 + 1
     assert count(model.trainable_weights) == 3_720_988 + front + output
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3])
-def test_length_is_the_ceiling(stride):
+def test_output_lengths_are_the_ceiling_of_the_input_lengths(stride):
     model = small(stride=stride, front_kernel_size=5)
     for time in (1, 2, 7, 12):
         lengths = np.arange(1, time + 1, dtype=np.int32)
@@ -106,7 +108,7 @@ def test_length_is_the_ceiling(stride):
         np.testing.assert_array_equal(model.output_lengths(lengths), logits.lengths)
 
 
-# The oracle: the network once more, from the paper's and the original's description, in float64.
+# The oracle: a second implementation, from the descriptions of the paper and the original, in float64.
 
 
 def convolve(inputs, kernel, stride=1, dilation=1):
@@ -152,13 +154,11 @@ class Oracle:
         self.valid = np.arange(np.ceil(inputs.shape[1] / self.config.stride)) < frames[:, np.newaxis]
         stream = self.masked(np.tanh(self.layer("front", inputs.astype(np.float64), self.config.stride)))
         skips = []
-        for stack in range(self.config.stacks):
-            for dilation in self.config.dilations:
-                block, width = f"block_{stack}_{dilation}", self.config.width
-                both = self.layer(f"{block}/filter_gate", stream, dilation=dilation)
-                gated = np.tanh(both[..., :width]) * sigmoid(both[..., width:])
-                skips.append(np.tanh(self.layer(f"{block}/mix", gated)))
-                stream = self.masked(stream + skips[-1])
+        for number, dilation in enumerate(self.config.stacks * self.config.dilations, 1):
+            both = self.layer(f"block_{number}/filter_gate", stream, dilation=dilation)
+            gated = np.tanh(both[..., : self.config.width]) * sigmoid(both[..., self.config.width :])
+            skips.append(np.tanh(self.layer(f"block_{number}/mix", gated)))
+            stream = self.masked(stream + skips[-1])
         hidden = np.tanh(self.layer("hidden", sum(skips)))
         return convolve(hidden, self.weights["output/kernel"]) + self.weights["output/bias"]
 
@@ -173,21 +173,21 @@ class Oracle:
         {"stride": 3, "front_kernel_size": 3, "mask_padding": False},
     ],
 )
-def test_the_network_is_the_oracle(values, training):
+def test_logits_equal_the_oracle(values, training):
     model = small(**values)
     oracle = Oracle(model)
     inputs = batch(time=25)
-    found, lengths = model(inputs, tf.constant(LENGTHS), training=training)
+    logits, lengths = model(inputs, tf.constant(LENGTHS), training=training)
     expected = oracle(inputs, LENGTHS, training)
     for row, length in enumerate(lengths.numpy()):
-        np.testing.assert_allclose(found[row, :length], expected[row, :length], atol=1e-4)
+        np.testing.assert_allclose(logits[row, :length], expected[row, :length], atol=1e-4)
     if not model.config.mask_padding:
-        np.testing.assert_allclose(found, expected, atol=1e-4)
+        np.testing.assert_allclose(logits, expected, atol=1e-4)
 
 
 def padding_errors(model, channels):
-    """How far the logits of an utterance in batches of many widths are from those of the utterance alone."""
-    found = []
+    """Errors of the logits of an utterance in batches of several widths, compared with the utterance alone."""
+    errors = []
     for length in (1, 20, 37):
         values = batch([length], channels=channels, seed=length)
         alone, _ = model(values, tf.constant([length], tf.int32))
@@ -196,51 +196,51 @@ def padding_errors(model, channels):
             together = batch(lengths, time, channels, seed=time)
             together[0], together[0, :length] = 0, values[0]
             logits, frames = model(together, tf.constant(lengths))
-            found.append(np.abs(logits[0, : frames[0]] - alone[0]).max())
-    return np.array(found)
+            errors.append(np.abs(logits[0, : frames[0]] - alone[0]).max())
+    return np.array(errors)
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3])
-def test_padding_never_changes_a_result(stride):
-    default = experiment.RecognizerConfig().model
-    model = disturbed(built(default.model_copy(update={"stride": stride}), channels=80, classes=29))
+def test_padding_does_not_change_the_logits(stride):
+    default = config.RecognizerConfig().model
+    model = randomized(built(default.model_copy(update={"stride": stride}), channels=80, classes=29))
     assert padding_errors(model, 80).max() < 1e-5
 
 
-def test_in_the_original_padding_changes_the_result():
+def test_padding_changes_the_logits_without_mask_padding():
     model = small(mask_padding=False, stride=1)
     assert padding_errors(model, CHANNELS).min() > 1e-3
 
 
-def test_masked_training_does_not_see_padding_either():
-    """Same rows in a wider batch, with rows of nothing: same logits, same gradients, same moving statistics."""
+def test_padding_does_not_change_masked_training():
+    """The same rows in a wider batch with empty rows: the same logits, gradients and moving statistics."""
     model, wider = small(stride=2), small(stride=2)
-    for mine, its in zip(wider.weights, model.weights, strict=True):
-        mine.assign(its)
+    for target, source in zip(wider.weights, model.weights, strict=True):
+        target.assign(source)
     inputs = batch()
     padded = np.pad(inputs, [(0, 2), (0, 10), (0, 0)])
 
-    def trained(model, inputs, lengths):
+    def train(model, inputs, lengths):
         with tf.GradientTape() as tape:
             logits, frames = model(inputs, tf.constant(lengths), training=True)
             valid = tf.sequence_mask(frames, tf.shape(logits)[1], tf.float32)[..., tf.newaxis]
             loss = tf.reduce_sum(tf.square(logits) * valid)
         return tape.gradient(loss, [variable.value for variable in model.trainable_variables])
 
-    gradients = trained(model, inputs, LENGTHS)
-    others = trained(wider, padded, np.array([*LENGTHS, 0, 0], np.int32))
-    for one, other in zip(gradients, others, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-4 * np.abs(one).max() + 1e-5)
-    for one, other in zip(model.non_trainable_weights, wider.non_trainable_weights, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-5)
+    gradients = train(model, inputs, LENGTHS)
+    padded_gradients = train(wider, padded, np.array([*LENGTHS, 0, 0], np.int32))
+    for desired, actual in zip(gradients, padded_gradients, strict=True):
+        np.testing.assert_allclose(desired, actual, atol=1e-4 * np.abs(desired).max() + 1e-5)
+    for desired, actual in zip(model.non_trainable_weights, wider.non_trainable_weights, strict=True):
+        np.testing.assert_allclose(desired, actual, atol=1e-5)
 
 
-def test_inference_leaves_every_weight_alone():
+def test_inference_changes_no_weight():
     model = small()
     before = [weight.numpy() for weight in model.weights]
     model(batch(), tf.constant(LENGTHS), training=False)
-    for weight, kept in zip(model.weights, before, strict=True):
-        np.testing.assert_array_equal(weight, kept)
+    for weight, previous in zip(model.weights, before, strict=True):
+        np.testing.assert_array_equal(weight, previous)
 
 
 def test_eager_and_graph_agree_for_unknown_shapes():
@@ -252,20 +252,21 @@ def test_eager_and_graph_agree_for_unknown_shapes():
         np.testing.assert_allclose(compiled(inputs, LENGTHS).values, model(inputs, LENGTHS).values, atol=1e-5)
 
 
-@pytest.mark.parametrize(("product_dtype", "error"), [("bfloat16", 0.05), ("float16", 0.006)])
-def test_short_products_give_nearly_the_same_logits(product_dtype, error):
+@pytest.mark.parametrize(("policy", "error"), [("mixed_bfloat16", 0.05), ("mixed_float16", 0.006)])
+def test_a_mixed_policy_gives_nearly_the_same_logits(policy, error):
     exact = small()
-    short = built(exact.config, product_dtype=product_dtype)
-    for mine, its in zip(short.weights, exact.weights, strict=True):
-        mine.assign(its)
+    mixed = built(exact.config, dtype=policy)
+    for target, source in zip(mixed.weights, exact.weights, strict=True):
+        target.assign(source)
     inputs = batch()
-    wanted = exact(inputs, LENGTHS).values.numpy()
-    found = short(inputs, LENGTHS).values
-    assert found.dtype == tf.float32
-    assert 0 < np.sqrt(np.mean(np.square(found - wanted))) < error * wanted.std()
+    expected = exact(inputs, LENGTHS).values.numpy()
+    logits = mixed(inputs, LENGTHS).values
+    assert logits.dtype == tf.float32 and {weight.dtype for weight in mixed.weights} == {"float32"}
+    assert 0 < np.sqrt(np.mean(np.square(logits - expected))) < error * expected.std()
+    assert mixed.output_layer.compute_dtype == "float32"
 
 
-def test_dropout_is_decided_by_its_seed_and_only_in_training():
+def test_dropout_is_a_function_of_its_seed_and_for_training_only():
     model = small(dropout=0.3)
 
     def logits(seed, training=True):
@@ -287,45 +288,65 @@ def test_dropout_is_decided_by_its_seed_and_only_in_training():
         ({"dilations": (1, 0)}, "dilations must be positive numbers"),
     ],
 )
-def test_shapes_that_cannot_be_are_refused(values, sentence):
+def test_invalid_architectures_are_refused(values, sentence):
     with pytest.raises(pydantic.ValidationError, match=sentence):
         WavenetAsrConfig(**values)
 
 
-def test_models_are_found_by_name_and_built_from_their_configuration():
-    for name, entry in models.MODELS.items():
-        assert isinstance(models.build(entry.config(), CLASSES), entry.model)
-        assert entry.config().name == name
-    with pytest.raises(ConfigError, match=r"--model=wavnet_asr: there is no such model; did you mean wavenet_asr\?"):
-        models.entry("wavnet_asr")
-
-
-def test_early_predictions_are_of_the_same_kind_and_the_later_blocks_are_told_them():
+def test_later_blocks_are_conditioned_on_intermediate_predictions():
     model = small(intermediate=(1, 3))
     features, lengths = batch(), tf.constant(LENGTHS)
     predictions = model.predictions(features, lengths)
     assert len(predictions) == 3
-    for one in predictions:
-        assert one.values.shape == predictions[-1].values.shape
-        np.testing.assert_array_equal(one.lengths, predictions[-1].lengths)
+    for prediction in predictions:
+        assert prediction.values.shape == predictions[-1].values.shape
+        np.testing.assert_array_equal(prediction.lengths, predictions[-1].lengths)
     np.testing.assert_array_equal(model(features, lengths).values, predictions[-1].values)
-    model.told.kernel.assign(2 * model.told.kernel)
+    model.conditioning.kernel.assign(2 * model.conditioning.kernel)
     first, second, last = model.predictions(features, lengths)
     np.testing.assert_array_equal(first.values, predictions[0].values)
-    for one, before in ((second, predictions[1]), (last, predictions[2])):
-        assert not np.allclose(one.values, before.values, atol=1e-4)
+    for after, before in ((second, predictions[1]), (last, predictions[2])):
+        assert not np.allclose(after.values, before.values, atol=1e-4)
 
 
-def test_early_predictions_let_no_padding_in():
+def test_padding_does_not_change_intermediate_predictions():
     model = small(intermediate=(2,))
     alone = model.predictions(batch()[1:2, : LENGTHS[1]], tf.constant(LENGTHS[1:2]))
     together = model.predictions(np.pad(batch(), [(0, 0), (0, 5), (0, 0)]), tf.constant(LENGTHS))
-    for one, other in zip(alone, together, strict=True):
-        frames = int(one.lengths[0])
-        np.testing.assert_allclose(other.values[1, :frames], one.values[0, :frames], atol=1e-5)
+    for desired, actual in zip(alone, together, strict=True):
+        frames = int(desired.lengths[0])
+        np.testing.assert_allclose(actual.values[1, :frames], desired.values[0, :frames], atol=1e-5)
 
 
 @pytest.mark.parametrize("block", [0, 4, -1])
-def test_only_blocks_before_the_last_can_predict_early(block):
+def test_only_blocks_before_the_last_can_have_intermediate_predictions(block):
     with pytest.raises(pydantic.ValidationError, match="intermediate must name blocks from 1 to 3"):
         WavenetAsrConfig(**SMALL, intermediate=(block,))
+
+
+@pytest.mark.parametrize("values", [{}, {"dilations": (1, 1, 2)}, {"intermediate": (1, 2)}, {"mask_padding": False}])
+def test_variable_paths_are_unique(values):
+    """Blocks of the same stack and dilation had the same path. The paths are the same for each model of a process."""
+    config = WavenetAsrConfig(**SMALL | values)
+    first, second = ([variable.path for variable in built(config).weights] for _ in range(2))
+    assert len(set(first)) == len(first)
+    assert first == second
+    assert "wavenet_asr/block_1/filter_gate/convolution/kernel" in first
+
+
+def test_each_block_has_a_dropout_mask_of_its_own(monkeypatch):
+    layers = []
+    monkeypatch.setattr(wavenet_asr, "dropout", lambda values, rate, seed, layer: layers.append(layer) or values)
+    model = small(dropout=0.5)
+    model(batch(), tf.constant(LENGTHS), training=True)
+    assert len(set(layers)) == len(model.blocks) == 4
+
+
+def test_dropout_without_a_seed_takes_the_global_generator():
+    model = small(dropout=0.5)
+    results = []
+    for seed in (1, 1, 2):
+        keras.utils.set_random_seed(seed)
+        results.append(model(batch(), tf.constant(LENGTHS), training=True).values)
+    np.testing.assert_array_equal(results[0], results[1])
+    assert not np.allclose(results[0], results[2])

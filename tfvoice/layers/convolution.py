@@ -1,8 +1,10 @@
-"""Convolution and batch normalisation over time that know where an utterance ends.
+"""Convolution and batch normalisation over padded sequences.
 
-Keras's own layers are not used for two reasons: `same` padding with a stride pads by an amount that depends on the
-padded length, and its batch normalisation picks up a propagated mask silently. Here padding is explicit and
-symmetric, and whether padding counts in the statistics is an argument.
+Keras's own layers are not used for two reasons: the padding of `same` with a stride depends on the padded length, and
+Keras's batch normalisation picks up a propagated mask implicitly. Here padding is explicit and symmetric, and whether
+padded frames count in the statistics is an argument.
+
+Convolutions take a Keras dtype policy: products are in its compute dtype, sums and outputs are float32.
 """
 
 import functools
@@ -18,12 +20,12 @@ class Convolution1D(keras.layers.Layer):
 
     Args:
       filters: output channels.
-      kernel_size: odd number of taps.
-      stride: step in time.
+      kernel_size: number of taps; odd.
+      stride: stride in time.
       dilation: distance between taps, in frames.
       use_bias: whether to add a bias per channel.
       kernel_initializer: a Keras initializer or its name.
-      product_dtype: type of the multiplications, `float32` or `bfloat16` or `float16`; sums and output are float32.
+      dtype: a Keras dtype policy or its name; None: the global policy.
       name: name of the layer.
     """
 
@@ -35,36 +37,36 @@ class Convolution1D(keras.layers.Layer):
         dilation: int = 1,
         use_bias: bool = False,
         kernel_initializer="glorot_uniform",
-        product_dtype: str = "float32",
+        dtype=None,
         name: str | None = None,
     ):
-        super().__init__(name=name, dtype="float32")
+        super().__init__(name=name, dtype=dtype, autocast=False)
         self.filters = filters
         self.kernel_size = kernel_size
         self.stride = stride
         self.dilation = dilation
         self.use_bias = use_bias
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.product_dtype = product_dtype
 
     def build(self, input_shape):
         shape = (self.kernel_size, input_shape[-1], self.filters)
-        self.kernel = self.add_weight(shape=shape, initializer=self.kernel_initializer, name="kernel")
+        # Keras would otherwise round the bias to the compute dtype as well.
+        self.kernel = self.add_weight(shape=shape, initializer=self.kernel_initializer, autocast=False, name="kernel")
         if self.use_bias:
-            self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
+            self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", autocast=False, name="bias")
 
     def call(self, inputs):
-        """Convolves `[batch, time, channels]` into `[batch, ceil(time / stride), filters]`."""
-        kernel = tf.cast(tf.convert_to_tensor(self.kernel), self.product_dtype)
-        values = tf.cast(inputs, self.product_dtype)
-        reach = self.dilation * (self.kernel_size - 1) // 2
-        if self.dilation > 1 and not _has_dilated_gradient(self.product_dtype):
-            outputs = _dilated(values, kernel, self.dilation)[:, :: self.stride]
+        """Convolves `[batch, time, channels]` to `[batch, ceil(time / stride), filters]`, float32."""
+        kernel = tf.cast(tf.convert_to_tensor(self.kernel), self.compute_dtype)
+        values = tf.cast(inputs, self.compute_dtype)
+        padding = self.dilation * (self.kernel_size - 1) // 2
+        if self.dilation > 1 and not _has_dilated_gradient(self.compute_dtype):
+            outputs = _dilated_convolution(values, kernel, self.dilation)[:, :: self.stride]
         elif self.stride == 1:
-            # TensorFlow's SAME is symmetric at stride 1, and its kernel skips the copy that tf.pad makes.
+            # TensorFlow's SAME is symmetric at stride 1, and its kernel avoids the copy that tf.pad makes.
             outputs = tf.nn.conv1d(values, kernel, 1, "SAME", dilations=self.dilation)
         else:
-            values = tf.pad(values, [[0, 0], [reach, reach], [0, 0]])
+            values = tf.pad(values, [[0, 0], [padding, padding], [0, 0]])
             outputs = tf.nn.conv1d(values, kernel, self.stride, "VALID", dilations=self.dilation)
         outputs = tf.cast(outputs, tf.float32)
         return outputs + self.bias if self.use_bias else outputs
@@ -75,12 +77,12 @@ class Convolution2D(keras.layers.Layer):
 
     Args:
       filters: output channels.
-      kernel_size: odd numbers of taps over time and frequency.
-      strides: steps in time and frequency; 1 or 2.
+      kernel_size: numbers of taps over time and frequency; odd.
+      strides: strides in time and frequency; 1 or 2.
       padded: False: no padding, so that `kernel_size - 1` frames and bands are lost before the stride.
-      initializer: makes a Keras initializer, of kernel and bias, from the number of inputs of an output. None: Glorot
-        uniform, and zeros.
-      product_dtype: type of the multiplications; sums and output are float32.
+      initializer: a function of the fan-in that returns the Keras initializer of kernel and bias. None: Glorot uniform,
+        and zeros.
+      dtype: a Keras dtype policy or its name; None: the global policy.
       name: name of the layer.
     """
 
@@ -91,36 +93,35 @@ class Convolution2D(keras.layers.Layer):
         strides: tuple[int, int] = (1, 1),
         padded: bool = True,
         initializer=None,
-        product_dtype: str = "float32",
+        dtype=None,
         name: str | None = None,
     ):
-        super().__init__(name=name, dtype="float32")
+        super().__init__(name=name, dtype=dtype, autocast=False)
         self.filters = filters
         self.kernel_size = kernel_size
         self.strides = strides
         self.padded = padded
         self.initializer = initializer
-        self.product_dtype = product_dtype
 
     def build(self, input_shape):
         shape = (*self.kernel_size, input_shape[-1], self.filters)
         kernel, bias = "glorot_uniform", "zeros"
         if self.initializer is not None:
             kernel = bias = self.initializer(shape[0] * shape[1] * shape[2])
-        self.kernel = self.add_weight(shape=shape, initializer=kernel, name="kernel")
-        self.bias = self.add_weight(shape=(self.filters,), initializer=bias, name="bias")
+        self.kernel = self.add_weight(shape=shape, initializer=kernel, autocast=False, name="kernel")
+        self.bias = self.add_weight(shape=(self.filters,), initializer=bias, autocast=False, name="bias")
 
     def call(self, inputs):
-        """Convolves `[batch, time, frequency, channels]`; with padding, time becomes `ceil(time / stride)`."""
+        """Convolves `[batch, time, frequency, channels]`, float32; with padding, time becomes `ceil(time / stride)`."""
         values, kernel = inputs[..., tf.newaxis], tf.convert_to_tensor(self.kernel)[tf.newaxis]
-        values = _folded(values, self.strides, [size // 2 if self.padded else 0 for size in self.kernel_size])
-        kernel = _folded(kernel, self.strides, [0, 0])
-        values, kernel = (tf.cast(tensor, self.product_dtype) for tensor in (values[..., 0], kernel[0]))
+        values = _space_to_depth(values, self.strides, [size // 2 if self.padded else 0 for size in self.kernel_size])
+        kernel = _space_to_depth(kernel, self.strides, [0, 0])
+        values, kernel = (tf.cast(tensor, self.compute_dtype) for tensor in (values[..., 0], kernel[0]))
         return tf.cast(tf.nn.conv2d(values, kernel, 1, "VALID"), tf.float32) + self.bias
 
 
 class BatchNormalization(keras.layers.Layer):
-    """Batch normalisation over batch and time (Ioffe and Szegedy, arXiv 1502.03167), padding left out if told.
+    """Batch normalisation over batch and time (Ioffe and Szegedy, arXiv 1502.03167), in float32.
 
     Args:
       momentum: share of the old value that a moving statistic keeps at each step.
@@ -137,8 +138,8 @@ class BatchNormalization(keras.layers.Layer):
         channels = (input_shape[-1],)
         self.gamma = self.add_weight(shape=channels, initializer="ones", name="gamma")
         self.beta = self.add_weight(shape=channels, initializer="zeros", name="beta")
-        # Replicas see different utterances: each keeps its own statistics, and what is read is their mean. To add them
-        # up at each step, replicas would have to meet within the compiled network, which TensorFlow cannot do.
+        # Replicas see different utterances: each keeps its own statistics, and reading them gives their mean. Summing
+        # them at each step would need an all-reduce within the compiled network, which TensorFlow does not support.
         moving = {"shape": channels, "dtype": "float32", "trainable": False}
         moving |= {"aggregation": "mean", "synchronization": "on_read"}
         self.moving_mean = keras.Variable("zeros", name="moving_mean", **moving)
@@ -149,60 +150,60 @@ class BatchNormalization(keras.layers.Layer):
 
         Args:
           inputs: `[batch, time, channels]`.
-          valid: `[batch, time, 1]` of ones and zeros: positions with a zero do not count in the statistics. None:
-            every position counts.
-          training: whether to use, and to record, the statistics of this batch.
+          valid: `[batch, time, 1]`, ones, and zeros for the frames to exclude from the statistics. None: every frame
+            counts.
+          training: whether to use the statistics of this batch and to update the moving ones.
 
         Returns:
-          The same shape. Positions outside `valid` are normalised too, and mean nothing.
+          The same shape. Frames outside `valid` are normalised too; their values are meaningless.
         """
         gamma, beta = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
         if not training:
             scale = gamma * tf.math.rsqrt(self.moving_variance + self.epsilon)
             return inputs * scale + (beta - self.moving_mean * scale)
-        outputs, mean, variance = _normalized(inputs, valid, gamma, beta, self.epsilon)
-        # A replica without an utterance, as the last batch of an epoch can leave one, has nothing to record.
+        outputs, mean, variance = _batch_normalized(inputs, valid, gamma, beta, self.epsilon)
+        # A replica without an utterance, as in the last batch of an epoch, must not update the moving statistics.
         share = (1 - self.momentum) * (1.0 if valid is None else tf.reduce_max(valid))
         self.moving_mean.assign(self.moving_mean * (1 - share) + mean * share)
         self.moving_variance.assign(self.moving_variance * (1 - share) + variance * share)
         return outputs
 
 
-def _folded(values: tf.Tensor, strides: tuple[int, int], padding: list[int]) -> tf.Tensor:
-    """Pads `[a, time, frequency, channels, b]`, and turns the steps within a stride into channels.
+def _space_to_depth(values: tf.Tensor, strides: tuple[int, int], padding: list[int]) -> tf.Tensor:
+    """Pads `[a, time, frequency, channels, b]`, and moves the positions within a stride into the channels.
 
-    A convolution with strides is one without, of values and a kernel that are both folded. TensorFlow's gradients of
-    the latter take half the time on a CPU: the second convolution of DeepSpeech2, forwards and backwards for 8 x 4 s
+    A strided convolution equals one without strides of inputs and kernel rearranged like this. TensorFlow's gradients
+    of the latter take half the time on a CPU: the second convolution of DeepSpeech2, forward and backward for 8 x 4 s
     on 2 cores, 467 ms instead of 995.
     """
     dynamic = tf.shape(values)
     first, *sizes, channels, last = (dynamic[axis] if size is None else size for axis, size in enumerate(values.shape))
     ends = [
-        around + -(size + 2 * around) % stride for size, around, stride in zip(sizes, padding, strides, strict=True)
+        before + -(size + 2 * before) % stride for size, before, stride in zip(sizes, padding, strides, strict=True)
     ]
     values = tf.pad(values, [(0, 0), *zip(padding, ends, strict=True), (0, 0), (0, 0)])
     time, frequency = (
-        (size + around + end) // stride for size, around, end, stride in zip(sizes, padding, ends, strides, strict=True)
+        (size + before + end) // stride for size, before, end, stride in zip(sizes, padding, ends, strides, strict=True)
     )
     values = tf.reshape(values, [first, time, strides[0], frequency, strides[1], channels, last])
     values = tf.transpose(values, [0, 1, 3, 2, 4, 5, 6])
     return tf.reshape(values, [first, time, frequency, strides[0] * strides[1] * channels, last])
 
 
-def _dilated(values: tf.Tensor, kernel: tf.Tensor, dilation: int) -> tf.Tensor:
-    """Dilated convolution by a plain one: frames that are `dilation` apart become a row of their own."""
-    reach = dilation * (kernel.shape[0] - 1) // 2
+def _dilated_convolution(values: tf.Tensor, kernel: tf.Tensor, dilation: int) -> tf.Tensor:
+    """Dilated convolution by an undilated one: every `dilation`-th frame becomes a row of its own."""
+    padding = dilation * (kernel.shape[0] - 1) // 2
     missing = -tf.shape(values)[1] % dilation
-    rows = tf.space_to_batch(values, [dilation], [[reach, reach + missing]])
+    rows = tf.space_to_batch(values, [dilation], [[padding, padding + missing]])
     return tf.batch_to_space(tf.nn.conv1d(rows, kernel, 1, "VALID"), [dilation], [[0, missing]])
 
 
 @functools.cache
 def _has_dilated_gradient(dtype: str) -> bool:
-    """Whether this machine can train a dilated convolution.
+    """Whether TensorFlow has the gradients of a dilated convolution on this machine.
 
-    cuDNN and oneDNN can, TensorFlow's own CPU kernels cannot: those run where oneDNN is absent (macOS on ARM) or
-    switched off, and for the short types that the processor lacks.
+    cuDNN and oneDNN have them, TensorFlow's own CPU kernels do not: those run where oneDNN is absent (macOS on ARM) or
+    disabled, and for the 16-bit types that the CPU lacks.
     """
     with tf.init_scope():
         values, kernel = tf.ones([1, 1, 8, 4], dtype), tf.ones([1, 3, 4, 4], dtype)
@@ -216,14 +217,14 @@ def _has_dilated_gradient(dtype: str) -> bool:
     return True
 
 
-def _normalized(inputs, valid, gamma, beta, epsilon: float) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Normalises by the moments of the valid positions; returns these too, which let no gradient through.
+def _batch_normalized(inputs, valid, gamma, beta, epsilon: float) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Normalises by the moments of the valid frames; also returns these moments, which pass no gradient.
 
-    The gradient is written out, because the one that TensorFlow derives goes over the values twice as often: a
-    bfloat16 step of WaveNet ASR on 2 cores takes 5 % longer with it.
+    The gradient is written out: the one that TensorFlow derives reads the values twice as often, and a bfloat16 step of
+    WaveNet ASR on 2 cores takes 5 % longer with it.
     """
-    everything = tf.cast(tf.size(inputs) // inputs.shape[-1], tf.float32)
-    count = tf.maximum(everything if valid is None else tf.reduce_sum(valid), 1.0)
+    frames = tf.cast(tf.size(inputs) // inputs.shape[-1], tf.float32)
+    count = tf.maximum(frames if valid is None else tf.reduce_sum(valid), 1.0)
 
     def masked(values):
         return values if valid is None else values * valid
@@ -236,8 +237,8 @@ def _normalized(inputs, valid, gamma, beta, epsilon: float) -> tuple[tf.Tensor, 
         scale = gamma * inverse
 
         def gradient(upstream, *_):
-            # What flows through fixed moments, and the sums over upstream (times the normalised inputs), in one pass.
-            fixed = tf.raw_ops.FusedBatchNormGradV3(
+            # The gradient with constant moments, and the sums of upstream (times the normalised inputs), in one pass.
+            constant = tf.raw_ops.FusedBatchNormGradV3(
                 y_backprop=upstream[:, tf.newaxis],
                 x=inputs[:, tf.newaxis],
                 scale=gamma,
@@ -247,9 +248,9 @@ def _normalized(inputs, valid, gamma, beta, epsilon: float) -> tuple[tf.Tensor, 
                 epsilon=epsilon,
                 is_training=False,
             )
-            slope = scale * inverse * fixed.scale_backprop / count
-            through_moments = masked(inputs * slope + (scale * fixed.offset_backprop / count - slope * mean))
-            return fixed.x_backprop[:, 0] - through_moments, fixed.scale_backprop, fixed.offset_backprop
+            slope = scale * inverse * constant.scale_backprop / count
+            through_moments = masked(inputs * slope + (scale * constant.offset_backprop / count - slope * mean))
+            return constant.x_backprop[:, 0] - through_moments, constant.scale_backprop, constant.offset_backprop
 
         return (inputs * scale + (beta - mean * scale), mean, variance), gradient
 

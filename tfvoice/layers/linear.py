@@ -1,23 +1,28 @@
-"""A linear map whose weights can be held as a direction and a length for each output."""
+"""A dense layer with optional weight normalisation.
+
+Weight normalisation holds each column of a kernel as a direction and a gain (Salimans and Kingma, arXiv 1602.07868).
+"""
 
 import keras
 import tensorflow as tf
 
-from tfvoice.layers.xla import compiled
+from tfvoice.layers.xla import jit_compiled
 
 
 class Linear(keras.layers.Layer):
-    """`x W + b`, with weight normalisation where it is asked for.
+    """`x W + b`, optionally with weight normalisation.
 
-    With it, column k of the matrix in use is `g_k W_k / |W_k|` (Salimans and Kingma, arXiv 1602.07868, equation 2). The
-    gains g start as the norms of the columns, so that the map is then the one it would be without.
+    With it, column k of the effective kernel is `g_k W_k / |W_k|` (equation 2). The gains g are initialised to the
+    norms of the columns, so that the initial map is the one without weight normalisation.
 
     Args:
-      units: outputs.
-      weight_norm: whether to hold a gain for each output.
+      units: output channels.
+      weight_norm: whether to hold a gain per output.
       use_bias: whether to add a bias.
-      initializer: of the matrix; a Keras initializer or its name.
+      initializer: of the kernel; a Keras initializer or its name.
       bias_initializer: of the bias.
+      dtype: a Keras dtype policy or its name; None: the global policy. Products are in its compute dtype, sums and
+        outputs are float32.
       name: name of the layer.
     """
 
@@ -28,60 +33,64 @@ class Linear(keras.layers.Layer):
         use_bias: bool = True,
         initializer="lecun_uniform",
         bias_initializer="zeros",
+        dtype=None,
         name: str | None = None,
     ):
-        super().__init__(name=name, dtype="float32")
+        super().__init__(name=name, dtype=dtype, autocast=False)
         self.units, self.weight_norm, self.use_bias = units, weight_norm, use_bias
-        self._initializers = keras.initializers.get(initializer), keras.initializers.get(bias_initializer)
+        self._initializer = keras.initializers.get(initializer)
+        self._bias_initializer = keras.initializers.get(bias_initializer)
         self.gain = self.bias = None
 
     def build(self, input_shape):
-        matrix, bias = self._initializers
-        self.kernel = self.add_weight(shape=(input_shape[-1], self.units), initializer=matrix, name="kernel")
+        shape = (input_shape[-1], self.units)
+        self.kernel = self.add_weight(shape=shape, initializer=self._initializer, autocast=False, name="kernel")
         if self.weight_norm:
             norms = keras.ops.norm(keras.ops.convert_to_tensor(self.kernel), axis=0)
-            self.gain = self.add_weight(shape=(self.units,), initializer=lambda *_, **__: norms, name="gain")
+            self.gain = self.add_weight(
+                shape=(self.units,), initializer=lambda *_, **__: norms, autocast=False, name="gain"
+            )
         if self.use_bias:
-            self.bias = self.add_weight(shape=(self.units,), initializer=bias, name="bias")
+            self.bias = self.add_weight(
+                shape=(self.units,), initializer=self._bias_initializer, autocast=False, name="bias"
+            )
 
-    def matrix(self) -> tf.Tensor:
-        """The matrix in use, `[inputs, outputs]`."""
+    def effective_kernel(self) -> tf.Tensor:
+        """The kernel after weight normalisation, `[inputs, outputs]`."""
         kernel = tf.convert_to_tensor(self.kernel)
-        return kernel if self.gain is None else _normalised(kernel, tf.convert_to_tensor(self.gain))
+        return kernel if self.gain is None else _weight_normalized(kernel, tf.convert_to_tensor(self.gain))
 
-    def weights_in_use(self) -> tuple[tf.Tensor, tf.Tensor | None]:
-        """What `affine` takes: the matrix in use, and the bias or None."""
-        return self.matrix(), None if self.bias is None else tf.convert_to_tensor(self.bias)
+    def effective_weights(self) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """The arguments of `affine`: the effective kernel, and the bias or None."""
+        return self.effective_kernel(), None if self.bias is None else tf.convert_to_tensor(self.bias)
 
     def call(self, inputs):
-        """Maps `[..., inputs]` to `[..., outputs]`."""
-        return affine(inputs, *self.weights_in_use())
+        """Maps `[..., inputs]` to `[..., outputs]`, float32."""
+        return affine(inputs, *self.effective_weights(), self.compute_dtype)
 
 
-def affine(
-    inputs: tf.Tensor, matrix: tf.Tensor, bias: tf.Tensor | None = None, product_dtype: str = "float32"
-) -> tf.Tensor:
-    """`inputs matrix + bias` over the last axis, float32; only the product is made in `product_dtype`."""
-    inputs, matrix = tf.cast(inputs, product_dtype), tf.cast(matrix, product_dtype)
-    outputs = tf.matmul(inputs, matrix) if inputs.shape.rank == 2 else tf.tensordot(inputs, matrix, 1)
+def affine(inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None = None, dtype: str = "float32") -> tf.Tensor:
+    """`inputs kernel + bias` over the last axis, float32; only the product is computed in `dtype`."""
+    inputs, kernel = tf.cast(inputs, dtype), tf.cast(kernel, dtype)
+    outputs = tf.matmul(inputs, kernel) if inputs.shape.rank == 2 else tf.tensordot(inputs, kernel, 1)
     outputs = tf.cast(outputs, tf.float32)
     return outputs if bias is None else outputs + bias
 
 
 @tf.custom_gradient
-def _normalised(kernel, gain):
+def _weight_normalized(kernel, gain):
     return _scaled(kernel, gain), lambda upstream: _gradients(kernel, gain, upstream)
 
 
-# Compiled, each is two passes over the matrix instead of four and seven.
-@compiled
+# Compiled by XLA, these two are two passes over the kernel instead of four and seven.
+@jit_compiled
 def _scaled(kernel, gain):
     return kernel * (gain * _inverse_norms(kernel))
 
 
-@compiled
+@jit_compiled
 def _gradients(kernel, gain, upstream):
-    """Salimans and Kingma, equation 3: what is left of the gradient at right angles to the column."""
+    """Salimans and Kingma, equation 3: the gradient of a column, projected orthogonally to it, and that of its gain."""
     inverse = _inverse_norms(kernel)
     along = tf.reduce_sum(upstream * kernel, axis=0) * inverse
     scale = gain * inverse
@@ -89,5 +98,5 @@ def _gradients(kernel, gain, upstream):
 
 
 def _inverse_norms(kernel):
-    # A norm of 0 has no direction; such a column stays 0.
+    # A column of zeros has no direction; it stays zero.
     return tf.math.rsqrt(tf.maximum(tf.reduce_sum(kernel * kernel, axis=0), 1e-24))

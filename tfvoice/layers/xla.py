@@ -1,4 +1,4 @@
-"""Small functions that XLA compiles into one pass, but for a graph that is to run where there is no XLA."""
+"""Small functions compiled by XLA, except in graphs that must run where XLA is missing."""
 
 import contextlib
 import contextvars
@@ -7,44 +7,44 @@ from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
-_plain = contextvars.ContextVar("plain", default=False)
-_whole = contextvars.ContextVar("whole", default=False)
+_disabled = contextvars.ContextVar("disabled", default=False)
+_in_jit_scope = contextvars.ContextVar("in_jit_scope", default=False)
 
 
-def compiled(function: Callable) -> Callable:
-    """Decorates a function of tensors: compiled by XLA, except while `plain` holds."""
+def jit_compiled(function: Callable) -> Callable:
+    """Decorates a function of tensors: XLA compiles it, except when it is traced within `disabled`."""
     by_xla = tf.function(function, jit_compile=True, reduce_retracing=True)
 
     @functools.wraps(function)
     def call(*arguments):
-        return function(*arguments) if _plain.get() else by_xla(*arguments)
+        return function(*arguments) if _disabled.get() else by_xla(*arguments)
 
     return call
 
 
-def whole(function: Callable) -> Callable:
-    """Decorates what XLA is to compile as a whole, so that no operation is in it that XLA does not know."""
+def jit_scope(function: Callable) -> Callable:
+    """Decorates a function that XLA compiles as a whole: layers then use only operations that XLA supports."""
 
     @functools.wraps(function)
     def call(*arguments):
-        with _within(_whole):
+        with _set(_in_jit_scope):
             return function(*arguments)
 
     return call
 
 
-def is_whole() -> bool:
-    """Whether what is traced now is part of such a function."""
-    return _whole.get()
+def in_jit_scope() -> bool:
+    """Whether a `jit_scope` function is being traced."""
+    return _in_jit_scope.get()
 
 
-def plain() -> contextlib.AbstractContextManager[None]:
-    """Whatever is traced within holds TensorFlow's own operations alone."""
-    return _within(_plain)
+def disabled() -> contextlib.AbstractContextManager[None]:
+    """Within the `with`, `jit_compiled` functions are traced as plain TensorFlow operations, as for export."""
+    return _set(_disabled)
 
 
 @contextlib.contextmanager
-def _within(variable: contextvars.ContextVar[bool]) -> Iterator[None]:
+def _set(variable: contextvars.ContextVar[bool]) -> Iterator[None]:
     token = variable.set(True)
     try:
         yield

@@ -1,10 +1,10 @@
-"""DeepSpeech2: two convolutions over time and frequency, recurrent layers, and CTC on top.
+"""DeepSpeech2: two convolutions over time and frequency, then recurrent layers, trained with CTC.
 
-Amodei et al., arXiv 1512.02595, in the form of SeanNaren/deepspeech.pytorch, on whose numbers many results rest.
+Amodei et al., arXiv 1512.02595, in the form of SeanNaren/deepspeech.pytorch, on which many published results are based.
 `docs/models.md` lists what the default changes and how to get the original.
 """
 
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import keras
 import pydantic
@@ -13,38 +13,45 @@ import tensorflow as tf
 from tfvoice import lengths as lengths_
 from tfvoice.config import Config
 from tfvoice.layers.convolution import BatchNormalization, Convolution2D
+from tfvoice.layers.dropout import dropout
 from tfvoice.layers.recurrent import Recurrent
 from tfvoice.lengths import Sequence
 
-# Taps over (time, frequency), and steps; those of the paper's two-layer form.
+# Kernel sizes and strides over (time, frequency): the paper's two-layer variant.
 _KERNELS = ((11, 41), (11, 21))
 _STRIDES = ((2, 2), (1, 2))
-# Frames under the taps of one frame of the output.
-_SHORTEST = _KERNELS[0][0] + _STRIDES[0][0] * (_KERNELS[1][0] - 1)
+# Receptive field of one frame after both convolutions, in frames of features.
+_RECEPTIVE_FIELD = _KERNELS[0][0] + _STRIDES[0][0] * (_KERNELS[1][0] - 1)
 _CONTEXT_FRAMES = 800
-# Section 3.3 of the paper has 20; so do its followers.
+# Of the clipped ReLU: 20 in section 3.3 of the paper and in other implementations.
 _CEILING = 20.0
 
 
 class Deepspeech2Config(Config):
-    """Shape of the network.
+    """Architecture of the network.
 
     Attributes:
       cell: of the recurrent layers.
       units: size of a recurrent state.
-      layers: recurrent layers.
-      bidirectional: read each layer from both ends and add the two up. Otherwise look ahead by `lookahead` frames
-        after the last layer, so that the network can follow speech as it is spoken.
-      lookahead: frames of 20 ms that a unidirectional network waits for, the present one counted (paper, section 3.5).
-      convolution_channels: of both convolutions.
-      padded_convolutions: False is what deepspeech.pytorch did until 2018: the edges of time and frequency are lost.
+      layers: number of recurrent layers.
+      bidirectional: run each recurrent layer in both directions and sum the outputs. Otherwise a lookahead convolution
+        follows the last layer, and the network can transcribe a stream.
+      lookahead: width of the lookahead convolution in frames of 20 ms, the current frame included (paper, section 3.5).
+      convolution_channels: output channels of both convolutions.
+      padded_convolutions: False as in deepspeech.pytorch until 2018: the edges of time and frequency are lost.
       recurrent_bias: whether recurrent layers have biases.
-      dropout: share of channels dropped after each recurrent layer while training.
-      mask_padding: keep padding out of the statistics of batch normalisation. False is what the original does.
+      dropout: dropout rate after each recurrent layer.
+      mask_padding: keep padding out of the statistics of batch normalisation. False as in the original.
       batch_norm_momentum: share of a moving statistic that is kept at each step.
       batch_norm_epsilon: added to each variance.
-      initializer: `glorot` (and orthogonal recurrent kernels), or `pytorch`, uniform of +-sqrt(1 / fan_in).
+      initializer: `glorot` (with orthogonal recurrent kernels), or `pytorch`, uniform in +-sqrt(1 / fan_in).
     """
+
+    # Features of deepspeech.pytorch, and SpecAugment in proportion to their 161 channels.
+    SECTIONS: ClassVar[dict[str, dict[str, Any]]] = {
+        "features": {"kind": "log_spectrogram", "window_ms": 20.0, "fft_size": 320, "window": "hamming"},
+        "augmentation": {"frequency_width": 27, "time_width": 70},
+    }
 
     name: Literal["deepspeech2"] = "deepspeech2"
     cell: Literal["lstm", "gru", "rnn"] = "lstm"
@@ -63,75 +70,82 @@ class Deepspeech2Config(Config):
 
     @property
     def stride(self) -> int:
-        """Frames of features that become one of the output."""
+        """Stride of the network, in frames of features."""
         return _STRIDES[0][0]
 
     @property
     def context_frames(self) -> int:
-        """How far to either side an output is taken to see, in frames of features.
+        """Frames of features that a window of a long recording gets as context on either side.
 
-        A recurrent layer remembers without bounds. This is what a long recording gets on both sides of a window.
+        The receptive field of a recurrent layer is unbounded.
         """
         return _CONTEXT_FRAMES
 
     @property
     def streams(self) -> bool:
-        """Whether the network can go on where it stopped: it reads forwards, and only the look-ahead waits."""
+        """Whether the network can run on a stream: unidirectional, with a bounded lookahead."""
         return not self.bidirectional and self.padded_convolutions
 
     @property
     def convolution_reach(self) -> int:
-        """How far to either side the convolutions see, in frames of the output."""
-        taps, steps = [kernel[0] // 2 for kernel in _KERNELS], _STRIDES[0][0]
-        return -(-(taps[0] + steps * taps[1]) // steps)
+        """Output frames to either side of a frame in the receptive field of the convolutions."""
+        return -(-(_RECEPTIVE_FIELD // 2) // self.stride)
 
 
 class Deepspeech2(keras.Model):
     """Spectral frames to logits over characters and blank.
 
     Args:
-      config: shape of the network.
+      config: architecture.
       classes: characters of the alphabet, plus one for the blank.
-      product_dtype: type of the multiplications in the convolutions.
+      dtype: a Keras dtype policy or its name; None: the global policy. Products of the convolutions are in its compute
+        dtype; everything else is float32.
+
+    Attributes:
+      training_loop: time loop of the recurrent layers with `training=True`, one of `layers.recurrent.LOOPS`. Inference
+        always uses `graph`, which every server can run.
     """
 
-    def __init__(self, config: Deepspeech2Config, classes: int, product_dtype: str = "float32"):
-        super().__init__(name=config.name)
+    def __init__(self, config: Deepspeech2Config, classes: int, dtype=None):
+        super().__init__(name=config.name, dtype=dtype, autocast=False)
         self.config = config
+        self.training_loop = "graph"
         # XLA cannot compile cuDNN's recurrent layers.
         self.supports_jit = False
-        # On a CPU it compiles the time loops alone while training; a learner that must not use XLA switches this off.
-        self.jit_loops = True
         self.convolutions = [
             Convolution2D(
                 config.convolution_channels,
                 kernel,
                 stride,
                 padded=config.padded_convolutions,
-                initializer=_Uniform if config.initializer == "pytorch" else None,
-                product_dtype=product_dtype,
+                initializer=_PytorchUniform if config.initializer == "pytorch" else None,
+                dtype=self.dtype_policy,
                 name=f"convolution_{number}",
             )
             for number, (kernel, stride) in enumerate(zip(_KERNELS, _STRIDES, strict=True))
         ]
         self.convolution_norms = [self._norm(f"convolution_norm_{number}") for number in range(len(_KERNELS))]
         self.recurrent_norms = [self._norm(f"recurrent_norm_{number}") for number in range(1, config.layers)]
-        self.recurrents = [_Bidirectional(config, f"recurrent_{number}") for number in range(config.layers)]
+        self.recurrents = [_RecurrentLayer(config, f"recurrent_{number}") for number in range(config.layers)]
         if not config.bidirectional:
-            self.look_ahead = _LookAhead(config, "look_ahead")
+            self.look_ahead = _LookaheadConvolution(config, "lookahead")
         self.output_norm = self._norm("output_norm")
         self.output_layer = keras.layers.Dense(
-            classes, use_bias=False, kernel_initializer=_kernel_initializer(config, config.units), name="output"
+            classes,
+            use_bias=False,
+            kernel_initializer=_kernel_initializer(config, config.units),
+            dtype="float32",
+            name="output",
         )
 
     def _norm(self, name: str) -> BatchNormalization:
         return BatchNormalization(self.config.batch_norm_momentum, self.config.batch_norm_epsilon, name=name)
 
     def output_lengths(self, lengths):
-        """Frames that come out for `lengths` frames that go in; for tensors, arrays and integers alike."""
+        """Output frames of `lengths` frames of features, for tensors, arrays and Python integers alike."""
         if self.config.padded_convolutions:
             return lengths_.after_convolution(lengths, _STRIDES[0][0])
-        return _unpadded(lengths, _KERNELS[1][0] - 1)
+        return _unpadded_lengths(lengths, _KERNELS[1][0] - 1)
 
     def call(self, features, lengths, training=False, seed=None):
         """Maps features to logits.
@@ -140,7 +154,7 @@ class Deepspeech2(keras.Model):
           features: `[batch, frames, channels]`, zero beyond each length.
           lengths: int32 `[batch]`, frames of each row.
           training: use batch statistics and dropout.
-          seed: int32 `[2]`, of the dropout; needed where dropout is on.
+          seed: int32 `[2]`, key of the dropout masks; None: from TensorFlow's global generator.
 
         Returns:
           `Sequence` of logits `[batch, frames / 2, classes]` and their lengths.
@@ -148,67 +162,72 @@ class Deepspeech2(keras.Model):
         return self.predictions(features, lengths, training, seed)[-1]
 
     def predictions(self, features, lengths, training=False, seed=None) -> list[Sequence]:
-        """What the loss is taken of: here `call`'s logits alone; arguments as for `call`."""
-        hidden, _ = self.recurred(self.convolved(features, lengths, training), None, training, seed)
+        """The logits that the loss is computed from: here those of `call` alone; arguments as for `call`."""
+        hidden, _ = self.run_recurrent(self.convolve(features, lengths, training), None, training, seed)
         if not self.config.bidirectional:
-            hidden = self.seen_ahead(
-                tf.pad(hidden.values, [[0, 0], [0, self.config.lookahead - 1], [0, 0]]), hidden.lengths
-            )
-        return [self.classified(hidden, training)]
+            padded = tf.pad(hidden.values, [[0, 0], [0, self.config.lookahead - 1], [0, 0]])
+            hidden = self.apply_lookahead(padded, hidden.lengths)
+        return [self.classify(hidden, training)]
 
-    def convolved(self, features, lengths, training=False) -> Sequence:
-        """What the convolutions make of features; `[batch, frames / 2, bands * channels]`, zero past each length."""
-        given, lengths = lengths, self.output_lengths(lengths)
+    def convolve(self, features, lengths, training=False) -> Sequence:
+        """Output of the convolutions, `[batch, frames / 2, bands * channels]`, zero beyond each length."""
+        feature_lengths, lengths = lengths, self.output_lengths(lengths)
         if not self.config.padded_convolutions:
-            # What is too short for one frame of the output has none, but a convolution needs something to slide over.
-            missing = tf.maximum(_SHORTEST - tf.shape(features)[1], 0)
+            # Shorter features have no output frame, but a convolution needs at least its receptive field.
+            missing = tf.maximum(_RECEPTIVE_FIELD - tf.shape(features)[1], 0)
             features = tf.pad(features, [[0, 0], [0, missing], [0, 0]])
         hidden = features[..., tf.newaxis]
-        first = lengths if self.config.padded_convolutions else _unpadded(given, 0)
-        for convolution, norm, left in zip(self.convolutions, self.convolution_norms, (first, lengths), strict=True):
+        first = lengths if self.config.padded_convolutions else _unpadded_lengths(feature_lengths, 0)
+        for convolution, norm, frames in zip(self.convolutions, self.convolution_norms, (first, lengths), strict=True):
             hidden = convolution(hidden)
-            valid = lengths_.mask(left, tf.shape(hidden)[1])[..., tf.newaxis]
-            hidden = self._normalized(norm, hidden * valid, valid, training)
+            valid = lengths_.mask(frames, tf.shape(hidden)[1])[..., tf.newaxis]
+            hidden = self._normalize(norm, hidden * valid, valid, training)
             hidden = tf.clip_by_value(hidden, 0.0, _CEILING) * valid
         return Sequence(tf.reshape(hidden, [tf.shape(hidden)[0], -1, hidden.shape[2] * hidden.shape[3]]), lengths)
 
-    def start(self, batch) -> list:
-        """The states of the recurrent layers before the first frame of so many rows."""
-        return [recurrent.directions[0].start(batch) for recurrent in self.recurrents]
+    def initial_state(self, batch) -> list:
+        """The states of the recurrent layers before the first frame of `batch` rows; unidirectional networks only."""
+        return [recurrent.directions[0].initial_state(batch) for recurrent in self.recurrents]
 
-    def recurred(self, inputs: Sequence, states=None, training=False, seed=None) -> tuple[Sequence, list]:
-        """What the recurrent layers make of it, and their states after each row's last frame.
+    def run_recurrent(self, inputs: Sequence, states=None, training=False, seed=None) -> tuple[Sequence, list]:
+        """Output of the recurrent layers, and their states after the last frame of each row.
 
         Args:
-          inputs: from `convolved`.
-          states: where to start, as returned for the frames before; None at the beginning.
+          inputs: from `convolve`.
+          states: initial states, as returned for the previous frames; None: zeros.
           training, seed: as for `call`.
         """
-        hidden, lengths, after = inputs.values, inputs.lengths, []
+        hidden, lengths, last = inputs.values, inputs.lengths, []
+        loop = self.training_loop if training else "graph"
         valid = lengths_.mask(lengths, tf.shape(hidden)[1])
         for number, recurrent in enumerate(self.recurrents):
             if number:
-                hidden = self._normalized(self.recurrent_norms[number - 1], hidden, valid, training) * valid
+                hidden = self._normalize(self.recurrent_norms[number - 1], hidden, valid, training) * valid
             state = None if states is None else states[number]
-            hidden, state = recurrent(hidden, lengths, state=state, compiled=training and self.jit_loops)
-            after.append(state)
-            if training and self.config.dropout:
-                hidden = tf.nn.experimental.stateless_dropout(hidden, self.config.dropout, seed + number)
-        return Sequence(hidden, lengths), after
+            hidden, state = recurrent(hidden, lengths, state=state, loop=loop)
+            last.append(state)
+            if training:
+                hidden = dropout(hidden, self.config.dropout, seed, number)
+        return Sequence(hidden, lengths), last
 
-    def seen_ahead(self, hidden, lengths) -> Sequence:
-        """The look-ahead; `hidden` has `lookahead - 1` frames more than come out, zeros where the audio ends."""
-        ahead = tf.clip_by_value(self.look_ahead(hidden), 0.0, _CEILING)
-        return Sequence(ahead * lengths_.mask(lengths, tf.shape(ahead)[1]), lengths)
+    def apply_lookahead(self, hidden, lengths) -> Sequence:
+        """Output of the lookahead convolution.
 
-    def classified(self, hidden: Sequence, training=False) -> Sequence:
+        Args:
+          hidden: `[batch, frames + lookahead - 1, units]`, zero beyond the end of the audio.
+          lengths: int32 `[batch]`, output frames of each row.
+        """
+        outputs = tf.clip_by_value(self.look_ahead(hidden), 0.0, _CEILING)
+        return Sequence(outputs * lengths_.mask(lengths, tf.shape(outputs)[1]), lengths)
+
+    def classify(self, hidden: Sequence, training=False) -> Sequence:
         """Logits of each frame."""
         valid = lengths_.mask(hidden.lengths, tf.shape(hidden.values)[1])
-        normalized = self._normalized(self.output_norm, hidden.values, valid, training)
+        normalized = self._normalize(self.output_norm, hidden.values, valid, training)
         return Sequence(self.output_layer(normalized), hidden.lengths)
 
-    def _normalized(self, norm: BatchNormalization, values, valid, training):
-        """Normalises over everything but the channels; `[batch, time, channels]` or with frequencies between."""
+    def _normalize(self, norm: BatchNormalization, values, valid, training):
+        """Batch normalisation of `[batch, time, channels]` or `[batch, time, bands, channels]`, per channel."""
         shape = tf.shape(values)
         if len(values.shape) == 4:
             valid = tf.broadcast_to(valid, [shape[0], shape[1], shape[2], 1])
@@ -218,38 +237,38 @@ class Deepspeech2(keras.Model):
         return tf.reshape(norm(values, valid=counted, training=training), shape)
 
 
-def _unpadded(lengths, lost: int):
-    """Frames after the first convolution without padding, less those that the second one loses; at least 0."""
-    left = (lengths - _KERNELS[0][0]) // _STRIDES[0][0] + 1 - lost
-    return tf.maximum(left, 0) if tf.is_tensor(lengths) else left * (left > 0)
+def _unpadded_lengths(lengths, lost: int):
+    """Frames after the first convolution without padding, minus the `lost` ones of the second; at least 0."""
+    frames = (lengths - _KERNELS[0][0]) // _STRIDES[0][0] + 1 - lost
+    return tf.maximum(frames, 0) if tf.is_tensor(lengths) else frames * (frames > 0)
 
 
-class _Bidirectional(keras.layers.Layer):
-    """A recurrent layer in both directions, added up; in one where the configuration says so."""
+class _RecurrentLayer(keras.layers.Layer):
+    """A recurrent layer: the sum of both directions, or the forward one where the network is unidirectional."""
 
     def __init__(self, config: Deepspeech2Config, name: str):
         super().__init__(name=name, dtype="float32")
-        initializer = _Uniform(config.units) if config.initializer == "pytorch" else None
+        initializer = _PytorchUniform(config.units) if config.initializer == "pytorch" else None
         self.directions = [
             Recurrent(
                 config.units,
                 config.cell,
-                backwards=backwards,
+                backward=backward,
                 use_bias=config.recurrent_bias,
                 initializer=initializer,
-                name="backwards" if backwards else "forwards",
+                name="backward" if backward else "forward",
             )
-            for backwards in ((False, True) if config.bidirectional else (False,))
+            for backward in ((False, True) if config.bidirectional else (False,))
         ]
 
-    def call(self, inputs, lengths, state=None, compiled=False):
-        """Returns the sum of the directions, and the state of the one that reads forwards."""
-        found = [direction(inputs, lengths, state=state, compiled=compiled) for direction in self.directions]
-        return tf.add_n([outputs for outputs, _ in found]), found[0][1]
+    def call(self, inputs, lengths, state=None, loop="graph"):
+        """Returns the sum of the directions, and the state of the forward one."""
+        results = [direction(inputs, lengths, state=state, loop=loop) for direction in self.directions]
+        return tf.add_n([outputs for outputs, _ in results]), results[0][1]
 
 
-class _LookAhead(keras.layers.Layer):
-    """Each channel's own weighted sum of the present and the next frames (paper, section 3.5)."""
+class _LookaheadConvolution(keras.layers.Layer):
+    """Depthwise convolution over the current and the following frames (paper, section 3.5)."""
 
     def __init__(self, config: Deepspeech2Config, name: str):
         super().__init__(name=name, dtype="float32")
@@ -264,8 +283,8 @@ class _LookAhead(keras.layers.Layer):
         return tf.nn.depthwise_conv2d(inputs[:, :, tf.newaxis], kernel, [1, 1, 1, 1], "VALID")[:, :, 0]
 
 
-class _Uniform(keras.initializers.Initializer):
-    """PyTorch's initial weights and biases; other numbers at each call, where Keras's own would repeat themselves."""
+class _PytorchUniform(keras.initializers.Initializer):
+    """PyTorch's initial weights and biases; unlike Keras's initializers, each call gives other values."""
 
     def __init__(self, fan_in: int):
         self.bound = fan_in**-0.5
@@ -275,4 +294,4 @@ class _Uniform(keras.initializers.Initializer):
 
 
 def _kernel_initializer(config: Deepspeech2Config, fan_in: int):
-    return _Uniform(fan_in) if config.initializer == "pytorch" else "glorot_uniform"
+    return _PytorchUniform(fan_in) if config.initializer == "pytorch" else "glorot_uniform"

@@ -1,43 +1,47 @@
-"""SampleRNN: audio sample by sample, from tiers of recurrent networks that run at different speeds.
+"""SampleRNN: audio sample by sample, from tiers of recurrent networks at different rates.
 
-The network is the one of Mehri et al. (arXiv 1612.07837): each tier but the lowest is recurrent, sees a frame of raw
-samples at a time (section 2.1), and tells the tier below what to expect at each step of its own; the lowest tier is a
-small network without memory that sees the last few samples as categories (section 2.2). `docs/models.md` lists what
-the default changes and how to get the original.
+The network is that of Mehri et al. (arXiv 1612.07837). Each tier but the lowest is recurrent, sees a frame of raw
+samples per step (section 2.1) and conditions the tier below with one vector per step of that tier. The lowest tier is a
+multilayer perceptron over the embeddings of the last few samples (section 2.2). `docs/models.md` lists what the default
+changes and how to get the original.
 
-One step serves training and generation: `Tier.run` and `Bottom.run` take any number of steps, one included, and the
-matrices that `SampleRnn.prepared` has put together, once for a training step or for hours of audio.
+One step serves training and generation: `Tier.run` and `SampleTier.run` take any number of steps, one included, and the
+weights that `SampleRnn.fuse_weights` computes, once per training step or once for hours of audio.
 """
 
 import itertools
-from typing import Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import keras
 import pydantic
 import tensorflow as tf
 
 from tfvoice.config import Config
-from tfvoice.layers import cells
+from tfvoice.layers import recurrent as recurrent_
 from tfvoice.layers.linear import Linear, affine
 from tfvoice.layers.lookup import lookup
 
 
 class SampleRnnConfig(Config):
-    """Shape of the network.
+    """Architecture of the network.
 
     Attributes:
-      frame_sizes: samples that a step of each tier is about, from the lowest tier up. The first is how many samples
-        the lowest tier sees, and the frame of the lowest recurrent tier. Each divides the next. Two tiers of the paper
-        are one size, three tiers are two.
+      frame_sizes: samples per step of each tier, from the lowest tier up. The first is both the number of samples that
+        the lowest tier sees and the frame of the lowest recurrent tier. Each divides the next. The paper's two tiers
+        are one size, its three tiers are two.
       units: size of every state and hidden layer.
       layers: recurrent layers of a tier.
       cell: `gru` or `lstm`.
-      skip_connections: recurrent layers above the first see the tier's input too, and the outputs of all of them are
-        added up.
-      weight_norm: hold each matrix as directions and lengths.
-      learned_state: learn the state that a clip begins with; otherwise it is 0.
-      embedding: size of the vector that stands for a level in the lowest tier; 0: one-hot.
+      skip_connections: recurrent layers above the first also get the input of the tier, and the outputs of all of them
+        are summed.
+      weight_norm: use weight normalisation.
+      learned_state: learn the initial state of a clip; otherwise it is 0.
+      embedding: size of the embedding of a level in the lowest tier; 0: one-hot.
     """
+
+    SECTIONS: ClassVar[dict[str, dict[str, Any]]] = {
+        "training": {"weight_decay": 0.0, "clip_norm": 0.0, "clip_value": 1.0, "average": 0.0, "batch_size": 16}
+    }
 
     name: Literal["sample_rnn"] = "sample_rnn"
     frame_sizes: tuple[int, ...] = (4, 16)
@@ -51,7 +55,7 @@ class SampleRnnConfig(Config):
 
     @pydantic.field_validator("frame_sizes")
     @classmethod
-    def _each_divides_the_next(cls, sizes):
+    def _check_frame_sizes(cls, sizes):
         if not sizes or sizes[0] < 1:
             raise ValueError("name the samples of a frame for each recurrent tier, such as [4, 16]")
         for small, large in itertools.pairwise(sizes):
@@ -60,25 +64,25 @@ class SampleRnnConfig(Config):
         return sizes
 
     @pydantic.model_validator(mode="after")
-    def _skips_need_layers(self):
+    def _check_skip_connections(self):
         if self.skip_connections and self.layers == 1:
             raise ValueError("skip_connections needs layers of 2 or more")
         return self
 
     @property
     def context(self) -> int:
-        """Samples that must be known before the first prediction: a frame of the slowest tier."""
+        """Samples before the first prediction: a frame of the slowest tier."""
         return self.frame_sizes[-1]
 
 
-class Matrices(NamedTuple):
-    """The matrices of the network as they are multiplied, weight normalisation and embedding worked in.
+class FusedWeights(NamedTuple):
+    """The kernels of the network after weight normalisation, with the embedding fused into the first one.
 
     Attributes:
-      tiers: for each tier from the slowest down, its matrices by name.
-      table: `[frame, levels, units]`, embedding times the first matrix of the lowest tier: what each level at each
-        place of the frame adds.
-      bottom: the other matrices of the lowest tier, from its input to its output.
+      tiers: for each tier from the slowest down, its kernels and biases by layer name.
+      table: `[frame, levels, units]`, embedding times the first kernel of the lowest tier: the contribution of each
+        level at each position of the frame.
+      bottom: the other kernels and biases of the lowest tier, from input to output.
     """
 
     tiers: list[dict[str, tuple]]
@@ -90,116 +94,122 @@ class SampleRnn(keras.Model):
     """Levels to logits over the next level (sections 2.1 and 2.2 of the paper).
 
     Args:
-      config: shape of the network.
-      classes: levels.
-      product_dtype: type of the large products while training; `float32`, `bfloat16` or `float16`.
+      config: architecture.
+      classes: number of levels.
+      dtype: a Keras dtype policy or its name; None: the global policy. Large products are in its compute dtype; sums,
+        recurrent products and outputs are float32.
+
+    Attributes:
+      training_loop: the `loop` of `call` that training uses, one of `layers.recurrent.LOOPS`.
     """
 
-    def __init__(self, config: SampleRnnConfig, classes: int, product_dtype: str = "float32"):
-        super().__init__(name="sample_rnn")
+    def __init__(self, config: SampleRnnConfig, classes: int, dtype=None):
+        super().__init__(name="sample_rnn", dtype=dtype, autocast=False)
         self.config = config
         self.classes = classes
+        self.training_loop = "graph"
         sizes = config.frame_sizes
-        # Steps of the tier below in a step of each; the lowest recurrent tier leads one sample at a time.
+        # Steps of the tier below per step of each tier; the lowest recurrent tier conditions one sample at a time.
         ratios = [large // small for small, large in zip((1, *sizes), sizes, strict=False)]
         ratios[0] = sizes[0]
         self.tiers = [
-            Tier(config, size, ratio, slowest=size == sizes[-1], product_dtype=product_dtype, name=f"tier_{size}")
+            Tier(config, size, ratio, slowest=size == sizes[-1], dtype=self.dtype_policy, name=f"tier_{size}")
             for size, ratio in zip(sizes[::-1], ratios[::-1], strict=True)
         ]
-        self.bottom = Bottom(config, classes, product_dtype, name="bottom")
-        # Time loops are compiled by XLA; learners turn it off where nothing is to be.
-        self.jit_loops = True
+        self.bottom = SampleTier(config, classes, self.dtype_policy, name="bottom")
 
     def build(self, input_shape):
         for layer in (*self.tiers, self.bottom):
             layer.build(None)
 
-    def prepared(self) -> Matrices:
-        """Works weight normalisation and embedding into the matrices."""
-        table, bottom = self.bottom.matrices()
-        return Matrices([tier.matrices() for tier in self.tiers], table, bottom)
+    def fuse_weights(self) -> FusedWeights:
+        """Applies weight normalisation, and multiplies the embedding by the first kernel."""
+        table, bottom = self.bottom.fuse_weights()
+        return FusedWeights([tier.fuse_weights() for tier in self.tiers], table, bottom)
 
-    def start(self, batch) -> list[tf.Tensor]:
-        """The state of so many rows at the start of a clip: tensors `[batch, units]`, tier by tier from the slowest."""
-        return [tf.tile(first[tf.newaxis], [batch, 1]) for tier in self.tiers for first in tier.first_state()]
+    def initial_state(self, batch) -> list[tf.Tensor]:
+        """The state at the start of a clip, for `batch` rows: `[batch, units]`, tier by tier from the slowest."""
+        return [tf.tile(state[tf.newaxis], [batch, 1]) for tier in self.tiers for state in tier.initial_state()]
 
-    def real(self, levels: tf.Tensor) -> tf.Tensor:
-        """What the recurrent tiers see of levels: float32 from -2 to almost 2."""
+    def scale_levels(self, levels: tf.Tensor) -> tf.Tensor:
+        """Input of the recurrent tiers: levels as float32 from -2 to almost 2."""
         return (tf.cast(levels, tf.float32) / (self.classes / 2) - 1.0) * 2.0
 
-    def call(self, levels, state=None, reset=None):
-        """Predicts each sample from those before it.
+    def call(self, levels, state=None, reset=None, loop="graph"):
+        """Predicts each sample from the previous ones.
 
         Args:
           levels: int32 `[batch, context + samples]`; the number of samples is a multiple of `config.context`.
-          state: as `start` gives it, or as the last call did; None: the start of a clip.
-          reset: bool `[batch]`, rows that begin a clip whatever the state says; None: none of them.
+          state: as returned by `initial_state` or by the previous call; None: the start of a clip.
+          reset: bool `[batch]`, rows that start a clip whatever their state; None: no rows.
+          loop: time loop, one of `layers.recurrent.LOOPS`. `xla` is compiled for each shape, within a `tf.function`
+            only. `cudnn` is for a GPU without XLA: cuDNN does not have this GRU, so that the loop is that of `graph`,
+            but the gradient of `lookup` is not sorted.
 
         Returns:
-          Logits `[batch, samples, classes]` for what follows each sample but the last (the last `samples` of `levels`
-          are the targets), and the state after them.
+          Logits `[batch, samples, classes]`, whose targets are the last `samples` of `levels`, and the state after
+          them.
         """
         context, batch = self.config.context, tf.shape(levels)[0]
-        first = self.start(batch)
+        initial = self.initial_state(batch)
         if state is None:
-            state = first
+            state = initial
         elif reset is not None:
-            state = [tf.where(reset[:, tf.newaxis], new, old) for new, old in zip(first, state, strict=True)]
-        matrices = self.prepared()
-        # Time comes first: recurrent layers go through it, and everything else does not care. As numbers that oneDNN
-        # can transpose, or it logs an error.
+            state = [tf.where(reset[:, tf.newaxis], new, old) for new, old in zip(initial, state, strict=True)]
+        weights = self.fuse_weights()
+        # Time-major, as the recurrent layers need it. Transposed as floats, or oneDNN logs an error.
         levels = tf.cast(tf.transpose(tf.cast(levels, tf.float32)), tf.int32)
         samples = tf.shape(levels)[0] - context
-        above, after = None, []
-        for tier, kernels in zip(self.tiers, matrices.tiers, strict=True):
-            seen = self.real(levels[context - tier.size : context - tier.size + samples])
-            frames = tf.transpose(tf.reshape(seen, [samples // tier.size, tier.size, batch]), [0, 2, 1])
-            own = state[len(after) : len(after) + tier.states]
-            above, own = tier.run(kernels, frames, above, own, self.jit_loops)
-            after += own
-        logits = self.bottom.run(
-            matrices.table, matrices.bottom, levels[context - self.config.frame_sizes[0] : -1], above
-        )
-        return tf.transpose(logits, [1, 0, 2]), after
+        above, final = None, []
+        for tier, tier_weights in zip(self.tiers, weights.tiers, strict=True):
+            inputs = self.scale_levels(levels[context - tier.size : context - tier.size + samples])
+            frames = tf.transpose(tf.reshape(inputs, [samples // tier.size, tier.size, batch]), [0, 2, 1])
+            tier_state = state[len(final) : len(final) + tier.states]
+            above, tier_state = tier.run(tier_weights, frames, above, tier_state, loop == "xla")
+            final += tier_state
+        levels = levels[context - self.config.frame_sizes[0] : -1]
+        logits = self.bottom.run(weights.table, weights.bottom, levels, above, sort_gradient=loop != "cudnn")
+        return tf.transpose(logits, [1, 0, 2]), final
 
 
 class Tier(keras.layers.Layer):
     """A recurrent tier.
 
     Args:
-      config: shape of the network.
+      config: architecture.
       size: samples of a frame.
-      ratio: steps of the tier below in one of this.
-      slowest: whether there is no tier above, so that its first recurrent layer sees the frame itself.
-      product_dtype: type of the large products.
+      ratio: steps of the tier below per step of this one.
+      slowest: whether it is the top tier, whose first recurrent layer gets the frame itself.
+      dtype: a Keras dtype policy, of the large products.
       name: name of the layer.
     """
 
-    def __init__(self, config: SampleRnnConfig, size: int, ratio: int, slowest: bool, product_dtype: str, name: str):
-        super().__init__(name=name, dtype="float32")
-        self.size, self.ratio, self.slowest = size, ratio, slowest
-        self.units, self.product_dtype = config.units, product_dtype
+    def __init__(self, config: SampleRnnConfig, size: int, ratio: int, slowest: bool, dtype, name: str):
+        super().__init__(name=name, dtype=dtype, autocast=False)
+        self.size, self.ratio, self.slowest, self.units = size, ratio, slowest, config.units
         self.cell = "gru_reset_before" if config.cell == "gru" else "lstm"
-        self.states = config.layers * cells.STATES[self.cell]
+        self.states = config.layers * recurrent_.STATES[self.cell]
         self.skips = config.skip_connections
-        norm, gates = config.weight_norm, cells.GATES[self.cell]
-        self.expand = None if slowest else Linear(config.units, norm, initializer="he_uniform", name="expand")
-        forget = _ForgetBias() if config.cell == "lstm" else "zeros"
+        gates = recurrent_.GATES[self.cell]
+
+        def linear(units: int, name: str, initializer="he_uniform", **options) -> Linear:
+            return Linear(units, config.weight_norm, initializer=initializer, dtype=dtype, name=name, **options)
+
+        self.expand = None if slowest else linear(config.units, "expand")
+        input_initializer, recurrent_initializer = _InputInitializer(gates), _RecurrentInitializer(gates)
+        input_bias = _ForgetBias() if config.cell == "lstm" else "zeros"
         self.entries = [
-            Linear(gates * config.units, norm, initializer=_Gates(gates), bias_initializer=forget, name=f"input_{n}")
+            linear(gates * config.units, f"input_{n}", input_initializer, bias_initializer=input_bias)
             for n in range(config.layers)
         ]
-        recurrent = _Recurrent(gates)
         self.recurrents = [
-            Linear(gates * config.units, norm, use_bias=False, initializer=recurrent, name=f"recurrent_{n}")
+            linear(gates * config.units, f"recurrent_{n}", recurrent_initializer, use_bias=False)
             for n in range(config.layers)
         ]
         self.exits = [
-            Linear(config.units, norm, use_bias=n == 0, initializer="he_uniform", name=f"skip_{n}")
-            for n in range(config.layers if self.skips else 0)
+            linear(config.units, f"skip_{n}", use_bias=n == 0) for n in range(config.layers if self.skips else 0)
         ]
-        self.upsample = Linear(ratio * config.units, norm, initializer="he_uniform", name="upsample")
+        self.upsample = linear(ratio * config.units, "upsample")
         self.learned = config.learned_state
         self.first = None
 
@@ -208,140 +218,149 @@ class Tier(keras.layers.Layer):
         if self.expand:
             self.expand.build((None, self.size))
         for number, (entry, recurrent) in enumerate(zip(self.entries, self.recurrents, strict=True)):
-            above = self.units + width if self.skips else self.units
-            entry.build((None, above if number else width))
+            stacked = self.units + width if self.skips else self.units
+            entry.build((None, stacked if number else width))
             recurrent.build((None, self.units))
         for layer in (*self.exits, self.upsample):
             layer.build((None, self.units))
         if self.learned:
-            self.first = self.add_weight(shape=(self.states, self.units), initializer="zeros", name="first_state")
+            shape = (self.states, self.units)
+            self.first = self.add_weight(shape=shape, initializer="zeros", autocast=False, name="first_state")
 
-    def first_state(self) -> list[tf.Tensor]:
-        """The state at the start of a clip, each tensor `[units]`."""
+    def initial_state(self) -> list[tf.Tensor]:
+        """The state at the start of a clip, tensors `[units]`."""
         return tf.unstack(tf.convert_to_tensor(self.first) if self.learned else tf.zeros([self.states, self.units]))
 
-    def matrices(self) -> dict[str, tuple]:
-        """The matrices and biases in use, by layer."""
+    def fuse_weights(self) -> dict[str, tuple]:
+        """The effective kernels and biases, by layer name."""
         layers = [*self.entries, *self.exits, self.upsample, *([self.expand] if self.expand else [])]
-        found = {layer.name: layer.weights_in_use() for layer in layers}
-        return found | {layer.name: tuple(cells.parts(self.cell, layer.matrix())) for layer in self.recurrents}
+        weights = {layer.name: layer.effective_weights() for layer in layers}
+        return weights | {
+            layer.name: tuple(recurrent_.split_kernel(self.cell, layer.effective_kernel())) for layer in self.recurrents
+        }
 
-    def run(self, matrices, frames, above, state, compiled=False):
-        """Goes through frames.
+    def run(self, weights, frames, above, state, compiled=False):
+        """Runs over frames.
 
         Args:
-          matrices: as `matrices` gives them.
+          weights: from `fuse_weights`.
           frames: float32 `[steps, batch, size]`.
           above: `[steps, batch, units]` from the tier above; None for the slowest.
           state: of the recurrent layers, `states` tensors `[batch, units]`.
-          compiled: let XLA compile the time loop, anew for each shape.
+          compiled: let XLA compile the time loop, for each shape.
 
         Returns:
           `[steps * ratio, batch, units]` for the tier below, and the state after the last frame.
         """
-        values = frames if above is None else affine(frames, *matrices["expand"], self.product_dtype) + above
-        seen, total, after = values, 0.0, []
-        each = cells.STATES[self.cell]
+        dtype = self.compute_dtype
+        values = frames if above is None else affine(frames, *weights["expand"], dtype) + above
+        inputs, total, final = values, 0.0, []
+        count = recurrent_.STATES[self.cell]
         for number, (entry, recurrent) in enumerate(zip(self.entries, self.recurrents, strict=True)):
             if number and self.skips:
-                values = tf.concat([values, seen], axis=-1)
-            projected = affine(values, *matrices[entry.name], self.product_dtype)
-            own = state[number * each : (number + 1) * each]
-            series = cells.run(self.cell, projected, matrices[recurrent.name], own, compiled=compiled)
-            values, after = series[0], after + [steps[-1] for steps in series]
+                values = tf.concat([values, inputs], axis=-1)
+            projected = affine(values, *weights[entry.name], dtype)
+            layer_state = state[number * count : (number + 1) * count]
+            series = recurrent_.run_cell(self.cell, projected, weights[recurrent.name], layer_state, compiled=compiled)
+            values, final = series[0], final + [states[-1] for states in series]
             if self.skips:
-                total += affine(values, *matrices[self.exits[number].name], self.product_dtype)
-        vectors = affine(total if self.skips else values, *matrices["upsample"], self.product_dtype)
+                total += affine(values, *weights[self.exits[number].name], dtype)
+        vectors = affine(total if self.skips else values, *weights["upsample"], dtype)
         steps, batch = tf.shape(vectors)[0], tf.shape(vectors)[1]
         vectors = tf.transpose(tf.reshape(vectors, [steps, batch, self.ratio, self.units]), [0, 2, 1, 3])
-        return tf.reshape(vectors, [steps * self.ratio, batch, self.units]), after
+        return tf.reshape(vectors, [steps * self.ratio, batch, self.units]), final
 
 
-class Bottom(keras.layers.Layer):
-    """The lowest tier, a network without memory.
+class SampleTier(keras.layers.Layer):
+    """The lowest tier, a multilayer perceptron without state.
 
     Args:
-      config: shape of the network.
-      classes: levels.
-      product_dtype: type of the large products.
+      config: architecture.
+      classes: number of levels.
+      dtype: a Keras dtype policy, of the large products.
       name: name of the layer.
     """
 
-    def __init__(self, config: SampleRnnConfig, classes: int, product_dtype: str, name: str):
-        super().__init__(name=name, dtype="float32")
+    def __init__(self, config: SampleRnnConfig, classes: int, dtype, name: str):
+        super().__init__(name=name, dtype=dtype, autocast=False)
         self.frame, self.width, self.classes = config.frame_sizes[0], config.embedding or classes, classes
         self.has_embedding = config.embedding > 0
-        self.product_dtype = product_dtype
-        norm = config.weight_norm
-        self.first = Linear(config.units, norm, use_bias=False, initializer="he_uniform", name="first")
-        self.hidden = [Linear(config.units, norm, initializer="he_uniform", name=f"hidden_{n}") for n in range(2)]
-        # Logits close to 0: the first loss is that of knowing nothing.
+
+        def linear(units: int, name: str, initializer="he_uniform", use_bias: bool = True) -> Linear:
+            return Linear(units, config.weight_norm, use_bias, initializer, dtype=dtype, name=name)
+
+        self.first = linear(config.units, "first", use_bias=False)
+        self.hidden = [linear(config.units, f"hidden_{n}") for n in range(2)]
+        # Logits close to 0: the initial loss is that of a uniform distribution.
         small = keras.initializers.VarianceScaling(0.0025, distribution="uniform")
-        self.logits = Linear(classes, norm, initializer=small, name="logits")
+        self.logits = linear(classes, "logits", small)
 
     def build(self, _):
         self.embedding = None
         if self.has_embedding:
-            normal = keras.initializers.RandomNormal(stddev=1.0)
-            self.embedding = self.add_weight(shape=(self.classes, self.width), initializer=normal, name="embedding")
+            normal, shape = keras.initializers.RandomNormal(stddev=1.0), (self.classes, self.width)
+            self.embedding = self.add_weight(shape=shape, initializer=normal, autocast=False, name="embedding")
         self.first.build((None, self.frame * self.width))
         for layer in (*self.hidden, self.logits):
             layer.build((None, self.hidden[0].units))
 
-    def matrices(self) -> tuple[tf.Tensor, list[tuple]]:
-        """The table `[frame, levels, units]` of `Matrices`, and the layers after it."""
-        first, _ = self.first.weights_in_use()
-        table = tf.reshape(first, [self.frame, self.width, -1])
+    def fuse_weights(self) -> tuple[tf.Tensor, list[tuple]]:
+        """The table `[frame, levels, units]` of `FusedWeights`, and the kernels and biases after it."""
+        table = tf.reshape(self.first.effective_kernel(), [self.frame, self.width, -1])
         if self.has_embedding:
             table = tf.matmul(tf.convert_to_tensor(self.embedding)[tf.newaxis], table)
-        return table, [layer.weights_in_use() for layer in (*self.hidden, self.logits)]
+        return table, [layer.effective_weights() for layer in (*self.hidden, self.logits)]
 
-    def run(self, table, layers, levels, above):
-        """Predicts the samples that follow.
+    def run(self, table, weights, levels, above, sort_gradient=True):
+        """Predicts the sample after each frame.
 
         Args:
-          table, layers: as `matrices` gives them.
+          table, weights: from `fuse_weights`.
           levels: int32 `[frame - 1 + steps, batch]`.
           above: `[steps, batch, units]` from the lowest recurrent tier.
+          sort_gradient: see `lookup`.
 
         Returns:
           Logits `[steps, batch, levels]`.
         """
-        # No activation here, as in the original's code.
-        values = lookup(table, levels) + above
-        for matrix, bias in layers[:-1]:
-            values = tf.nn.relu(affine(values, matrix, bias, self.product_dtype))
-        return affine(values, *layers[-1], self.product_dtype)
+        # No activation function here, as in the original's code.
+        values = lookup(table, levels, sort_gradient) + above
+        for kernel, bias in weights[:-1]:
+            values = tf.nn.relu(affine(values, kernel, bias, self.compute_dtype))
+        return affine(values, *weights[-1], self.compute_dtype)
 
 
 class _ForgetBias(keras.initializers.Initializer):
-    """Biases of an LSTM: 3 for the gate that forgets, 0 for the others."""
+    """Biases of an LSTM: 3 for the forget gate, 0 for the others."""
 
     def __call__(self, shape, dtype=None):
         return tf.reshape(tf.stack([tf.fill([shape[0] // 4], value) for value in (0.0, 3.0, 0.0, 0.0)]), shape)
 
 
-class _Gates(keras.initializers.Initializer):
-    """Uniform of variance 1 / inputs for a matrix of several gates side by side."""
+class _InputInitializer(keras.initializers.Initializer):
+    """Input kernels of all gates, concatenated: LeCun uniform for each gate."""
 
     def __init__(self, gates: int):
         self.gates = gates
 
     def __call__(self, shape, dtype=None):
-        parts = [
-            keras.initializers.LecunUniform()((shape[0], shape[1] // self.gates), dtype) for _ in range(self.gates)
-        ]
-        return tf.concat(parts, axis=1)
+        return _concatenated([keras.initializers.LecunUniform() for _ in range(self.gates)], shape, dtype)
 
 
-class _Recurrent(keras.initializers.Initializer):
-    """For a matrix of gates side by side: uniform of variance 1 / inputs, and orthogonal for a GRU's candidate."""
+class _RecurrentInitializer(keras.initializers.Initializer):
+    """Recurrent kernels of all gates, concatenated: LeCun uniform, orthogonal for the candidate of a GRU."""
 
     def __init__(self, gates: int):
         self.gates = gates
 
     def __call__(self, shape, dtype=None):
-        kinds = [keras.initializers.LecunUniform() for _ in range(self.gates)]
-        if self.gates == cells.GATES["gru_reset_before"]:
-            kinds[-1] = keras.initializers.Orthogonal()
-        return tf.concat([kind((shape[0], shape[1] // self.gates), dtype) for kind in kinds], axis=1)
+        initializers = [keras.initializers.LecunUniform() for _ in range(self.gates)]
+        if self.gates == recurrent_.GATES["gru_reset_before"]:
+            initializers[-1] = keras.initializers.Orthogonal()
+        return _concatenated(initializers, shape, dtype)
+
+
+def _concatenated(initializers: list, shape, dtype) -> tf.Tensor:
+    """A kernel of several gates: `shape` is that of all of them."""
+    gate = (shape[0], shape[1] // len(initializers))
+    return tf.concat([initializer(gate, dtype) for initializer in initializers], axis=1)

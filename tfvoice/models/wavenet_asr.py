@@ -1,8 +1,8 @@
-"""WaveNet as a speech recogniser: gated dilated convolutions over spectral frames, and CTC on top.
+"""WaveNet as a speech recogniser: gated dilated convolutions over spectral frames, trained with CTC.
 
-The network is the one of buriburisuri/speech-to-text-wavenet (2016), which took the gated residual block of WaveNet
-(van den Oord et al., arXiv 1609.03499, section 2.3) and put it over MFCC frames, without causality. `docs/models.md`
-lists what the default changes and how to get the original.
+The network is that of buriburisuri/speech-to-text-wavenet (2016): the gated residual block of WaveNet (van den Oord et
+al., arXiv 1609.03499, section 2.3) without causality, on MFCC frames. `docs/models.md` lists what the default changes
+and how to get the original.
 """
 
 from typing import Literal
@@ -14,27 +14,29 @@ import tensorflow as tf
 from tfvoice import lengths as lengths_
 from tfvoice.config import Config
 from tfvoice.layers.convolution import BatchNormalization, Convolution1D
+from tfvoice.layers.dropout import dropout
 from tfvoice.lengths import Sequence
 
 
 class WavenetAsrConfig(Config):
-    """Shape of the network.
+    """Architecture of the network.
 
     Attributes:
       width: channels of every hidden layer.
       kernel_size: taps of a dilated convolution; odd.
       dilations: dilation of each block of a stack, in frames.
-      stacks: how often `dilations` is repeated.
+      stacks: repetitions of `dilations`.
       front_kernel_size: taps of the first convolution; odd.
-      stride: frames that the first convolution turns into one.
-      dropout: share of channels dropped at the output of each block while training.
-      intermediate: blocks, counted from 1, after which the text is already predicted; the loss counts these predictions
-        too, and later blocks are told them (self-conditioned CTC, Nozaki and Komatsu, arXiv 2104.02724).
-      mask_padding: keep padding out of convolutions and statistics. False is what the original does: there the
-        result for an utterance depends on the batch it is in.
+      stride: stride of the first convolution, in frames.
+      dropout: dropout rate at the output of each block.
+      intermediate: blocks, counted from 1, after which there is an intermediate prediction. Intermediate predictions
+        have a share in the loss, and later blocks are conditioned on them (self-conditioned CTC, Nozaki and Komatsu,
+        arXiv 2104.02724).
+      mask_padding: keep padding out of convolutions and batch statistics. False as in the original, where the logits of
+        an utterance depend on the batch that it is in.
       batch_norm_momentum: share of a moving statistic that is kept at each step.
       batch_norm_epsilon: added to each variance.
-      initializer: `glorot_uniform`, or `sugartensor`, the original's uniform of +-sqrt(1 / fan_in).
+      initializer: `glorot_uniform`, or `sugartensor`, the original's uniform distribution of +-sqrt(1 / fan_in).
     """
 
     name: Literal["wavenet_asr"] = "wavenet_asr"
@@ -53,22 +55,22 @@ class WavenetAsrConfig(Config):
 
     @property
     def context_frames(self) -> int:
-        """How far to either side an output sees, in frames of features."""
-        reach = self.stacks * sum(self.dilations) * (self.kernel_size - 1) // 2
-        return reach * self.stride + self.front_kernel_size // 2
+        """Frames of features to either side of an output in its receptive field."""
+        context = self.stacks * sum(self.dilations) * (self.kernel_size - 1) // 2
+        return context * self.stride + self.front_kernel_size // 2
 
     @property
     def streams(self) -> bool:
-        """Whether the network can go on where it stopped; this one reads seconds ahead."""
+        """Whether the network can run on a stream: not with a receptive field of seconds into the future."""
         return False
 
     @pydantic.model_validator(mode="after")
     def _check(self):
         for key in ("kernel_size", "front_kernel_size"):
             if getattr(self, key) % 2 == 0:
-                raise ValueError(f"{key} must be odd, so that a frame has as many neighbours before it as after it")
+                raise ValueError(f"{key} must be odd, so that padding is symmetric")
         if self.front_kernel_size < self.stride:
-            raise ValueError("front_kernel_size must be at least the stride, or frames between the taps are lost")
+            raise ValueError("front_kernel_size must be at least the stride, or it skips frames")
         if not self.dilations or min(self.dilations) < 1:
             raise ValueError("dilations must be positive numbers, for example [1, 2, 4, 8, 16]")
         blocks = self.stacks * len(self.dilations)
@@ -81,32 +83,38 @@ class WavenetAsr(keras.Model):
     """Spectral frames to logits over characters and blank.
 
     Args:
-      config: shape of the network.
+      config: architecture.
       classes: characters of the alphabet, plus one for the blank.
-      product_dtype: type of the multiplications in the convolutions.
+      dtype: a Keras dtype policy or its name; None: the global policy. Products of hidden convolutions are in its
+        compute dtype; sums, normalisation and the output layer are float32.
     """
 
-    def __init__(self, config: WavenetAsrConfig, classes: int, product_dtype: str = "float32"):
-        super().__init__(name=config.name)
+    def __init__(self, config: WavenetAsrConfig, classes: int, dtype=None):
+        super().__init__(name=config.name, dtype=dtype, autocast=False)
         self.config = config
-        self.front = _ConvolutionNorm(config, config.front_kernel_size, product_dtype, "front", stride=config.stride)
+        # The model has no time loop to choose; see `Deepspeech2`.
+        self.training_loop = "graph"
+        dtype = self.dtype_policy
+        self.front = _ConvolutionNorm(config, config.front_kernel_size, dtype, "front", stride=config.stride)
+        dilations = [dilation for _ in range(config.stacks) for dilation in config.dilations]
         self.blocks = [
-            _GatedBlock(config, dilation, product_dtype, f"block_{stack}_{dilation}")
-            for stack in range(config.stacks)
-            for dilation in config.dilations
+            _GatedBlock(config, dilation, dtype, f"block_{number}") for number, dilation in enumerate(dilations, 1)
         ]
-        self.hidden = _ConvolutionNorm(config, 1, product_dtype, "hidden")
-        self.early = {
-            block: _ConvolutionNorm(config, 1, product_dtype, f"early_{block}") for block in config.intermediate
+        self.hidden = _ConvolutionNorm(config, 1, dtype, "hidden")
+        self.intermediate_hidden = {
+            block: _ConvolutionNorm(config, 1, dtype, f"intermediate_hidden_{block}") for block in config.intermediate
         }
+        initializer = _initializer(config)
         if config.intermediate:
-            self.told = Convolution1D(config.width, 1, kernel_initializer=_initializer(config), name="told")
+            self.conditioning = Convolution1D(
+                config.width, 1, kernel_initializer=initializer, dtype="float32", name="conditioning"
+            )
         self.output_layer = Convolution1D(
-            classes, 1, use_bias=True, kernel_initializer=_initializer(config), name="output"
+            classes, 1, use_bias=True, kernel_initializer=initializer, dtype="float32", name="output"
         )
 
     def output_lengths(self, lengths):
-        """Frames that come out for `lengths` frames that go in; for tensors, arrays and integers alike."""
+        """Output frames of `lengths` frames of features, for tensors, arrays and Python integers alike."""
         return lengths_.after_convolution(lengths, self.config.stride)
 
     def call(self, features, lengths, training=False, seed=None):
@@ -116,7 +124,7 @@ class WavenetAsr(keras.Model):
           features: `[batch, frames, channels]`, zero beyond each length.
           lengths: int32 `[batch]`, frames of each row.
           training: use batch statistics and dropout.
-          seed: int32 `[2]`, of the dropout; needed where dropout is on.
+          seed: int32 `[2]`, key of the dropout masks; None: from TensorFlow's global generator.
 
         Returns:
           `Sequence` of logits `[batch, ceil(frames / stride), classes]` and their lengths.
@@ -124,39 +132,39 @@ class WavenetAsr(keras.Model):
         return self.predictions(features, lengths, training, seed)[-1]
 
     def predictions(self, features, lengths, training=False, seed=None) -> list[Sequence]:
-        """Maps features to logits, those of `config.intermediate` first; arguments as for `call`."""
-        lengths, found = self.output_lengths(lengths), []
+        """Logits after each block of `config.intermediate`, then those of `call`; arguments as for `call`."""
+        lengths, intermediate = self.output_lengths(lengths), []
         valid = None
         if self.config.mask_padding:
             valid = lengths_.mask(lengths, self.output_lengths(tf.shape(features)[1]))
         hidden = _masked(tf.tanh(self.front(features, valid=valid, training=training)), valid)
         skip = 0.0
-        for index, block in enumerate(self.blocks):
+        for number, block in enumerate(self.blocks, 1):
             output = block(hidden, valid=valid, training=training)
-            if training and self.config.dropout:
-                output = tf.nn.experimental.stateless_dropout(output, self.config.dropout, seed + index)
+            if training:
+                output = dropout(output, self.config.dropout, seed, number)
             hidden = _masked(hidden + output, valid)
             skip += output
-            if index + 1 in self.early:
-                logits = self._read(self.early[index + 1], skip, valid, training)
-                found.append(Sequence(logits, lengths))
-                hidden = _masked(hidden + self.told(tf.nn.softmax(logits)), valid)
-        return [*found, Sequence(self._read(self.hidden, skip, valid, training), lengths)]
+            if number in self.intermediate_hidden:
+                logits = self._logits(self.intermediate_hidden[number], skip, valid, training)
+                intermediate.append(Sequence(logits, lengths))
+                hidden = _masked(hidden + self.conditioning(tf.nn.softmax(logits)), valid)
+        return [*intermediate, Sequence(self._logits(self.hidden, skip, valid, training), lengths)]
 
-    def _read(self, layer, skip, valid, training):
-        return self.output_layer(tf.tanh(layer(skip, valid=valid, training=training)))
+    def _logits(self, hidden_layer, skip, valid, training):
+        return self.output_layer(tf.tanh(hidden_layer(skip, valid=valid, training=training)))
 
 
 class _GatedBlock(keras.layers.Layer):
-    """tanh(filter) * sigmoid(gate), mixed by a 1-wide convolution (WaveNet equation 2); residual and skip are one."""
+    """tanh(filter) * sigmoid(gate), then a 1-wide convolution (WaveNet, equation 2); also the skip connection."""
 
-    def __init__(self, config: WavenetAsrConfig, dilation: int, product_dtype: str, name: str):
-        super().__init__(name=name, dtype="float32")
-        # Filter and gate share their input: one product of twice the width takes 0.8 of the time of two.
+    def __init__(self, config: WavenetAsrConfig, dilation: int, dtype, name: str):
+        super().__init__(name=name, dtype=dtype, autocast=False)
+        # Filter and gate share their input: one convolution of twice the width takes 0.8 of the time of two.
         self.filter_gate = _ConvolutionNorm(
-            config, config.kernel_size, product_dtype, "filter_gate", dilation=dilation, widths=2
+            config, config.kernel_size, dtype, "filter_gate", dilation=dilation, filters=2 * config.width
         )
-        self.mix = _ConvolutionNorm(config, 1, product_dtype, "mix")
+        self.mix = _ConvolutionNorm(config, 1, dtype, "mix")
 
     def call(self, inputs, valid=None, training=False):
         filters, gates = tf.split(self.filter_gate(inputs, valid=valid, training=training), 2, axis=-1)
@@ -164,26 +172,26 @@ class _GatedBlock(keras.layers.Layer):
 
 
 class _ConvolutionNorm(keras.layers.Layer):
-    """Convolution without bias, then batch normalisation."""
+    """Convolution without bias, then batch normalisation; `filters` defaults to `config.width`."""
 
     def __init__(
         self,
         config: WavenetAsrConfig,
         kernel_size: int,
-        product_dtype: str,
+        dtype,
         name: str,
         stride: int = 1,
         dilation: int = 1,
-        widths: int = 1,
+        filters: int | None = None,
     ):
-        super().__init__(name=name, dtype="float32")
+        super().__init__(name=name, dtype=dtype, autocast=False)
         self.convolution = Convolution1D(
-            config.width * widths,
+            filters or config.width,
             kernel_size,
             stride,
             dilation,
             kernel_initializer=_initializer(config),
-            product_dtype=product_dtype,
+            dtype=dtype,
             name="convolution",
         )
         self.norm = BatchNormalization(config.batch_norm_momentum, config.batch_norm_epsilon, name="norm")
@@ -201,7 +209,7 @@ def _initializer(config: WavenetAsrConfig):
 
 
 class _Sugartensor(keras.initializers.Initializer):
-    """Uniform of +-sqrt(1 / fan_in), where a 1-wide kernel counts sqrt(its size) as fan_in, as sugartensor 1.0.0.2."""
+    """Uniform in +-sqrt(1 / fan_in); as in sugartensor 1.0.0.2, fan_in of a 1-wide kernel is the root of its size."""
 
     def __call__(self, shape, dtype=None):
         taps, inputs, outputs = shape
