@@ -95,6 +95,47 @@ def test_loss_and_gradient_equal_the_dense_form_of_tensorflow():
     np.testing.assert_allclose(gradient, tape.gradient(dense, sequence.values), atol=1e-4)
 
 
+def reference_loss(sequence, labels, label_lengths):
+    """TensorFlow's C++ kernel, told to give rows without a path a loss of 0."""
+    counted = tf.sequence_mask(label_lengths, tf.shape(labels)[1])
+    cost, _ = tf.raw_ops.CTCLoss(
+        inputs=tf.transpose(sequence.values, [1, 0, 2]),
+        labels_indices=tf.where(counted),
+        labels_values=tf.boolean_mask(labels, counted),
+        sequence_length=sequence.lengths,
+        ignore_longer_outputs_than_inputs=True,
+    )
+    return cost
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_loss_and_gradient_equal_the_kernel_that_ignores_rows_without_a_path(seed):
+    random = np.random.default_rng(seed)
+    logits = random_logits(12, 40, 6, seed=seed)
+    frames = random.integers(0, 41, 12)
+    frames[:2] = 0, 3
+    rows = [random.integers(0, 5, random.integers(1, 25)).tolist() for _ in frames]
+    labels, label_lengths = padded(rows)
+    possible = [bool(ctc.feasible(count, row)) for count, row in zip(frames, rows, strict=True)]
+    assert any(possible) and not all(possible)
+    found, gradient = loss_and_gradient(batch(logits, frames), labels, label_lengths)
+    sequence = batch(logits, frames)
+    with tf.GradientTape() as tape:
+        tape.watch(sequence.values)
+        expected = reference_loss(sequence, labels, label_lengths)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    np.testing.assert_allclose(gradient, tape.gradient(expected, sequence.values), atol=1e-6)
+    assert [bool(loss) for loss in found] == possible
+
+
+def test_loss_is_the_public_op_that_has_a_gpu_kernel():
+    """`tf.nn.ctc_loss` puts both kernels into a graph, and TensorFlow picks by the device."""
+    sequence, (labels, lengths) = batch(random_logits(2, 5, CLASSES)), padded([[0, 1], [1]])
+    graph = tf.function(lambda: ctc.loss(sequence, labels, lengths)).get_concrete_function().graph.as_graph_def()
+    kernels = {node.op for function in graph.library.function for node in function.node_def}
+    assert {"CTCLoss", "CTCLossV2"} <= kernels
+
+
 @pytest.mark.parametrize("row", [[0, 1], [1, 1], []])
 def test_gradient_is_the_slope(row):
     logits = random_logits(1, 4, CLASSES)
@@ -110,7 +151,7 @@ def test_gradient_is_the_slope(row):
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-def test_a_bad_row_costs_nothing_and_leaves_its_neighbours_alone(compiled):
+def test_a_row_without_a_path_has_no_loss_and_does_not_change_the_others(compiled):
     rows = [[0, 1], [0, 0], [1, 0, 1], [1], [], [], [0]]
     frames = [4, 2, 2, 0, 0, 3, 1]
     logits = random_logits(len(rows), 4, CLASSES)
@@ -144,7 +185,7 @@ def test_frames_and_labels_past_their_lengths_change_nothing():
 
 @pytest.mark.parametrize("shape", [(0, 4, CLASSES), (2, 0, CLASSES), (0, 0, CLASSES)])
 @pytest.mark.parametrize("width", [0, 2])
-def test_a_batch_of_nothing_has_answers_of_nothing(shape, width):
+def test_empty_batches_have_empty_results(shape, width):
     logits = batch(np.zeros(shape, np.float32))
     labels, lengths = tf.zeros([shape[0], width], tf.int32), tf.fill([shape[0]], width)
     loss, gradient = loss_and_gradient(logits, labels, lengths)
@@ -161,7 +202,7 @@ def test_loss_in_half_precision_is_computed_in_single_precision():
     np.testing.assert_array_equal(loss, exact)
 
 
-def test_loss_in_a_replica():
+def test_loss_in_a_replica_is_the_same():
     sequence, (labels, lengths) = batch(random_logits(2, 5, CLASSES)), padded([[0, 1], []])
     strategy = tf.distribute.MirroredStrategy(["/cpu:0"])
 
@@ -178,7 +219,7 @@ def test_loss_in_a_replica():
 
 
 @pytest.mark.parametrize("row", [[0, BLANK], [0, CLASSES], [BLANK, 0], [0, -1]])
-def test_a_label_that_is_no_class_is_refused(row):
+def test_a_label_out_of_range_is_refused(row):
     with pytest.raises(tf.errors.InvalidArgumentError, match="label"):
         ctc.loss(batch(random_logits(1, 5, CLASSES)), *padded([row]))
 
@@ -259,7 +300,7 @@ def test_a_beam_wide_enough_finds_the_best_labelling(seed, shift):
         assert float(found.log_probabilities[row]) == pytest.approx(np.log(totals[best]), abs=1e-4)
 
 
-def test_beam_keeps_doubled_letters():
+def test_beam_keeps_doubled_labels():
     path = [0, BLANK, 0, 1, BLANK, 1, 1]
     logits = 9.0 * np.eye(CLASSES, dtype=np.float32)[np.newaxis, path]
     assert ctc.beam(batch(logits)).ids.to_list() == ctc.greedy(batch(logits)).ids.to_list() == [[0, 0, 1, 1]]
@@ -279,15 +320,15 @@ def test_alignment_is_the_best_of_all_paths(seed, row):
     path, score = max(((p, s) for p, s in all_paths(logits) if collapse(p) == tuple(row)), key=lambda pair: pair[1])
     found = ctc.align(log_softmax(logits), row)
     assert found.log_probability == pytest.approx(score)
-    drawn = [BLANK] * 6
+    labelling = [BLANK] * 6
     for label, (start, end) in zip(row, found.spans, strict=True):
-        drawn[start:end] = [label] * (end - start)
-    assert tuple(drawn) == path
+        labelling[start:end] = [label] * (end - start)
+    assert tuple(labelling) == path
 
 
 @given(seeds)
 @quick
-def test_aligning_what_greedy_found_gives_its_spans(seed):
+def test_alignment_of_the_greedy_labels_has_their_spans(seed):
     logits = random_logits(1, 25, 5, seed=seed)
     decoded = ctc.greedy(batch(logits))
     labels, starts, ends, confidences = (part[0].numpy().tolist() for part in decoded)
@@ -309,11 +350,3 @@ def test_alignment_without_a_path_says_why():
     scores[:, 1] = -np.inf
     with pytest.raises(ctc.CtcError, match=r"No path through the 4 frames gives these 2 labels"):
         ctc.align(scores, [0, 1])
-
-
-def test_words_span_their_characters():
-    spans = [(1, 2), (3, 5), (5, 6), (8, 9), (9, 10), (10, 14)]
-    confidences = [0.9, 0.5, 0.1, 0.2, 0.7, 0.8]
-    expected = [ctc.Word("hi", 1, 5, 0.5), ctc.Word("yo", 9, 14, 0.7)]
-    assert ctc.words("hi  yo", spans, confidences) == expected
-    assert ctc.words("", [], []) == []

@@ -7,7 +7,6 @@ blanks are then dropped. The probability of a labelling is the sum over all its 
 **Blank is the last class**: with `n` classes, labels are `0 .. n - 2` and blank is `n - 1`. This module alone knows it.
 """
 
-import re
 from typing import NamedTuple
 
 import numpy as np
@@ -18,11 +17,11 @@ from tfvoice.lengths import Sequence
 
 
 class CtcError(TfvoiceError):
-    """A labelling that no path through these frames can give."""
+    """A labelling that has no path through the frames."""
 
 
 class Emissions(NamedTuple):
-    """The labels of the best path, and where it emits each of them.
+    """The labels of the best path, and the frames in which it emits each of them.
 
     Attributes:
       ids: ragged int32 `[batch, (labels)]`, classes.
@@ -38,7 +37,7 @@ class Emissions(NamedTuple):
 
 
 class Hypotheses(NamedTuple):
-    """The labelling that a search found for each row.
+    """The best labelling of each row in a beam search.
 
     Attributes:
       ids: ragged int32 `[batch, (labels)]`, classes.
@@ -50,7 +49,7 @@ class Hypotheses(NamedTuple):
 
 
 class Alignment(NamedTuple):
-    """The most probable path that gives the wanted labels.
+    """The most probable path of a labelling (forced alignment).
 
     Attributes:
       spans: (first frame, frame after the last one) of each label.
@@ -63,15 +62,6 @@ class Alignment(NamedTuple):
     log_probability: float
 
 
-class Word(NamedTuple):
-    """A word, its first frame, the frame after its last one, and the lowest confidence among its characters."""
-
-    text: str
-    start: int
-    end: int
-    confidence: float
-
-
 def blank(logits) -> int:
     """The class that means "no label": the last one."""
     return logits.shape[-1] - 1
@@ -82,7 +72,7 @@ def minimum_frames(labels, lengths=None):
 
     Args:
       labels: one list of classes, or an integer array or tensor `[..., labels]` padded with anything.
-      lengths: how many of the labels count, `[...]`; all of them when absent.
+      lengths: number of labels, `[...]`; all of them when absent.
 
     Returns:
       A count, or counts `[...]`: a tensor for a tensor, otherwise NumPy.
@@ -108,7 +98,7 @@ def loss(logits: Sequence, labels: tf.Tensor, label_lengths: tf.Tensor) -> tf.Te
     """Negative log probability of each row's labelling.
 
     A row that has too few frames for its labels, or no frames at all, has loss 0 and gradient 0, so that one bad row
-    never spoils a step; `feasible` tells which. A row with frames and no labels costs every frame that is not blank.
+    never spoils a step; `feasible` says which. A row with frames and no labels costs every frame that is not blank.
 
     Args:
       logits: unnormalised, `[batch, frames, classes]`.
@@ -125,42 +115,39 @@ def loss(logits: Sequence, labels: tf.Tensor, label_lengths: tf.Tensor) -> tf.Te
     values, frames = tf.cast(logits.values, tf.float32), tf.cast(logits.lengths, tf.int32)
     empty = label_lengths == 0
     usable = feasible(frames, labels, label_lengths) & ~empty
-    spoken = _kernel(values, tf.where(usable, frames, 0), labels, tf.where(usable, label_lengths, 0))
-    return spoken + _silence(values, tf.where(empty, frames, 0))
+    return _labelled(values, frames, labels, label_lengths, usable) + _all_blank(values, tf.where(empty, frames, 0))
 
 
-def _kernel(values, frames, labels, label_lengths):
-    """TensorFlow's C++ kernel; a row without labels must have no frames, and gets 0.
+def _labelled(values, frames, labels, label_lengths, usable):
+    """`tf.nn.ctc_loss` of the rows that are `usable`, and 0 for the others.
 
-    It runs on the host on every device: it has no GPU form, and a GPU step copies the logits over, a few hundred kB.
-    On 2 cores, 16 rows of 200 frames and 60 labels take a tenth of the time of TensorFlow's dense form.
+    Sparse labels: TensorFlow then takes cuDNN's kernel on a GPU, and its C++ kernel on a CPU, where 16 rows of 200
+    frames and 60 labels take a tenth of the time of its form for dense labels. Both kernels refuse a row that has no
+    path. Such a row gets one frame and one label, and is masked out of the loss.
     """
-    batch = tf.shape(values)[0]
-    values, frames, row = _not_empty(values, frames)
-    present = tf.sequence_mask(label_lengths, tf.shape(labels)[1])
-    # One label more, which no length counts: the kernel refuses a row of no labels even where it has no frames.
-    labels = tf.pad(tf.where(present, labels, 0), [[0, row], [0, 1]])
-    # The kernel silently drops a last label that is blank or above it.
+    batch, width = tf.shape(values)[0], tf.shape(labels)[1]
+    present = tf.sequence_mask(tf.where(usable, label_lengths, 0), width)
+    # The kernels do not check: the one for the CPU drops a last label that is blank or above it.
+    labels = tf.where(present, labels, 0)
+    tf.debugging.assert_non_negative(labels, "A label is negative.")
     tf.debugging.assert_less(labels, blank(values), "A label is not below the blank class.")
-    counted = tf.sequence_mask(tf.maximum(tf.pad(label_lengths, [[0, row]]), 1), tf.shape(labels)[1])
-    cost, _ = tf.raw_ops.CTCLoss(
-        inputs=tf.transpose(values, [1, 0, 2]),
-        labels_indices=tf.where(counted),
-        labels_values=tf.boolean_mask(labels, counted),
-        sequence_length=frames,
-        # So that a row of no frames costs 0 and does not raise.
-        ignore_longer_outputs_than_inputs=True,
-    )
-    return cost[:batch]
+    # Masked, because a non-finite number in the padding would reach the gradient: 0 * nan is nan.
+    values = tf.where(tf.sequence_mask(tf.where(usable, frames, 0), tf.shape(values)[1])[..., tf.newaxis], values, 0.0)
+    values, frames, row = _not_empty(values, tf.where(usable, frames, 1))
+    labels = tf.pad(labels, [[0, row], [0, 1]])
+    counted = tf.sequence_mask(tf.pad(tf.where(usable, label_lengths, 1), [[0, row]], constant_values=1), width + 1)
+    sparse = tf.SparseTensor(tf.where(counted), tf.boolean_mask(labels, counted), tf.shape(labels, out_type=tf.int64))
+    cost = tf.nn.ctc_loss(sparse, values, None, frames, logits_time_major=False, blank_index=-1)
+    return tf.where(usable, cost[:batch], 0.0)
 
 
 def _not_empty(values, frames):
-    """Adds a row of no frames to a batch of no rows, and a frame to rows of none: TensorFlow's kernels refuse those."""
+    """Adds a row of one frame to a batch of no rows, and a frame to rows of none: TensorFlow's kernels refuse those."""
     row, frame = tf.cast(tf.shape(values)[0] == 0, tf.int32), tf.cast(tf.shape(values)[1] == 0, tf.int32)
-    return tf.pad(values, [[0, row], [0, frame], [0, 0]]), tf.pad(frames, [[0, row]]), row
+    return tf.pad(values, [[0, row], [0, frame], [0, 0]]), tf.pad(frames, [[0, row]], constant_values=1), row
 
 
-def _silence(values, frames):
+def _all_blank(values, frames):
     """Negative log probability of blank in every frame."""
     counted = tf.sequence_mask(frames, tf.shape(values)[1])
     # Masked first, because a non-finite number in the padding would reach the gradient through the sum.
@@ -231,17 +218,17 @@ def beam(logits: Sequence, beam_width: int = 100) -> Hypotheses:
 
 
 def align(log_probabilities: np.ndarray, labels: list[int]) -> Alignment:
-    """Finds the most probable path among those that give `labels`: Viterbi over the CTC lattice.
+    """Forced alignment: the most probable path of `labels`, by Viterbi over the CTC lattice.
 
     The states are the labels with a blank before, between and after them. From one frame to the next a path stays,
-    moves on by one state, or jumps over a blank that stands between two different labels.
+    advances by one state, or skips a blank between two different labels.
 
     Args:
       log_probabilities: `[frames, classes]`, nats; the log softmax of the logits of one row.
       labels: the classes to align.
 
     Returns:
-      Where each label lies, in frames, with its confidence.
+      The frames of each label, with its confidence.
 
     Raises:
       CtcError: there are too few frames, or each path has probability 0.
@@ -257,8 +244,8 @@ def align(log_probabilities: np.ndarray, labels: list[int]) -> Alignment:
     path, score = _viterbi(np.asarray(log_probabilities, np.float64)[:, states], states)
     if not np.isfinite(score):
         raise CtcError(f"No path through the {frames} frames gives these {len(labels)} labels a probability above 0.")
-    wanted = 2 * np.arange(len(labels)) + 1
-    starts, ends = np.searchsorted(path, wanted, "left"), np.searchsorted(path, wanted, "right")
+    label_states = 2 * np.arange(len(labels)) + 1
+    starts, ends = np.searchsorted(path, label_states, "left"), np.searchsorted(path, label_states, "right")
     spans = list(zip(starts.tolist(), ends.tolist(), strict=True))
     peaks = [log_probabilities[start:end, label].max() for (start, end), label in zip(spans, labels, strict=True)]
     return Alignment(spans, np.exp(peaks).tolist(), score)
@@ -267,15 +254,15 @@ def align(log_probabilities: np.ndarray, labels: list[int]) -> Alignment:
 def _viterbi(emissions: np.ndarray, states: np.ndarray) -> tuple[np.ndarray, float]:
     """Returns the state of the best path in each frame, and its score; `emissions` is `[frames, states]`."""
     frames, count = emissions.shape
-    jump = np.full(count, -np.inf)
-    jump[1:2] = 0.0
-    jump[3::2] = np.where(states[3::2] == states[1:-2:2], -np.inf, 0.0)
-    # Two columns in front, so that looking back needs no special case; the second is the state before all frames.
+    skip = np.full(count, -np.inf)
+    skip[1:2] = 0.0
+    skip[3::2] = np.where(states[3::2] == states[1:-2:2], -np.inf, 0.0)
+    # Two columns in front, so that the first states need no special case; the second is the state before all frames.
     best = np.full((frames + 1, count + 2), -np.inf)
     best[0, 1] = 0.0
-    for before, now, emission in zip(best, best[1:], emissions, strict=False):
-        reached = now[2:]
-        np.add(before[:-2], jump, out=reached)
+    for before, after, emission in zip(best, best[1:], emissions, strict=False):
+        reached = after[2:]
+        np.add(before[:-2], skip, out=reached)
         np.maximum(reached, before[1:-1], out=reached)
         np.maximum(reached, before[2:], out=reached)
         reached += emission
@@ -285,24 +272,6 @@ def _viterbi(emissions: np.ndarray, states: np.ndarray) -> tuple[np.ndarray, flo
     for frame in range(frames - 1, -1, -1):
         path[frame] = state
         before = best[frame]
-        back = (before[state + 2], before[state + 1], before[state] + jump[state])
+        back = (before[state + 2], before[state + 1], before[state] + skip[state])
         state -= back.index(max(back))
     return path, score
-
-
-def words(text: str, spans: list[tuple[int, int]], confidences: list[float]) -> list[Word]:
-    """Joins the characters between spaces to words.
-
-    Args:
-      text: as many characters as there are spans.
-      spans: (first frame, frame after the last one) of each character.
-      confidences: of each character; that of a word is the lowest of them, since one wrong letter makes it wrong.
-
-    Returns:
-      The words in order.
-    """
-    found = []
-    for match in re.finditer(r"[^ ]+", text):
-        first, last = match.start(), match.end() - 1
-        found.append(Word(match[0], spans[first][0], spans[last][1], min(confidences[first : last + 1])))
-    return found

@@ -1,4 +1,4 @@
-"""Laws of normalising a long recording by what is said around each frame."""
+"""Laws of sliding-window mean and variance normalisation."""
 
 import numpy as np
 import pytest
@@ -21,64 +21,92 @@ def compute(config, samples, normalization, statistics=None):
     return features.compute(config, *batch, statistics).values[0].numpy()
 
 
-def surveyed(config, samples):
-    survey = cmvn.Survey(config)
-    survey.add(compute(config, samples, "none"), cmvn.levels(config, samples))
-    return survey
+def accumulated(config, samples):
+    return cmvn.accumulate(cmvn.start(config), compute(config, samples, "none"), cmvn.levels_db(config, samples))
+
+
+def statistics(config, samples):
+    return tuple(part.numpy() for part in cmvn.statistics(config, accumulated(config, samples)))
 
 
 def normalised(config, samples):
-    survey = surveyed(config, samples)
-    values = compute(config, samples, "corpus", survey.statistics())
-    return cmvn.normalize(config, values, cmvn.levels(config, samples) >= survey.threshold_db())
+    levels = cmvn.levels_db(config, samples)
+    return cmvn.normalize(config, compute(config, samples, "none"), levels, accumulated(config, samples)).numpy()
 
 
 def test_the_level_of_a_frame_is_that_of_a_fifth_of_a_second():
-    levels = cmvn.levels(CONFIG, np.concatenate([np.zeros(8000), np.full(8000, 0.1)]))
+    levels = cmvn.levels_db(CONFIG, np.concatenate([np.zeros(8000), np.full(8000, 0.1)]).astype(np.float32)).numpy()
     assert len(levels) == 201 and levels[50] == -120 and levels[150] == -20
     assert levels[100] == -23 and levels[89] == -120 and levels[92] > -40
-    assert cmvn.levels(CONFIG, np.full(8000, 1e-9))[50] == -120
+    assert cmvn.levels_db(CONFIG, np.full(8000, 1e-9))[50] == -120
 
 
 @pytest.mark.parametrize("length", [0, 1, 79, 80, 81])
 def test_there_is_a_level_for_every_frame(length):
-    levels = cmvn.levels(CONFIG, np.ones(length, np.float32))
+    levels = cmvn.levels_db(CONFIG, np.ones(length, np.float32)).numpy()
     assert len(levels) == features.frame_count(CONFIG, length) and np.all(np.isfinite(levels))
 
 
 @pytest.mark.parametrize("config", [CONFIG, SCALAR])
 def test_the_statistics_are_those_of_the_frames_with_sound(config):
     sound, quiet = speech(6), speech(6, 1e-5, seed=1)
-    together = surveyed(config, np.concatenate([sound, quiet, sound])).statistics()
-    alone = surveyed(config, np.concatenate([sound, sound])).statistics()
+    mean, _ = statistics(config, np.concatenate([sound, quiet, sound]))
+    alone, _ = statistics(config, np.concatenate([sound, sound]))
     everything = features.statistics([compute(config, np.concatenate([sound, quiet, sound]), "none")])
     # A tenth of a second of quiet at each edge still counts.
-    np.testing.assert_allclose(together.mean, alone.mean, atol=0.3)
-    assert np.all(everything.mean < alone.mean - 3)
+    np.testing.assert_allclose(mean, alone, atol=0.3)
+    assert np.all(everything.mean < alone - 3)
 
 
 def test_without_quiet_the_statistics_are_those_of_all_frames():
     values = compute(CONFIG, speech(6), "none")
-    expected, found = features.statistics([values]), surveyed(CONFIG, speech(6)).statistics()
-    np.testing.assert_allclose(found.mean, expected.mean, rtol=1e-6)
-    np.testing.assert_allclose(found.deviation, expected.deviation, rtol=1e-6)
+    expected, (mean, deviation) = features.statistics([values]), statistics(CONFIG, speech(6))
+    np.testing.assert_allclose(mean, expected.mean, rtol=1e-6)
+    np.testing.assert_allclose(deviation, expected.deviation, rtol=1e-6)
 
 
 def test_utterance_scalar_has_one_mean_and_one_deviation():
     values = compute(SCALAR, speech(6), "none")
-    found = surveyed(SCALAR, speech(6)).statistics()
-    np.testing.assert_allclose(found.mean, np.full(10, values.mean()), rtol=1e-5)
-    np.testing.assert_allclose(found.deviation, np.full(10, values.std(ddof=1)), rtol=1e-2)
+    mean, deviation = statistics(SCALAR, speech(6))
+    np.testing.assert_allclose(mean, np.full(10, values.mean()), rtol=1e-5)
+    np.testing.assert_allclose(deviation, np.full(10, values.std(ddof=1)), rtol=1e-2)
 
 
-def test_a_survey_may_be_made_in_parts():
-    values, levels = compute(CONFIG, speech(6), "none"), cmvn.levels(CONFIG, speech(6))
-    survey = cmvn.Survey(CONFIG)
+def test_the_sums_may_be_taken_window_by_window():
+    values, levels = compute(CONFIG, speech(6), "none"), cmvn.levels_db(CONFIG, speech(6))
+    sums = cmvn.start(CONFIG)
     for start in range(0, len(values), 77):
-        survey.add(values[start : start + 77], levels[start : start + 77])
-    expected = surveyed(CONFIG, speech(6))
-    assert survey.threshold_db() == expected.threshold_db()
-    np.testing.assert_allclose(survey.statistics(), expected.statistics())
+        sums = cmvn.accumulate(sums, values[start : start + 77], levels[start : start + 77])
+    expected = accumulated(CONFIG, speech(6))
+    assert cmvn.threshold_db(sums) == cmvn.threshold_db(expected)
+    for part, whole in zip(cmvn.statistics(CONFIG, sums), cmvn.statistics(CONFIG, expected), strict=True):
+        np.testing.assert_allclose(part, whole)
+
+
+@pytest.mark.parametrize("config", [CONFIG, SCALAR])
+def test_normalising_equals_the_formulas_in_numpy(config):
+    """Frame by frame, with the statistics of the whole and then those of the frames with sound within 5 s."""
+    samples = np.concatenate([speech(8, 0.3), speech(4, 1e-4, seed=2), speech(3, 0.02, seed=3)])
+    values, levels = compute(config, samples, "none").astype(np.float64), cmvn.levels_db(config, samples).numpy()
+    sound = levels >= levels.max() - 35
+    alike = config.normalization == "utterance_scalar"
+    axis = None if alike else 0
+    mean, square = values[sound].mean(axis=axis), np.square(values[sound]).mean(axis=axis)
+    values = (values - mean) / np.sqrt((square - mean**2) * sound.sum() / (sound.sum() - 1))
+    expected = []
+    for frame in range(len(values)):
+        near = values[max(0, frame - 500) : frame + 501][sound[max(0, frame - 500) : frame + 501]]
+        total = 100 + len(near)
+        mean = (near.mean(axis=1) if alike else near).sum(axis=0) / total
+        square = (100 + (np.square(near).mean(axis=1) if alike else np.square(near)).sum(axis=0)) / total
+        expected.append((values[frame] - mean) / np.sqrt(square - mean**2))
+    np.testing.assert_allclose(normalised(config, samples), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("level", [0.0, np.nan, 1e30])
+def test_no_samples_make_the_sums_fail(level):
+    sums = accumulated(CONFIG, np.full(800, level, np.float32))
+    assert np.isfinite(cmvn.threshold_db(sums))
 
 
 @pytest.mark.parametrize("config", [CONFIG, SCALAR])
@@ -105,13 +133,11 @@ def test_nothing_is_blown_up_where_nothing_varies(samples):
 
 def test_a_frame_depends_on_no_sample_beyond_the_reach():
     samples = speech(20)
-    survey = surveyed(CONFIG, samples)
-    reach = cmvn.reach_samples(CONFIG)
+    sums, reach = accumulated(CONFIG, samples), cmvn.reach_samples(CONFIG)
 
     def part(start, end):
-        values = compute(CONFIG, samples[start:end], "corpus", survey.statistics())
-        sound = cmvn.levels(CONFIG, samples[start:end]) >= survey.threshold_db()
-        return cmvn.normalize(CONFIG, values, sound)
+        window = samples[start:end]
+        return cmvn.normalize(CONFIG, compute(CONFIG, window, "none"), cmvn.levels_db(CONFIG, window), sums).numpy()
 
     start, end = 80000 - reach // 80 * 80, 80000 + reach
     np.testing.assert_allclose(part(start, end)[(80000 - start) // 80], part(0, 160000)[1000], atol=1e-5)

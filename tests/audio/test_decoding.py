@@ -1,4 +1,4 @@
-"""Laws of opening audio, whatever holds it and whatever is wrong with it."""
+"""Decoding from files, bytes and streams, the errors of defective audio, and finding audio files."""
 
 import contextlib
 import io as streams
@@ -26,7 +26,7 @@ def encoded(samples, container, sample_rate_hz=16000, **options):
     return file.getvalue()
 
 
-def refusal(source):
+def read_error(source):
     with pytest.raises(decoding.AudioError) as caught:
         io.read(source, 16000)
     assert str(caught.value).endswith(".") and "\n" not in str(caught.value)
@@ -34,7 +34,7 @@ def refusal(source):
 
 
 class Pipe(streams.RawIOBase):
-    """Bytes that can be read once."""
+    """A stream that cannot seek."""
 
     def __init__(self, data):
         super().__init__()
@@ -47,7 +47,7 @@ class Pipe(streams.RawIOBase):
         return self._data.readinto(buffer)
 
 
-def test_a_path_bytes_a_file_and_a_pipe_give_the_same(tmp_path):
+def test_a_path_bytes_a_file_and_a_pipe_give_the_same_samples(tmp_path):
     data = encoded(noise(5000), "FLAC")
     path = tmp_path / "a.flac"
     path.write_bytes(data)
@@ -60,7 +60,7 @@ def test_a_path_bytes_a_file_and_a_pipe_give_the_same(tmp_path):
         np.testing.assert_array_equal(io.read(file, 16000), expected)
 
 
-def test_a_stream_is_read_from_where_it_stands():
+def test_a_stream_is_read_from_its_current_position():
     data = encoded(noise(5000), "WAV")
     file = streams.BytesIO(b"preface" + data)
     file.seek(7)
@@ -87,45 +87,45 @@ def test_a_named_pipe_is_read_whole(tmp_path):
         ("short.wav", b"RIFF", "unreadable", "not audio"),
     ],
 )
-def test_a_file_that_is_not_audio_is_refused(tmp_path, name, content, reason, words):
+def test_a_file_that_is_not_audio_is_an_error(tmp_path, name, content, reason, words):
     path = f"{tmp_path}/{name}"
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    error = refusal(path)
+    error = read_error(path)
     assert error.reason == reason and words in str(error) and str(error).startswith(path)
 
 
-def test_a_folder_and_a_file_under_a_file_are_refused(tmp_path):
-    assert "folder" in str(refusal(tmp_path))
+def test_a_folder_and_a_path_below_a_file_are_errors(tmp_path):
+    assert "folder" in str(read_error(tmp_path))
     (tmp_path / "a.wav").write_bytes(b"x")
-    assert refusal(tmp_path / "a.wav" / "b.wav").reason == "missing_file"
+    assert read_error(tmp_path / "a.wav" / "b.wav").reason == "missing_file"
 
 
-def test_a_file_that_may_not_be_read_is_refused(tmp_path, monkeypatch):
+def test_a_file_without_read_permission_is_an_error(tmp_path, monkeypatch):
     path = tmp_path / "a.wav"
     path.write_bytes(encoded(noise(100), "WAV"))
     monkeypatch.setattr(os, "access", lambda *_: False)
-    assert "permission" in str(refusal(path))
+    assert "permission" in str(read_error(path))
 
 
 @pytest.mark.parametrize("source", [b"", streams.BytesIO(), Pipe(b"")])
-def test_empty_bytes_and_streams_are_refused(source):
-    assert refusal(source).reason == "empty_file"
+def test_empty_bytes_and_streams_are_errors(source):
+    assert read_error(source).reason == "empty_file"
 
 
-def test_a_cut_flac_says_where_and_a_cut_wav_gives_what_is_there():
+def test_a_truncated_flac_is_an_error_with_its_time_and_a_truncated_wav_is_read():
     samples = noise(200_000)
     flac, wav = encoded(samples, "FLAC"), encoded(samples, "WAV")
-    error = refusal(flac[: len(flac) // 2])
+    error = read_error(flac[: len(flac) // 2])
     assert error.reason == "unreadable" and "cut off after" in str(error)
     assert len(io.read(wav[: 44 + 2 * 1000], 16000)) == 1000
 
 
-def test_a_header_with_an_absurd_rate_is_refused():
-    assert "3 Hz" in str(refusal(encoded(noise(100), "WAV", 3)))
+def test_an_absurd_sample_rate_is_an_error():
+    assert "3 Hz" in str(read_error(encoded(noise(100), "WAV", 3)))
 
 
-def test_a_wav_and_a_flac_written_to_a_pipe_have_no_length_and_lose_nothing():
+def test_a_wav_and_a_flac_of_unknown_length_are_decoded_whole():
     samples = noise(150_000)
     wav = bytearray(encoded(samples, "WAV"))
     wav[4:8] = wav[40:44] = b"\xff" * 4
@@ -136,7 +136,7 @@ def test_a_wav_and_a_flac_written_to_a_pipe_have_no_length_and_lose_nothing():
 
 
 @pytest.mark.parametrize("tag", [b"", b"ID3\x04\0\0\0\0\x10\0" + bytes(2048)])
-def test_an_mp3_is_decoded_to_its_end_whatever_its_header_announces(tag):
+def test_an_mp3_is_decoded_to_its_end_with_and_without_a_length_header(tag):
     loud_then_silent = np.concatenate([noise(80_000), np.zeros(160_000, np.float32)])
     mp3 = encoded(loud_then_silent, "MP3", bitrate_mode="VARIABLE", compression_level=0.3)
     assert len(io.read(tag + mp3, 16000)) == io.seconds(tag + mp3) * 16000 == 240_000
@@ -150,7 +150,7 @@ def decoder(blocks, channels=2):
     yield type("Decoder", (), {"samplerate": 16000, "channels": channels, "__iter__": lambda self: iter(blocks)})()
 
 
-def test_what_libsndfile_does_not_know_goes_to_audioread(monkeypatch):
+def test_formats_unknown_to_libsndfile_go_to_audioread(monkeypatch):
     pcm = np.arange(-300, 300, dtype="<i2").tobytes()
     blocks = [pcm[:5], pcm[5:600], pcm[600:]]
     monkeypatch.setattr(audioread, "audio_open", lambda path: decoder(blocks))
@@ -159,19 +159,19 @@ def test_what_libsndfile_does_not_know_goes_to_audioread(monkeypatch):
     assert io.seconds(b"not known") == 300 / 16000
 
 
-@pytest.mark.parametrize("found, advice", [(None, "install ffmpeg"), ("/usr/bin/ffmpeg", "convert it to wav")])
-def test_the_advice_depends_on_whether_ffmpeg_is_there(monkeypatch, found, advice):
-    monkeypatch.setattr(shutil, "which", lambda name: found)
-    assert advice in str(refusal(b"nothing that is known"))
+@pytest.mark.parametrize("ffmpeg, advice", [(None, "install ffmpeg"), ("/usr/bin/ffmpeg", "convert it to wav")])
+def test_the_advice_depends_on_whether_ffmpeg_is_installed(monkeypatch, ffmpeg, advice):
+    monkeypatch.setattr(shutil, "which", lambda name: ffmpeg)
+    assert advice in str(read_error(b"nothing that is known"))
 
 
-def test_a_decoder_that_stops_is_an_error(monkeypatch):
+def test_a_decoder_that_fails_is_an_error(monkeypatch):
     def blocks():
         yield bytes(400)
         raise audioread.DecodeError("gave up")
 
     monkeypatch.setattr(audioread, "audio_open", lambda path: decoder(blocks()))
-    assert "gave up" in str(refusal(b"not known"))
+    assert "gave up" in str(read_error(b"not known"))
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
@@ -186,3 +186,11 @@ def test_ffmpeg_decodes_from_a_file_and_from_bytes(tmp_path, suffix):
     assert abs(len(samples) - 16000) < 800
     np.testing.assert_array_equal(io.read(path.read_bytes(), 16000), samples)
     assert len(next(io.read_blocks(path, 16000, 0.1))) == 1600
+
+
+def test_find_audio_goes_by_suffix_and_skips_hidden_files(tmp_path):
+    for name in ("a.wav", "b.MP3", "x/y/c.flac", "x/.hidden.wav", "notes.txt", "wav"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    paths = sorted(path.removeprefix(f"{tmp_path}/") for path in decoding.find_audio(str(tmp_path)))
+    assert paths == ["a.wav", "b.MP3", "x/y/c.flac"]

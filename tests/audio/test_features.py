@@ -1,4 +1,4 @@
-"""Laws of the features: librosa's values, and no influence of padding, neighbours or the way they are run."""
+"""Features: the values of librosa, independent of padding, of other rows and of how they are executed."""
 
 import librosa
 import numpy as np
@@ -65,21 +65,21 @@ def librosa_features(config, samples):
 
 @every_config
 @pytest.mark.parametrize("samples", [4000, 16000, 20477])
-def test_equals_librosa(config, samples):
+def test_features_equal_librosa(config, samples):
     clip = voice(samples)
     expected = librosa_features(config, clip)
     assert expected.shape == (features.frame_count(config, samples), features.channels(config))
     np.testing.assert_allclose(single(raw(config), clip), expected, rtol=0, atol=1e-3)
 
 
-def test_wavenet_settings_are_librosas_defaults_with_reflection():
+def test_wavenet_features_are_the_librosa_defaults_with_reflection():
     clip = voice(16000)
     expected = librosa.feature.mfcc(y=clip, sr=16000, pad_mode="reflect").T
     assert expected.shape == (32, 20)
     np.testing.assert_allclose(single(WAVENET, clip), expected, rtol=0, atol=1e-3)
 
 
-def test_top_db_limits_the_range():
+def test_top_db_limits_the_dynamic_range():
     clip = np.concatenate([voice(8000), np.zeros(16000, np.float32)])
     np.testing.assert_allclose(single(WAVENET, clip), librosa_features(WAVENET, clip), rtol=0, atol=1e-3)
 
@@ -99,17 +99,17 @@ def test_frame_count_is_the_same_for_integers_arrays_and_tensors():
 def test_a_row_alone_equals_the_row_in_a_padded_batch(config, normalization):
     config = config.model_copy(update={"normalization": normalization})
     size = features.channels(config)
-    statistics = features.Statistics(np.linspace(-5, 5, size), np.linspace(0.5, 3, size))
+    statistics = features.FeatureStatistics(np.linspace(-5, 5, size), np.linspace(0.5, 3, size))
     clips = [voice(n, seed) for seed, n in enumerate([9000, 0, 1, 2, 37, 160, 401, 1600, 8937])]
     clips += [np.zeros(5000, np.float32), 1e-3 * voice(6000, 20)]
-    # NaN in the padding would spread through any operation that looks at it.
+    # NaN in the padding would propagate through any operation that uses it.
     batch = np.full([len(clips), 10123], np.nan, np.float32)
     for row, clip in zip(batch, clips, strict=True):
         row[: len(clip)] = clip
     values, lengths = features.compute(config, batch, [len(clip) for clip in clips], statistics)
     assert values.shape == (len(clips), features.frame_count(config, 10123), size)
     # Cepstra are sums of levels of -100 dB, the first of them down to -1131; their last bits depend on how the
-    # processor cuts up a product.
+    # hardware blocks a matrix product.
     tolerance = np.full(size, 2e-4 if config.kind == "mfcc" else 1e-5)
     tolerance[0] = 5e-3 if config.kind == "mfcc" else 1e-5
     for row, length, clip in zip(values.numpy(), lengths.numpy(), clips, strict=True):
@@ -121,7 +121,7 @@ def test_a_row_alone_equals_the_row_in_a_padded_batch(config, normalization):
 
 
 @pytest.mark.parametrize("samples", [1, 2, 3, 50, 159, 161, 700])
-def test_short_clips_are_reflected_as_numpy_does(samples):
+def test_short_clips_are_reflected_as_by_numpy(samples):
     config = raw(CONFIGS["deepspeech_reflect"])
     clip = voice(samples, seed=3)
     padded = np.pad(clip, 160, mode="reflect")
@@ -140,39 +140,39 @@ def test_silence_is_finite_and_flat(config):
             np.testing.assert_allclose(values, 0, atol=1e-4)
 
 
-def test_a_batch_without_samples_has_one_silent_frame_a_row():
+def test_an_empty_row_has_one_silent_frame():
     values, lengths = features.compute(FeatureConfig(pad_mode="reflect"), np.zeros([3, 0], np.float32), [0, 0, 0])
     assert values.shape == (3, 1, 80)
     np.testing.assert_array_equal(lengths, [1, 1, 1])
     assert np.isfinite(values).all()
 
 
-def test_utterance_normalization_gives_every_channel_mean_0_and_deviation_1():
+def test_utterance_normalization_gives_each_channel_mean_0_and_deviation_1():
     values = single(FeatureConfig(), voice(30000) + 0.01 * np.random.default_rng(1).standard_normal(30000))
     np.testing.assert_allclose(values.mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(values.std(axis=0, ddof=1), 1, atol=1e-4)
 
 
-def test_scalar_normalization_is_deepspeechs():
+def test_scalar_normalization_equals_deepspeech():
     clip = voice(20000)
     expected = librosa_features(DEEPSPEECH, clip)
     expected = (expected - expected.mean()) / expected.std(ddof=1)
     np.testing.assert_allclose(single(DEEPSPEECH, clip), expected, rtol=0, atol=1e-4)
 
 
-def test_corpus_statistics_are_those_of_all_frames_together():
+def test_corpus_statistics_equal_those_of_all_frames_at_once():
     generator = np.random.default_rng(0)
     parts = [generator.normal(1000, generator.uniform(1, 3, 5), [n, 5]).astype(np.float32) for n in (1, 70, 0, 13, 2)]
     together = np.concatenate(parts).astype(np.float64)
-    found = features.statistics(iter(parts))
-    np.testing.assert_allclose(found.mean, together.mean(axis=0), rtol=1e-12)
-    np.testing.assert_allclose(found.deviation, together.std(axis=0, ddof=1), rtol=1e-9)
-    again = features.Statistics.from_json(found.to_json())
-    np.testing.assert_array_equal(again.mean, found.mean)
-    np.testing.assert_array_equal(again.deviation, found.deviation)
+    statistics = features.statistics(iter(parts))
+    np.testing.assert_allclose(statistics.mean, together.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(statistics.deviation, together.std(axis=0, ddof=1), rtol=1e-9)
+    restored = features.FeatureStatistics.from_json(statistics.to_json())
+    np.testing.assert_array_equal(restored.mean, statistics.mean)
+    np.testing.assert_array_equal(restored.deviation, statistics.deviation)
 
 
-def test_corpus_normalization_undoes_the_corpus():
+def test_corpus_normalization_gives_the_corpus_mean_0_and_deviation_1():
     config = FeatureConfig(normalization="corpus")
     clips = [voice(9000, seed) for seed in range(3)]
     statistics = features.statistics(single(raw(config), clip) for clip in clips)
@@ -198,12 +198,12 @@ def test_eager_graph_dataset_and_saved_model_agree(config, tmp_path):
         np.testing.assert_array_equal(other[1], eager.lengths)
 
 
-def test_missing_or_foreign_statistics_are_refused():
+def test_missing_statistics_and_a_wrong_number_of_channels_are_errors():
     config = FeatureConfig(normalization="corpus")
     with pytest.raises(TfvoiceError, match="80 channels, and they are absent; train on this data first"):
         single(config, voice(1000))
     with pytest.raises(TfvoiceError, match="80 channels, and they have 3 channels"):
-        single(config, voice(1000), features.Statistics(np.zeros(3), np.ones(3)))
+        single(config, voice(1000), features.FeatureStatistics(np.zeros(3), np.ones(3)))
     with pytest.raises(TfvoiceError, match="no frame"):
         features.statistics([])
 
@@ -222,6 +222,6 @@ def test_missing_or_foreign_statistics_are_refused():
         ({"normalisation": "none"}, "did you mean normalization"),
     ],
 )
-def test_settings_that_do_not_fit_are_refused_with_advice(values, sentence):
+def test_inconsistent_settings_are_errors_with_advice(values, sentence):
     with pytest.raises(configs.ConfigError, match=sentence):
         configs.build(FeatureConfig, values)

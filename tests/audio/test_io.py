@@ -1,4 +1,4 @@
-"""Laws of reading and writing samples."""
+"""Reading and writing samples."""
 
 import io as streams
 import pickle
@@ -28,7 +28,7 @@ def noise(shape, seed=0):
     return (0.1 * np.random.default_rng(seed).standard_normal(shape)).astype(np.float32)
 
 
-def refusal(source, **options):
+def read_error(source, **options):
     with pytest.raises(io.AudioError) as caught:
         io.read(source, 16000, **options)
     assert str(caught.value).endswith(".") and "\n" not in str(caught.value)
@@ -36,19 +36,19 @@ def refusal(source, **options):
 
 
 @pytest.mark.parametrize("subtype, step", [("PCM_U8", 2**-7), ("PCM_16", 2**-15), ("PCM_24", 2**-23), ("FLOAT", 0)])
-def test_every_bit_depth_gives_the_samples_to_within_its_step(subtype, step):
+def test_samples_of_every_bit_depth_are_exact_to_one_step(subtype, step):
     samples = tone(16000)
     assert np.abs(io.read(wav(samples, subtype=subtype), 16000) - samples).max() <= step
 
 
 @pytest.mark.parametrize("rate", [8000, 11025, 22050, 44100, 48000, 96000])
-def test_a_tone_is_the_same_tone_at_any_rate(rate):
+def test_resampling_keeps_a_tone(rate):
     samples = io.read(wav(tone(rate), rate), 16000)
     assert samples.dtype == np.float32 and samples.shape == (16000,)
     assert np.abs(samples - tone(16000))[200:-200].max() < 2e-3
 
 
-def test_downsampling_filters_before_it_drops_samples():
+def test_downsampling_does_not_alias():
     above_nyquist = tone(48000, frequency_hz=11000.0)
     assert np.abs(io.read(wav(above_nyquist, 48000), 16000)[200:-200]).max() < 1e-3
 
@@ -61,7 +61,7 @@ def test_channels_are_averaged(channels):
 
 @pytest.mark.parametrize("rate", [8000, 16000, 44100])
 @pytest.mark.parametrize("block_seconds", [0.01, 1.0, 100.0])
-def test_blocks_joined_are_the_whole(rate, block_seconds):
+def test_concatenated_blocks_equal_the_whole_file(rate, block_seconds):
     source = wav(noise((rate * 3 + 17, 2)), rate)
     blocks = list(io.read_blocks(source, 16000, block_seconds))
     assert all(len(block) == round(block_seconds * 16000) for block in blocks[:-1])
@@ -69,7 +69,7 @@ def test_blocks_joined_are_the_whole(rate, block_seconds):
     np.testing.assert_array_equal(np.concatenate(blocks), io.read(source, 16000))
 
 
-def test_memory_of_blocks_does_not_grow_with_the_file(tmp_path):
+def test_memory_of_read_blocks_does_not_grow_with_the_file(tmp_path):
     peaks = []
     for minutes in (0.5, 2):
         path = tmp_path / f"{minutes}.wav"
@@ -83,42 +83,42 @@ def test_memory_of_blocks_does_not_grow_with_the_file(tmp_path):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_samples_that_are_not_finite_are_refused_with_their_time(bad):
+def test_a_non_finite_sample_is_an_error_with_its_time(bad):
     samples = tone(16000)
     samples[4000] = bad
-    error = refusal(wav(samples))
+    error = read_error(wav(samples))
     assert error.reason == "non_finite" and "0.250 s" in str(error)
 
 
-def test_a_header_without_samples_is_refused():
-    assert refusal(wav(np.zeros(0, np.float32))).reason == "no_samples"
+def test_a_header_without_samples_is_an_error():
+    assert read_error(wav(np.zeros(0, np.float32))).reason == "no_samples"
     with pytest.raises(io.AudioError, match="no samples"):
         io.seconds(wav(np.zeros(0, np.float32)))
 
 
-def test_too_few_samples_to_resample_is_refused():
-    assert refusal(wav(np.zeros(1, np.float32), 96000)).reason == "no_samples"
+def test_too_few_samples_to_resample_is_an_error():
+    assert read_error(wav(np.zeros(1, np.float32), 96000)).reason == "no_samples"
 
 
-def test_a_limit_refuses_longer_audio_only():
+def test_max_seconds_refuses_longer_audio_only():
     source = wav(tone(16000, 2.0))
     assert len(io.read(source, 16000, max_seconds=2.0)) == 32000
-    error = refusal(source, max_seconds=1.5)
+    error = read_error(source, max_seconds=1.5)
     assert error.reason == "too_long" and "2.0 s, more than 1.5 s" in str(error)
 
 
-def test_the_limit_is_checked_before_anything_is_decoded(monkeypatch):
+def test_max_seconds_is_checked_before_decoding(monkeypatch):
     source = wav(tone(16000, 2.0))
     monkeypatch.setattr(soundfile.SoundFile, "read", lambda *_, **__: pytest.fail("decoded"))
-    assert refusal(source, max_seconds=1.0).reason == "too_long"
+    assert read_error(source, max_seconds=1.0).reason == "too_long"
 
 
-def test_seconds_is_samples_over_rate():
+def test_seconds_is_the_number_of_samples_over_the_rate():
     assert io.seconds(wav(tone(11025, 1.5), 11025)) == round(11025 * 1.5) / 11025
 
 
-def test_an_error_survives_the_way_between_processes():
-    error = pickle.loads(pickle.dumps(refusal("nowhere.wav")))
+def test_audio_errors_can_be_pickled():
+    error = pickle.loads(pickle.dumps(read_error("nowhere.wav")))
     assert error.reason == "missing_file" and "nowhere.wav" in str(error)
 
 
@@ -131,14 +131,14 @@ def test_lossless_files_round_trip(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".ogg", ".opus", ".mp3"])
-def test_lossy_files_sound_like_what_was_written(tmp_path, suffix):
+def test_lossy_files_keep_a_tone(tmp_path, suffix):
     io.write(tmp_path / f"a{suffix}", tone(16000, 2.0), 16000)
     samples = io.read(tmp_path / f"a{suffix}", 16000)
     spectrum = np.abs(np.fft.rfft(samples[8000:24000] * np.hanning(16000)))
     assert np.argmax(spectrum) == 440 and abs(np.abs(samples[8000:24000]).max() - 0.5) < 0.05
 
 
-def test_long_ogg_files_can_be_written(tmp_path):
+def test_long_ogg_files_are_written(tmp_path):
     io.write(tmp_path / "a.ogg", np.zeros(16000 * 300), 16000)
     assert io.seconds(tmp_path / "a.ogg") == 300.0
 
@@ -153,10 +153,40 @@ def test_long_ogg_files_can_be_written(tmp_path):
         ("a.opus", [0.0], "unwritable", "11025 Hz"),
     ],
 )
-def test_what_cannot_be_written_leaves_nothing(tmp_path, name, samples, reason, words):
+def test_a_failed_write_leaves_no_file(tmp_path, name, samples, reason, words):
     with pytest.raises(io.AudioError, match=words) as caught:
         io.write(tmp_path / name, np.array(samples), 11025)
     assert caught.value.reason == reason and not list(tmp_path.iterdir())
+
+
+def test_an_exception_while_writing_keeps_the_existing_file(tmp_path):
+    path = tmp_path / "a.wav"
+    io.write(path, tone(16000), 16000)
+    before = path.read_bytes()
+    with pytest.raises(io.AudioError, match="NaN"), io.Writer(path, 16000) as writer:
+        writer.write(np.zeros(100))
+        writer.write(np.array([np.nan]))
+    with pytest.raises(KeyboardInterrupt), io.Writer(path, 16000) as writer:
+        writer.write(np.zeros(100))
+        raise KeyboardInterrupt
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def test_two_writers_of_one_path_do_not_share_a_temporary_file(tmp_path):
+    path = tmp_path / "a.wav"
+    with io.Writer(path, 16000) as first, io.Writer(path, 16000) as second:
+        first.write(tone(16000))
+        second.write(np.zeros(100))
+        first.write(tone(16000))
+        assert (first.written, second.written) == (32000, 100)
+    assert len(io.read(path, 16000)) == 32000
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_longest_file_names_are_written(tmp_path):
+    path = tmp_path / f"{'a' * 251}.wav"
+    io.write(path, tone(16000), 16000)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @given(st.lists(st.integers(-32768, 32767), min_size=1))
@@ -173,7 +203,7 @@ def test_pcm16_rounds_and_clips():
 
 
 @pytest.mark.parametrize("order", ["<i2", ">i2"])
-def test_bare_samples_get_a_header_whichever_their_byte_order(order):
+def test_the_byte_order_of_raw_samples_is_detected(order):
     samples = (9000 * np.sin(np.arange(800) / 5)).astype(np.int16)
     wav = io.with_header(samples.astype(order).tobytes() + b"\0", 8000)
     np.testing.assert_array_equal(io.to_pcm16(io.read(wav, 8000)), samples)
@@ -182,7 +212,7 @@ def test_bare_samples_get_a_header_whichever_their_byte_order(order):
 
 
 class Pipe:
-    """A stream that hands out so many bytes at a time."""
+    """A stream that returns so many bytes at a time."""
 
     def __init__(self, content, size):
         self._parts = [content[start : start + size] for start in range(0, len(content), size)]
@@ -193,15 +223,15 @@ class Pipe:
 
 @pytest.mark.parametrize("size", [1, 3, 320, 10**6])
 @pytest.mark.parametrize("stream_hz", [8000, 44100])
-def test_what_arrives_in_pieces_is_what_a_file_of_it_holds(size, stream_hz):
+def test_a_raw_stream_equals_a_file_of_the_same_samples(size, stream_hz):
     samples = np.random.default_rng(0).integers(-9999, 9999, 3000).astype("<i2")
-    found = np.concatenate(list(io.read_pcm16(Pipe(samples.tobytes(), size), stream_hz, 8000)))
+    streamed = np.concatenate(list(io.read_pcm16(Pipe(samples.tobytes(), size), stream_hz, 8000)))
     file = streams.BytesIO()
     soundfile.write(file, samples, stream_hz, format="WAV")
-    np.testing.assert_allclose(found, io.read(file.getvalue(), 8000), atol=1e-6)
+    np.testing.assert_allclose(streamed, io.read(file.getvalue(), 8000), atol=1e-6)
 
 
-def test_half_a_sample_at_the_end_is_dropped_and_nothing_at_all_is_told():
+def test_half_a_sample_at_the_end_is_dropped_and_an_empty_stream_is_an_error():
     assert len(np.concatenate(list(io.read_pcm16(Pipe(b"abcde", 2), 8000, 8000)))) == 2
     with pytest.raises(
         io.AudioError, match=r"the stream: ended before the first sample; pipe 16-bit samples into it\.$"

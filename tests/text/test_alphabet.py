@@ -1,3 +1,5 @@
+"""Text normalisation and class ids: idempotence, round trips, and the graph equal to Python."""
+
 import functools
 import pickle
 import subprocess
@@ -14,39 +16,44 @@ from tfvoice import config
 from tfvoice.text.alphabet import PRESETS, Alphabet, AlphabetConfig
 
 EUROPEAN = " 'abcdefghijklmnopqrstuvwxyzäöüßéèñåâấ가"
-MIXED = "-'aAbBcCéÉ.0"  # both cases, no space, punctuation and a digit of its own
+MIXED = "-'aAbBcCéÉ.0"  # both cases, no space, punctuation and a digit
 ALPHABETS = [*PRESETS, EUROPEAN, MIXED]
 
-# Arbitrary Unicode, and what transcripts are full of, close together.
+# Arbitrary Unicode, and the characters that are frequent in transcripts, close together.
 LETTERS_AND_SPACES = "abzABZéÉe\u0301a\u0302ßẞıİſﬁŉ가 \u00ad\u200b\t\n\xa0"
 texts = st.text() | st.text(alphabet=LETTERS_AND_SPACES + "'’‘`´\"“”-–—_/.,…!()[]<>&#7½")
 
 
 @functools.cache
-def alphabet(characters: str = "default") -> Alphabet:
+def build(characters: str = "default") -> Alphabet:
     return Alphabet(AlphabetConfig(characters=characters))
 
 
 @functools.cache
 def in_graph(characters: str):
-    """One compiled function per alphabet that gives all the graph's answers."""
-    chosen = alphabet(characters)
+    """One compiled function per alphabet that returns the outputs of all methods."""
+    alphabet = build(characters)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
-    def answers(values):
-        ids = chosen.encode_in_graph(values)
-        return chosen.normalise_in_graph(values), chosen.unknown_in_graph(values), ids, chosen.decode_in_graph(ids)
+    def outputs(values):
+        ids = alphabet.encode_in_graph(values)
+        return (
+            alphabet.normalise_in_graph(values),
+            alphabet.unknown_in_graph(values),
+            ids,
+            alphabet.decode_in_graph(ids),
+        )
 
-    return answers
+    return outputs
 
 
 def assert_same(characters: str, batch: list[str]):
-    chosen = alphabet(characters)
+    alphabet = build(characters)
     normalised, unknown, ids, decoded = in_graph(characters)(tf.constant(batch, tf.string))
-    expected = [chosen.normalise(text) for text in batch]
+    expected = [alphabet.normalise(text) for text in batch]
     assert [text.decode() for text in normalised.numpy()] == expected
-    assert unknown.numpy().tolist() == [sum(chosen.unknown(text).values()) for text in batch]
-    assert ids.to_list() == [chosen.encode(text) for text in batch]
+    assert unknown.numpy().tolist() == [sum(alphabet.unknown(text).values()) for text in batch]
+    assert ids.to_list() == [alphabet.encode(text) for text in batch]
     assert [text.decode() for text in decoded.numpy()] == expected
 
 
@@ -60,54 +67,54 @@ def test_the_graph_agrees_with_python(characters, batch):
 @pytest.mark.parametrize("characters", ALPHABETS)
 def test_the_graph_agrees_with_python_on_every_code_point_up_to_emoji(characters):
     symbols = [chr(code) for code in range(0x20000) if not 0xD800 <= code < 0xE000]
-    chosen = alphabet(characters)
+    alphabet = build(characters)
     normalised, unknown, _, _ = in_graph(characters)(tf.constant([f"b{symbol}c" for symbol in symbols]))
-    assert [text.decode() for text in normalised.numpy()] == [chosen.normalise(f"b{symbol}c") for symbol in symbols]
-    assert (unknown.numpy() > 0).tolist() == [bool(chosen.unknown(symbol)) for symbol in symbols]
+    assert [text.decode() for text in normalised.numpy()] == [alphabet.normalise(f"b{symbol}c") for symbol in symbols]
+    assert (unknown.numpy() > 0).tolist() == [bool(alphabet.unknown(symbol)) for symbol in symbols]
 
 
 @pytest.mark.parametrize("characters", ALPHABETS)
 @given(text=texts)
 @settings(deadline=None)
-def test_laws_of_normalise(characters, text):
-    chosen = alphabet(characters)
-    once = chosen.normalise(text)
-    assert chosen.normalise(once) == once
-    assert set(once) <= set(chosen.characters)
+def test_normalise_is_idempotent_and_round_trips(characters, text):
+    alphabet = build(characters)
+    once = alphabet.normalise(text)
+    assert alphabet.normalise(once) == once
+    assert set(once) <= set(alphabet.characters)
     assert "  " not in once
     assert once == once.strip(" ")
-    assert not chosen.unknown(once)
-    assert chosen.decode(chosen.encode(once)) == once
-    assert chosen.encode(text) == chosen.encode(once)
+    assert not alphabet.unknown(once)
+    assert alphabet.decode(alphabet.encode(once)) == once
+    assert alphabet.encode(text) == alphabet.encode(once)
 
 
 @given(texts)
 @settings(deadline=None)
 def test_presets_differ_in_case_and_apostrophes_only(text):
-    normalised = alphabet("default").normalise(text)
-    assert alphabet("deepspeech2").normalise(text) == normalised.upper()
-    assert alphabet("wavenet").normalise(text) == normalised.replace("'", "")
+    normalised = build("default").normalise(text)
+    assert build("deepspeech2").normalise(text) == normalised.upper()
+    assert build("wavenet").normalise(text) == normalised.replace("'", "")
 
 
 @pytest.mark.parametrize("characters", PRESETS)
 @given(text=texts)
 @settings(deadline=None)
 def test_composed_and_decomposed_unicode_are_the_same_text(characters, text):
-    normalise = alphabet(characters).normalise
+    normalise = build(characters).normalise
     assert normalise(unicodedata.normalize("NFC", text)) == normalise(unicodedata.normalize("NFD", text))
 
 
 @given(texts)
 @settings(deadline=None)
-def test_every_letter_and_digit_is_spelled_or_counted(text):
-    chosen = alphabet()
+def test_every_letter_and_digit_is_spelled_or_counted_as_unknown(text):
+    alphabet = build()
     for symbol in text:
         if unicodedata.category(symbol)[0] in "LN":
-            assert chosen.normalise(f"b{symbol}b") != "bb" or chosen.unknown(symbol) or symbol in "ʼʻʹꞌ"
+            assert alphabet.normalise(f"b{symbol}b") != "bb" or alphabet.unknown(symbol) or symbol in "ʼʻʹꞌ"
 
 
 @pytest.mark.parametrize(
-    ("written", "normalised"),
+    ("text", "normalised"),
     [
         ("Please call Stella.", "please call stella"),
         ("  two\t words \n", "two words"),
@@ -124,20 +131,20 @@ def test_every_letter_and_digit_is_spelled_or_counted(text):
         (" '-' ", ""),
     ],
 )
-def test_normalise_by_example(written, normalised):
-    assert alphabet().normalise(written) == normalised
-    assert_same("default", [written])
+def test_normalise_by_example(text, normalised):
+    assert build().normalise(text) == normalised
+    assert_same("default", [text])
 
 
-def test_unknown_symbols_are_dropped_whole_and_counted():
+def test_unknown_symbols_are_dropped_and_counted():
     text = "Press # or * for 2½ % & €5, Bjørn — 日本 2"
-    assert alphabet().unknown(text) == Counter("#*2½%&€5ø日本2")
-    assert alphabet().normalise(text) == "press or for bjrn"
-    assert not alphabet().unknown("All the rest: “well-known” (it's) an É, isn’t it…\n")
+    assert build().unknown(text) == Counter("#*2½%&€5ø日本2")
+    assert build().normalise(text) == "press or for bjrn"
+    assert not build().unknown("All the rest: “well-known” (it's) an É, isn’t it…\n")
 
 
-def test_a_character_of_the_alphabet_stays_what_it_is():
-    european, mixed = alphabet(EUROPEAN), alphabet(MIXED)
+def test_characters_of_the_alphabet_are_kept():
+    european, mixed = build(EUROPEAN), build(MIXED)
     assert european.normalise("Ä A\u0308 ß É Ñ n\u0303 ñ 가") == "ä ä ß é ñ ñ ñ 가"
     assert european.normalise("Ǟ A\u0308\u0304 Ā") == "ä ä a"
     assert european.normalise("Ấ A\u0302\u0301 ç") == "ấ ấ c"
@@ -145,59 +152,59 @@ def test_a_character_of_the_alphabet_stays_what_it_is():
     assert mixed.unknown("A-b.c D 0 É") == Counter("D")
 
 
-def test_class_ids_are_positions_and_the_blank_is_not_among_them():
-    assert alphabet().size == 28
-    assert alphabet().encode("a b'c") == [2, 0, 3, 1, 4]
-    assert alphabet("wavenet").encode("it's") == alphabet("wavenet").encode("its")
-    assert alphabet("deepspeech2").encode("az' a'") == [1, 26, 27, 1]
-    assert alphabet("deepspeech2").decode([0, 1, 26, 27]) == "'AZ "
+def test_class_ids_are_indices_without_the_blank():
+    assert build().size == 28
+    assert build().encode("a b'c") == [2, 0, 3, 1, 4]
+    assert build("wavenet").encode("it's") == build("wavenet").encode("its")
+    assert build("deepspeech2").encode("az' a'") == [1, 26, 27, 1]
+    assert build("deepspeech2").decode([0, 1, 26, 27]) == "'AZ "
     for blank in (28, -1):
         with pytest.raises(ValueError, match=r"class id -?\d+ is not in 0..27: drop blanks and padding first"):
-            alphabet().decode([0, blank])
+            build().decode([0, blank])
 
 
 def test_dense_ids_are_decoded_up_to_their_lengths():
     ids = tf.constant([[2, 3, 28], [0, -1, -1], [4, 4, 4]])
-    assert alphabet().decode_in_graph(ids, tf.constant([2, 0, 3])).numpy().tolist() == [b"ab", b"", b"ccc"]
+    assert build().decode_in_graph(ids, tf.constant([2, 0, 3])).numpy().tolist() == [b"ab", b"", b"ccc"]
     with pytest.raises(tf.errors.InvalidArgumentError):
-        alphabet().decode_in_graph(ids)
+        build().decode_in_graph(ids)
 
 
 def test_scalars_and_empty_batches():
-    assert alphabet().normalise_in_graph(tf.constant("A-b")).numpy() == b"a b"
-    assert alphabet().encode_in_graph(tf.constant("Ab")).numpy().tolist() == [2, 3]
-    assert alphabet().unknown_in_graph(tf.constant("4 2")).numpy() == 2
+    assert build().normalise_in_graph(tf.constant("A-b")).numpy() == b"a b"
+    assert build().encode_in_graph(tf.constant("Ab")).numpy().tolist() == [2, 3]
+    assert build().unknown_in_graph(tf.constant("4 2")).numpy() == 2
     assert_same("default", [])
     assert_same("default", [""])
 
 
 def test_bytes_that_are_not_utf8_are_unknown():
     broken = tf.constant([b"a\xff\xfeb", b"\xe2\x82"])
-    assert alphabet().normalise_in_graph(broken).numpy().tolist() == [b"ab", b""]
-    assert all(alphabet().unknown_in_graph(broken).numpy() > 0)
+    assert build().normalise_in_graph(broken).numpy().tolist() == [b"ab", b""]
+    assert all(build().unknown_in_graph(broken).numpy() > 0)
 
 
 def test_tf_data_and_saved_model(tmp_path):
     sentences = ["It’s well-known.", "½ a sixpence", "", "Ça va?"]
-    expected = [alphabet().encode(sentence) for sentence in sentences]
-    data = tf.data.Dataset.from_tensor_slices(sentences).map(alphabet().encode_in_graph)
+    expected = [build().encode(sentence) for sentence in sentences]
+    data = tf.data.Dataset.from_tensor_slices(sentences).map(build().encode_in_graph)
     assert [ids.tolist() for ids in data.as_numpy_iterator()] == expected
 
     module = tf.Module()
     module.round_trip = tf.function(
-        lambda values: alphabet().decode_in_graph(alphabet().encode_in_graph(values)),
+        lambda values: build().decode_in_graph(build().encode_in_graph(values)),
         input_signature=[tf.TensorSpec([None], tf.string)],
     )
     tf.saved_model.save(module, str(tmp_path))
     loaded = tf.saved_model.load(str(tmp_path))
     assert loaded.round_trip(tf.constant(sentences)).numpy().tolist() == [
-        alphabet().normalise(sentence).encode() for sentence in sentences
+        build().normalise(sentence).encode() for sentence in sentences
     ]
 
 
-def test_an_alphabet_travels_to_other_processes():
-    copy = pickle.loads(pickle.dumps(alphabet(EUROPEAN)))
-    assert copy.config == alphabet(EUROPEAN).config
+def test_an_alphabet_can_be_pickled():
+    copy = pickle.loads(pickle.dumps(build(EUROPEAN)))
+    assert copy.config == build(EUROPEAN).config
     assert copy.normalise("Ä 7 b") == "ä b"
 
 
@@ -214,13 +221,13 @@ def test_presets_and_defaults():
     [
         ({"characters": "a"}, "x.toml: characters: an alphabet needs at least 2 characters, or the name of a preset: "
          "default, wavenet, deepspeech2 (it is 'a')."),
-        ({"characters": "aba"}, "x.toml: characters: 'a' is there 2 times; write each character once (it is 'aba')."),
+        ({"characters": "aba"}, "x.toml: characters: 'a' occurs 2 times; write each character once (it is 'aba')."),
         ({"characters": "ab\t"}, "x.toml: characters: '\\t' is a control character or white space; the only space "
          "allowed is the ordinary one (it is 'ab\\t')."),
         ({"characters": "ab\xa0"}, "x.toml: characters: '\\xa0' is a control character or white space; the only space "
          "allowed is the ordinary one (it is 'ab\\xa0')."),
-        ({"characters": "aä\u0308"}, "x.toml: characters: 'ä' and all its parts are there, so it has two spellings; "
-         "leave one out (it is 'aä\u0308')."),
+        ({"characters": "aä\u0308"}, "x.toml: characters: 'ä' and all its parts occur, so it has two spellings; "
+         "remove one (it is 'aä\u0308')."),
         ({"unknown": "ignore"}, "x.toml: unknown: Input should be 'drop' or 'skip' (it is 'ignore')."),
     ],
 )  # fmt: skip
@@ -231,6 +238,6 @@ def test_errors_are_sentences(values, message):
 
 
 def test_importing_does_not_load_tensorflow():
-    use = "import sys, tfvoice.text as text; text.Alphabet(text.AlphabetConfig()).encode('a')"
+    use = "import sys, tfvoice.text.alphabet as text; text.Alphabet(text.AlphabetConfig()).encode('a')"
     code = f"{use}; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,7 +1,7 @@
-"""Opens anything that holds audio: decoded blocks, and what the header says, from a file, bytes or a stream.
+"""Audio files: finding them, and decoding a file, bytes or a stream to blocks of samples at its own rate.
 
-libsndfile decodes wav, flac, ogg, mp3 and their like; audioread, with ffmpeg behind it, the rest. Decoding is lazy and
-runs in bounded memory. `tfvoice.audio.io` makes samples of one rate from the blocks.
+libsndfile decodes wav, flac, ogg, mp3 and the like; audioread, usually through ffmpeg, decodes the rest. Decoding is
+lazy and runs in bounded memory. `tfvoice.audio.io` mixes the blocks down to mono and resamples them.
 """
 
 import contextlib
@@ -22,6 +22,11 @@ from tfvoice.errors import TfvoiceError
 
 Source: TypeAlias = str | Path | bytes | BinaryIO
 
+# Files that `find_audio` takes for audio.
+AUDIO_SUFFIXES = (
+    *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".mp4", ".aac", ".aif", ".aiff", ".aifc", ".au"),
+    *(".caf", ".w64", ".sph", ".wma", ".amr", ".3gp", ".mka", ".mkv", ".mov", ".webm"),
+)
 BLOCK_FRAMES = 1 << 16
 FULL_SCALE = 32768
 _RATES_HZ = (1_000, 1_000_000)
@@ -29,7 +34,7 @@ _UNKNOWN_FRAMES = 1 << 62
 
 
 class AudioError(TfvoiceError):
-    """Audio that cannot be used.
+    """Audio cannot be read or written.
 
     Attributes:
       reason: one of missing_file, empty_file, unreadable, no_samples, non_finite, too_long, unwritable.
@@ -41,14 +46,14 @@ class AudioError(TfvoiceError):
 
 
 class Stream(NamedTuple):
-    """An opened source.
+    """An open audio stream.
 
     Attributes:
-      name: what an error calls it.
-      sample_rate_hz: its own rate.
-      frames: its length, or None where only decoding can tell.
-      blocks: decodes it; float32 `[frames, channels]`, each at most `BLOCK_FRAMES` long.
-      seek: goes to a frame before anything is decoded; None where only decoding leads there.
+      name: its name in error messages.
+      sample_rate_hz: sample rate of the source.
+      frames: its length, or None where the header does not state it.
+      blocks: decoded lazily; float32 `[frames, channels]`, each at most `BLOCK_FRAMES` long.
+      seek: seeks to a frame, before anything is decoded; None where the source cannot seek.
     """
 
     name: str
@@ -58,23 +63,24 @@ class Stream(NamedTuple):
     seek: Callable[[int], object] | None = None
 
 
-class _Forward(soundfile.SoundFile):
-    """A sound file read from start to end.
+class _ForwardSoundFile(soundfile.SoundFile):
+    """A sound file that is read from start to end.
 
     Python's soundfile seeks after every read to where libsndfile already is. At the end of a FLAC of unknown length
-    that seek fails and takes the last block with it.
+    that seek fails, and the last block is lost.
     """
 
     def seekable(self) -> bool:
         return False
 
 
-class _Endless(io.RawIOBase):
-    """A file that claims to be longer than it is.
+class _OversizedFile(io.RawIOBase):
+    """A file that reports 64 times its size.
 
     Without a Xing header mpg123 estimates an MP3's length from the size of the file and the bit rate of its first
     frame, and libsndfile stops there, so a file that starts loud would lose its end. With a size that is too large
-    the decoder stops where the data do. The last 128 bytes read as zeros, because an ID3v1 tag is looked for there.
+    the decoder stops at the end of the data. The last 128 bytes read as zeros, because mpg123 looks for an ID3v1 tag
+    there.
     """
 
     def __init__(self, file: BinaryIO):
@@ -100,12 +106,25 @@ class _Endless(io.RawIOBase):
         return len(data)
 
 
+def find_audio(folder: str, links: bool = False) -> Iterator[str]:
+    """Yields the paths of the audio files in a folder and its subfolders, unsorted; hidden files are skipped.
+
+    Args:
+      folder: where to look.
+      links: whether to follow links to other folders.
+    """
+    for parent, _, names in os.walk(folder, followlinks=links):
+        for name in names:
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES:
+                yield os.path.join(parent, name)
+
+
 @contextlib.contextmanager
-def opened(source: Source) -> Iterator[Stream]:
+def open_stream(source: Source) -> Iterator[Stream]:
     """Opens a file, bytes or a binary stream for one pass of decoding; use it in a `with` statement.
 
     Raises:
-      AudioError: the source is missing, empty or not audio; while its blocks are read, that it is damaged.
+      AudioError: the source is missing, empty or not audio; while its blocks are decoded: it is damaged.
     """
     name, file = _resolve(source)
     with contextlib.ExitStack() as stack:
@@ -113,59 +132,59 @@ def opened(source: Source) -> Iterator[Stream]:
             stack.callback(file.seek, 0)
         sound = _sound_file(file)
         if sound is None:
-            stream = stack.enter_context(_opened_elsewhere(name, file))
+            stream = stack.enter_context(_open_with_audioread(name, file))
         else:
             stack.enter_context(sound)
             frames = None if sound.frames >= _UNKNOWN_FRAMES else sound.frames
             if sound.format == "MP3":
-                plain = stack.enter_context(open(file, "rb")) if isinstance(file, str) else file
-                if not _tells_its_length(plain):
+                raw = stack.enter_context(open(file, "rb")) if isinstance(file, str) else file
+                if not _has_length_header(raw):
                     frames = None
-                    sound = stack.enter_context(_Forward(_Endless(plain)))
+                    sound = stack.enter_context(_ForwardSoundFile(_OversizedFile(raw)))
             seek = sound.seek if frames is not None else None
-            stream = Stream(name, sound.samplerate, frames, _decoded(name, sound), seek)
+            stream = Stream(name, sound.samplerate, frames, _soundfile_blocks(name, sound), seek)
         low, high = _RATES_HZ
         if not low <= stream.sample_rate_hz <= high:
             raise AudioError(f"{name}: its header states {stream.sample_rate_hz} Hz, so it is damaged; copy it again.")
         yield stream
 
 
-def part(stream: Stream, start_seconds: float, seconds: float | None = None) -> Stream:
-    """A part of a stream, from a time on, of a length or to its end.
+def crop(stream: Stream, start_seconds: float, seconds: float | None = None) -> Stream:
+    """A part of a stream.
 
     Args:
       stream: of which nothing has been decoded yet.
-      start_seconds: where the part begins; beyond the end there is nothing in it.
+      start_seconds: start of the part; past the end of the stream the part is empty.
       seconds: its length; None: to the end.
     """
     start = round(start_seconds * stream.sample_rate_hz)
-    wanted = _UNKNOWN_FRAMES if seconds is None else round(seconds * stream.sample_rate_hz)
-    frames = None if stream.frames is None else max(0, min(wanted, stream.frames - start))
+    length = _UNKNOWN_FRAMES if seconds is None else round(seconds * stream.sample_rate_hz)
+    frames = None if stream.frames is None else max(0, min(length, stream.frames - start))
 
     def blocks() -> Iterator[np.ndarray]:
-        skip, left = start, wanted
+        skip, remaining = start, length
         if stream.seek is not None:
             stream.seek(min(start, stream.frames))
             skip = 0
         for block in stream.blocks:
-            kept = block[skip : skip + left]
-            skip, left = max(0, skip - len(block)), left - len(kept)
+            kept = block[skip : skip + remaining]
+            skip, remaining = max(0, skip - len(block)), remaining - len(kept)
             if len(kept):
                 yield kept
-            if left <= 0:
+            if remaining <= 0:
                 return
 
     return Stream(stream.name, stream.sample_rate_hz, frames, blocks())
 
 
-def fact(error: Exception) -> str:
-    """What a decoder or the system says about a failure, fit for the end of a sentence."""
+def error_text(error: Exception) -> str:
+    """The message of a decoder or of the system, fit for the end of a sentence."""
     text = getattr(error, "strerror", None) or getattr(error, "error_string", None) or str(error) or "decoder failed"
     return text.strip().rstrip(".").removeprefix("Error : ")
 
 
 def _resolve(source: Source) -> tuple[str, str | BinaryIO]:
-    """What to call the source, and a regular file's path or a stream that can seek and stands at its start."""
+    """The name of the source for errors, and a regular file's path or a seekable stream at its start."""
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
         if _is_regular(name):
@@ -179,19 +198,19 @@ def _resolve(source: Source) -> tuple[str, str | BinaryIO]:
         can_seek = getattr(source, "seekable", bool)()
         file = source if can_seek and source.tell() == 0 else io.BytesIO(source.read())
     if file.seek(0, os.SEEK_END) == 0:
-        raise AudioError(f"{name}: there is nothing in it (0 bytes); check what writes it.", "empty_file")
+        raise AudioError(f"{name}: is empty (0 bytes); check what writes it.", "empty_file")
     file.seek(0)
     return name, file
 
 
 def _is_regular(name: str) -> bool:
-    """Whether a readable file can be opened by its name as often as wanted, which a pipe cannot."""
+    """Whether a readable file can be opened by its path repeatedly, which a pipe cannot."""
     try:
         status = os.stat(name)
     except (FileNotFoundError, NotADirectoryError, ValueError):
         raise AudioError(f"{name}: there is no such file; check the path.", "missing_file") from None
     except OSError as error:
-        raise AudioError(f"{name}: cannot read this file: {fact(error)}.") from None
+        raise AudioError(f"{name}: cannot read this file: {error_text(error)}.") from None
     if stat.S_ISDIR(status.st_mode):
         raise AudioError(f"{name}: this is a folder; name an audio file in it.")
     if not os.access(name, os.R_OK):
@@ -203,24 +222,25 @@ def _is_regular(name: str) -> bool:
 
 def _sound_file(file: str | BinaryIO) -> soundfile.SoundFile | None:
     try:
-        return _Forward(file)
+        return _ForwardSoundFile(file)
     except (soundfile.LibsndfileError, TypeError):  # soundfile raises TypeError for a name that ends in .raw
         return None
 
 
-def _decoded(name: str, sound: soundfile.SoundFile) -> Iterator[np.ndarray]:
+def _soundfile_blocks(name: str, sound: soundfile.SoundFile) -> Iterator[np.ndarray]:
     count = 0
     try:
         while len(block := sound.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
             count += len(block)
             yield block
     except soundfile.LibsndfileError as error:
-        at = count / sound.samplerate
-        raise AudioError(f"{name}: damaged or cut off after {at:.1f} s ({fact(error)}); copy it again.") from error
+        end = count / sound.samplerate
+        reason = error_text(error)
+        raise AudioError(f"{name}: damaged or cut off after {end:.1f} s ({reason}); copy it again.") from error
 
 
-def _tells_its_length(file: BinaryIO) -> bool:
-    """Whether an MP3 begins, after any ID3v2 tag, with a Xing, Info or VBRI header."""
+def _has_length_header(file: BinaryIO) -> bool:
+    """Whether an MP3 starts, after any ID3v2 tag, with a Xing, Info or VBRI header."""
     position = file.tell()
     file.seek(0)
     head = file.read(10)
@@ -233,8 +253,8 @@ def _tells_its_length(file: BinaryIO) -> bool:
 
 
 @contextlib.contextmanager
-def _opened_elsewhere(name: str, file: str | BinaryIO) -> Iterator[Stream]:
-    """Opens what libsndfile does not know through audioread, behind which stand ffmpeg, CoreAudio or GStreamer."""
+def _open_with_audioread(name: str, file: str | BinaryIO) -> Iterator[Stream]:
+    """Opens a format that libsndfile does not support, by ffmpeg, CoreAudio or GStreamer."""
     import audioread
 
     with contextlib.ExitStack() as stack:
@@ -249,13 +269,13 @@ def _opened_elsewhere(name: str, file: str | BinaryIO) -> Iterator[Stream]:
         except (audioread.DecodeError, OSError, EOFError) as error:
             advice = "convert it to wav" if shutil.which("ffmpeg") else "if it is m4a, aac or webm, install ffmpeg"
             raise AudioError(f"{name}: not audio in a format that can be read; {advice}.") from error
-        stack.enter_context(_no_reading_ahead(decoder))
-        yield Stream(name, decoder.samplerate, None, _decoded_elsewhere(name, decoder))
+        stack.enter_context(_bounded_read_ahead(decoder))
+        yield Stream(name, decoder.samplerate, None, _audioread_blocks(name, decoder))
 
 
 @contextlib.contextmanager
-def _no_reading_ahead(decoder) -> Iterator[None]:
-    """Bounds the queue in which audioread would otherwise gather all that ffmpeg decodes, gigabytes for hours."""
+def _bounded_read_ahead(decoder) -> Iterator[None]:
+    """Bounds audioread's queue, which would otherwise hold all that ffmpeg has decoded, gigabytes for hours."""
     queue = getattr(getattr(decoder, "stdout_reader", None), "queue", None)
     if queue is None:
         yield
@@ -269,17 +289,17 @@ def _no_reading_ahead(decoder) -> Iterator[None]:
             queue.not_full.notify_all()
 
 
-def _decoded_elsewhere(name: str, decoder) -> Iterator[np.ndarray]:
+def _audioread_blocks(name: str, decoder) -> Iterator[np.ndarray]:
     import audioread
 
-    width = 2 * decoder.channels
-    rest = b""
+    frame_bytes = 2 * decoder.channels
+    pending = b""
     try:
         for data in decoder:
-            rest += data
-            whole = len(rest) - len(rest) % width
-            samples = np.frombuffer(rest[:whole], "<i2").reshape(-1, decoder.channels)
+            pending += data
+            whole = len(pending) - len(pending) % frame_bytes
+            samples = np.frombuffer(pending[:whole], "<i2").reshape(-1, decoder.channels)
             yield samples.astype(np.float32) / np.float32(FULL_SCALE)
-            rest = rest[whole:]
+            pending = pending[whole:]
     except audioread.DecodeError as error:
-        raise AudioError(f"{name}: its decoder stopped ({fact(error)}); convert it to wav.") from error
+        raise AudioError(f"{name}: its decoder stopped ({error_text(error)}); convert it to wav.") from error

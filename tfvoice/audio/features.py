@@ -1,8 +1,8 @@
 """Speech features in the graph: log-mel spectrogram, MFCC, log-magnitude spectrogram.
 
-The same function serves training (in tf.data), transcription and exported models. Frames are centred as in librosa:
-frame t looks at the samples around `t * hop`, and a clip of n samples has `1 + n // hop` frames. A row's features
-depend on that row's own samples only, never on its padding or on the other rows of the batch.
+Training (in tf.data), transcription and exported models all call `compute`. Frames are centred as in librosa: frame t
+covers the samples around `t * hop`, and a clip of n samples has `1 + n // hop` frames. The features of a row depend on
+its own samples only, never on its padding or on the other rows of the batch.
 """
 
 import functools
@@ -18,26 +18,26 @@ from tfvoice.config import Config
 from tfvoice.errors import TfvoiceError
 from tfvoice.lengths import Sequence, mask
 
-# librosa's floor below which power counts as silence in decibels.
-_LEAST_POWER = 1e-10
-# A channel that varies less than this is divided by this: a dead band or silence must not be blown up into noise.
-# In each kind's own unit (nats, decibels, log(1 + magnitude)), far below what speech does.
-_LEAST_DEVIATION = {"log_mel": 0.1, "mfcc": 1.0, "log_spectrogram": 1e-4}
-# Mel bands that one matrix product makes.
-_NEIGHBOURS = 32
+# librosa's floor of the power before it takes decibels.
+_MIN_POWER = 1e-10
+# A channel with a smaller deviation is divided by this: a dead band or silence must not be amplified into noise.
+# In the unit of each kind (nats, decibels, log(1 + magnitude)), far below the deviations of speech.
+MIN_DEVIATION = {"log_mel": 0.1, "mfcc": 1.0, "log_spectrogram": 1e-4}
+# Mel bands of one matrix product.
+_BAND_GROUP = 32
 
 
 class FeatureConfig(Config):
-    """What the network hears.
+    """Settings of the feature extraction.
 
     Kinds, where X is the short-time spectrum of the windowed frame:
       log_mel: `ln(mel @ |X|^2 + log_offset)`, `bins` channels.
-      mfcc: orthonormal DCT-II of `10 log10(mel @ |X|^2)`, limited to `top_db` below the clip's own maximum, the
-        first `mfcc_coefficients` of it. librosa's `feature.mfcc` with the same numbers.
+      mfcc: the first `mfcc_coefficients` of the orthonormal DCT-II of `10 log10(mel @ |X|^2)`, floored at `top_db`
+        below the maximum of the clip. Equal to librosa's `feature.mfcc` with the same settings.
       log_spectrogram: `ln(1 + |X|)`, all `fft_size / 2 + 1` channels; mel settings have no effect.
 
     Normalizations: `utterance` gives each channel of a clip mean 0 and deviation 1, `utterance_scalar` does so for
-    the whole matrix at once (DeepSpeech2), `corpus` uses `Statistics`. Deviations are divided by n - 1.
+    the whole matrix at once (DeepSpeech2), `corpus` uses `FeatureStatistics`. Deviations are divided by n - 1.
     """
 
     kind: Literal["log_mel", "mfcc", "log_spectrogram"] = "log_mel"
@@ -62,7 +62,7 @@ class FeatureConfig(Config):
 
     @property
     def window_samples(self) -> int:
-        """Samples under the window, rounded to a whole number."""
+        """Samples of the window, rounded to a whole number."""
         return max(round(self.window_ms * self.sample_rate_hz / 1000), 1)
 
     @property
@@ -71,7 +71,7 @@ class FeatureConfig(Config):
         return self.fft_size or max(2, 2 ** (self.window_samples - 1).bit_length())
 
     @pydantic.model_validator(mode="after")
-    def _fits_together(self):
+    def _check_sizes(self):
         hop = self.hop_ms * self.sample_rate_hz / 1000
         if self.hop_samples < 1 or abs(hop - self.hop_samples) > 1e-6 * hop:
             raise ValueError(
@@ -81,13 +81,13 @@ class FeatureConfig(Config):
         if self.transform_samples % 2 or self.transform_samples < self.window_samples:
             raise ValueError(
                 f"fft_size={self.fft_size} must be even and hold the window of {self.window_samples} samples; "
-                f"set fft_size={max(2, 2 ** (self.window_samples - 1).bit_length())}, or leave it out"
+                f"set fft_size={max(2, 2 ** (self.window_samples - 1).bit_length())}, or omit it"
             )
         if self.kind != "log_spectrogram":
-            self._mel_fits()
+            self._check_mel()
         return self
 
-    def _mel_fits(self):
+    def _check_mel(self):
         nyquist_hz = self.sample_rate_hz / 2
         if not self.low_hz < (self.high_hz or nyquist_hz) <= nyquist_hz:
             raise ValueError(
@@ -107,51 +107,51 @@ class FeatureConfig(Config):
             )
 
 
-class Statistics(NamedTuple):
+class FeatureStatistics(NamedTuple):
     """Mean and deviation of every channel over a corpus, both float64 `[channels]`."""
 
     mean: np.ndarray
     deviation: np.ndarray
 
     def to_json(self) -> str:
-        """Writes both as JSON lists; `from_json` reads them back exactly."""
+        """Both as JSON lists; `from_json` restores them exactly."""
         return json.dumps({"mean": self.mean.tolist(), "deviation": self.deviation.tolist()})
 
     @classmethod
-    def from_json(cls, text: str) -> "Statistics":
-        """Reads what `to_json` wrote."""
+    def from_json(cls, text: str) -> "FeatureStatistics":
+        """The inverse of `to_json`."""
         values = json.loads(text)
         return cls(np.array(values["mean"], np.float64), np.array(values["deviation"], np.float64))
 
 
-def statistics(features: Iterable[np.ndarray]) -> Statistics:
+def statistics(features: Iterable[np.ndarray]) -> FeatureStatistics:
     """Mean and deviation of every channel over a corpus, in one pass and constant memory.
 
-    Chan's parallel form of Welford's update, which does not cancel as a sum of squares does.
+    Chan's parallel form of Welford's update, which avoids the cancellation of a sum of squares.
 
     Args:
       features: matrices `[frames, channels]` without padding, computed with `normalization="none"`.
 
     Raises:
-      TfvoiceError: there is not one frame.
+      TfvoiceError: the corpus has no frame.
     """
     count, mean, squares = 0, 0.0, 0.0
     for matrix in features:
         matrix = np.asarray(matrix, np.float64)
         if not len(matrix):
             continue
-        own_mean = matrix.mean(axis=0)
-        shift = own_mean - mean
+        matrix_mean = matrix.mean(axis=0)
+        shift = matrix_mean - mean
         total = count + len(matrix)
-        squares = squares + np.square(matrix - own_mean).sum(axis=0) + shift**2 * (count * len(matrix) / total)
+        squares = squares + np.square(matrix - matrix_mean).sum(axis=0) + shift**2 * (count * len(matrix) / total)
         mean = mean + shift * (len(matrix) / total)
         count = total
     if not count:
         raise TfvoiceError(
-            "There is no frame to take the corpus statistics of; check the training split of the data, or set "
+            "There is no frame to compute the corpus statistics from; check the training split of the data, or set "
             "features.normalization=utterance."
         )
-    return Statistics(mean, np.sqrt(squares / max(count - 1, 1)))
+    return FeatureStatistics(mean, np.sqrt(squares / max(count - 1, 1)))
 
 
 def frame_count(config: FeatureConfig, samples):
@@ -167,21 +167,21 @@ def channels(config: FeatureConfig) -> int:
 
 
 def compute(
-    config: FeatureConfig, samples: tf.Tensor, lengths: tf.Tensor, statistics: Statistics | None = None
+    config: FeatureConfig, samples: tf.Tensor, lengths: tf.Tensor, statistics: FeatureStatistics | None = None
 ) -> Sequence:
     """Features of a padded batch, with core TensorFlow operations only.
 
     Args:
       config: what to compute.
-      samples: float32 `[batch, samples]` at `config.sample_rate_hz`; what lies past a row's length is ignored.
+      samples: float32 `[batch, samples]` at `config.sample_rate_hz`; the padding past each length is ignored.
       lengths: int32 `[batch]`, in samples. An empty row counts as silence and has one frame.
       statistics: of the corpus, for `normalization="corpus"`; otherwise ignored.
 
     Returns:
-      `[batch, frame_count(samples), channels]`, exact zeros past each row's own `frame_count`, and those counts.
+      `[batch, frame_count(samples), channels]`, exact zeros past the frame count of each row, and these counts.
 
     Raises:
-      TfvoiceError: the corpus statistics are needed and absent, or have another number of channels.
+      TfvoiceError: the corpus statistics are required and missing, or have another number of channels.
     """
     samples = tf.convert_to_tensor(samples, tf.float32)
     lengths = tf.minimum(tf.cast(lengths, tf.int32), tf.shape(samples)[1])
@@ -201,53 +201,54 @@ def compute(
 
 
 def _frames(config: FeatureConfig, samples: tf.Tensor, lengths: tf.Tensor, frames) -> tf.Tensor:
-    """Cuts the batch into `[batch, frames, pieces * hop]`; the window starts at the left edge of each frame.
+    """Frames `[batch, frames, hops_per_frame * hop]`; the window starts at the left edge of each frame.
 
-    Whole hops are gathered, not samples: 1.9 ms instead of 14 ms for 16 x 4 s. Where the frame starts inside the
+    Whole hops are gathered, not samples: 1.9 ms instead of 14 ms for 16 x 4 s. The position of the frame inside the
     transform changes the phase only, which no feature keeps.
     """
     hop, size = config.hop_samples, config.window_samples
-    pieces = -(-size // hop)
+    hops_per_frame = -(-size // hop)
     left = config.transform_samples // 2 - (config.transform_samples - size) // 2
-    total = (frames + pieces - 1) * hop
+    total = (frames + hops_per_frame - 1) * hop
 
-    longest = tf.shape(samples)[1]
-    samples = tf.where(tf.range(longest) < lengths[:, tf.newaxis], samples, 0.0)
-    samples = tf.pad(samples, [[0, 0], [left, tf.maximum(total - left - longest, size - left)]])
+    padded = tf.shape(samples)[1]
+    samples = tf.where(tf.range(padded) < lengths[:, tf.newaxis], samples, 0.0)
+    samples = tf.pad(samples, [[0, 0], [left, tf.maximum(total - left - padded, size - left)]])
     if config.pad_mode == "reflect":
         samples = _reflect(samples, lengths, left, size - left)
-    hops = tf.reshape(samples[:, :total], [-1, frames + pieces - 1, hop])
-    starts = tf.range(frames)[:, tf.newaxis] + tf.range(pieces)
-    return tf.reshape(tf.gather(hops, starts, axis=1), [-1, frames, pieces * hop])
+    hops = tf.reshape(samples[:, :total], [-1, frames + hops_per_frame - 1, hop])
+    starts = tf.range(frames)[:, tf.newaxis] + tf.range(hops_per_frame)
+    return tf.reshape(tf.gather(hops, starts, axis=1), [-1, frames, hops_per_frame * hop])
 
 
 def _reflect(padded: tf.Tensor, lengths: tf.Tensor, left: int, right: int) -> tf.Tensor:
-    """Mirrors each row about its own first and last sample, into `left` samples before it and `right` after it.
+    """Reflects each row about its first and last sample, into `left` samples before it and `right` after it.
 
-    A row shorter than the pad is mirrored again and again, as `numpy.pad` does; one sample repeats, none stays zero.
+    A row shorter than the pad is reflected repeatedly, as `numpy.pad` does; a row of one sample repeats it, and an
+    empty row stays zero.
     """
     rows, width = tf.unstack(tf.shape(padded))
     lengths = lengths[:, tf.newaxis]
     outside = tf.concat([tf.tile(tf.range(-left, 0)[tf.newaxis], [rows, 1]), lengths + tf.range(right)], axis=1)
     folded = tf.math.floormod(outside, tf.maximum(2 * (lengths - 1), 1))
     source = tf.minimum(folded, tf.abs(2 * (lengths - 1) - folded))
-    # By flat places, and added to the zeros of the pad: twice as fast as a gather per row and a scatter.
+    # By flat indices, and added to the zeros of the pad: twice as fast as a gather per row and a scatter.
     start = width * tf.range(rows)[:, tf.newaxis] + left
     values = tf.where(lengths > 0, tf.gather(tf.reshape(padded, [-1]), source + start), 0.0)
-    mirrored = tf.raw_ops.SparseToDense(
+    reflected = tf.raw_ops.SparseToDense(
         sparse_indices=tf.reshape(outside + start, [-1]),
         output_shape=[rows * width],
         sparse_values=tf.reshape(values, [-1]),
         default_value=0.0,
         validate_indices=False,
     )
-    return padded + tf.reshape(mirrored, [rows, width])
+    return padded + tf.reshape(reflected, [rows, width])
 
 
 def _power(frames: tf.Tensor, config: FeatureConfig) -> tf.Tensor:
     """Power spectrum `[batch, frames, transform / 2 + 1]` of the windowed frames."""
     # CPU time for 16 x 4 s up to log-mel: 15 ms; with the transform as a matrix product 35 ms, folded in half 28 ms.
-    # tf.abs would cost twice what the two squares do.
+    # tf.abs would cost twice as much as the two squares.
     window = np.zeros(-(-config.window_samples // config.hop_samples) * config.hop_samples, np.float32)
     window[: config.window_samples] = _window(config)
     spectrum = tf.signal.rfft(frames * window, [config.transform_samples])
@@ -257,63 +258,63 @@ def _power(frames: tf.Tensor, config: FeatureConfig) -> tf.Tensor:
 def _mel(power: tf.Tensor, config: FeatureConfig) -> tf.Tensor:
     """Mel spectrogram `[batch, frames, bins]`.
 
-    Neighbouring bands hear one part of the spectrum: so many at a time, the product takes two thirds of the time.
+    Neighbouring bands cover the same part of the spectrum: in groups, the products take two thirds of the time.
     """
     filters, bands = _mel_filters(config), []
-    for first in range(0, config.bins, _NEIGHBOURS):
-        some = filters[:, first : first + _NEIGHBOURS]
-        heard = np.flatnonzero(some.any(axis=1))
-        part = slice(heard[0], heard[-1] + 1)
-        bands.append(tf.tensordot(power[:, :, part], some[part], 1))
+    for first in range(0, config.bins, _BAND_GROUP):
+        group = filters[:, first : first + _BAND_GROUP]
+        covered = np.flatnonzero(group.any(axis=1))
+        part = slice(covered[0], covered[-1] + 1)
+        bands.append(tf.tensordot(power[:, :, part], group[part], 1))
     return tf.concat(bands, axis=2)
 
 
 def _cepstrum(mel: tf.Tensor, within: tf.Tensor, config: FeatureConfig) -> tf.Tensor:
-    level_db = tf.math.log(tf.maximum(mel, _LEAST_POWER)) * (10 / np.log(10))
+    level_db = tf.math.log(tf.maximum(mel, _MIN_POWER)) * (10 / np.log(10))
     loudest_db = tf.reduce_max(tf.where(within > 0, level_db, -np.inf), axis=[1, 2], keepdims=True)
     floor_db = loudest_db - config.top_db
     cosines = _cosines(config.bins, config.mfcc_coefficients)
-    floor_share = floor_db * cosines.sum(axis=0).astype(np.float32)
-    # Summed relative to the floor, whose own share of c0 is added at the end: float32 sums of many equal large
-    # levels drift by 1e-3.
-    return tf.tensordot(tf.maximum(level_db - floor_db, 0), cosines.astype(np.float32), 1) + floor_share
+    floor_cepstrum = floor_db * cosines.sum(axis=0).astype(np.float32)
+    # Summed relative to the floor, whose cepstrum is added at the end: float32 sums of many equal large levels drift
+    # by 1e-3.
+    return tf.tensordot(tf.maximum(level_db - floor_db, 0), cosines.astype(np.float32), 1) + floor_cepstrum
 
 
-def _normalize(values, within, frame_lengths, config: FeatureConfig, statistics: Statistics | None) -> tf.Tensor:
-    least = _LEAST_DEVIATION[config.kind]
+def _normalize(values, within, frame_lengths, config: FeatureConfig, statistics: FeatureStatistics | None) -> tf.Tensor:
+    min_deviation = MIN_DEVIATION[config.kind]
     if config.normalization == "none":
         return values
     if config.normalization == "corpus":
         if statistics is None or len(statistics.mean) != channels(config):
-            found = "are absent" if statistics is None else f"have {len(statistics.mean)} channels"
+            defect = "are absent" if statistics is None else f"have {len(statistics.mean)} channels"
             raise TfvoiceError(
                 f"features.normalization=corpus needs the statistics of {channels(config)} channels, and they "
-                f"{found}; train on this data first, or set features.normalization=utterance."
+                f"{defect}; train on this data first, or set features.normalization=utterance."
             )
-        scale = 1 / np.maximum(statistics.deviation, least)
+        scale = 1 / np.maximum(statistics.deviation, min_deviation)
         return (values - statistics.mean.astype(np.float32)) * scale.astype(np.float32)
     scalar = config.normalization == "utterance_scalar"
     axes = [1, 2] if scalar else [1]
     count = tf.cast(frame_lengths, tf.float32)[:, tf.newaxis, tf.newaxis] * (channels(config) if scalar else 1)
-    # Relative to the first frame, so that the mean of a band that hardly moves keeps its last digits.
+    # Relative to the first frame, so that the mean of a band that hardly varies keeps its last digits.
     values -= values[:, :1, :1] if scalar else values[:, :1]
     values -= tf.reduce_sum(values * within, axes, keepdims=True) / count
     squares = tf.reduce_sum(tf.square(values) * within, axes, keepdims=True)
-    return values / tf.maximum(tf.sqrt(squares / tf.maximum(count - 1, 1)), least)
+    return values / tf.maximum(tf.sqrt(squares / tf.maximum(count - 1, 1)), min_deviation)
 
 
 def _window(config: FeatureConfig) -> np.ndarray:
-    """Periodic window, as for analysis, not the symmetric one."""
+    """Periodic window, as for spectral analysis, not the symmetric one."""
     offset = {"hann": 0.5, "hamming": 0.54}[config.window]
-    turns = np.arange(config.window_samples) / config.window_samples
-    return (offset - (1 - offset) * np.cos(2 * np.pi * turns)).astype(np.float32)
+    phase = 2 * np.pi * np.arange(config.window_samples) / config.window_samples
+    return (offset - (1 - offset) * np.cos(phase)).astype(np.float32)
 
 
 @functools.lru_cache(maxsize=16)
 def _mel_filters(config: FeatureConfig) -> np.ndarray:
     """Triangles `[transform / 2 + 1, bins]` of equal area, Slaney's mel scale (Auditory Toolbox, 1998).
 
-    Equal to `librosa.filters.mel`, whose import costs over a second of start-up for this one matrix.
+    Equal to `librosa.filters.mel`; importing librosa would add more than a second of start-up for this one matrix.
     """
     high_hz = config.high_hz or config.sample_rate_hz / 2
     edges_hz = _mel_to_hz(np.linspace(_hz_to_mel(config.low_hz), _hz_to_mel(high_hz), config.bins + 2))

@@ -1,11 +1,10 @@
-"""Audio files, bytes and streams to float32 mono samples at a stated rate, and back.
+"""Audio files, bytes and streams to float32 mono samples at a given rate, and back.
 
-Reading is one road: a source is opened, decoded block by block, mixed down to mono, checked for NaN and resampled
-with soxr. `read` joins the blocks, `read_blocks` hands them on, so both give the same samples bit for bit.
+A source is opened, decoded block by block, mixed down to mono, checked for NaN and resampled with soxr. `read` joins
+the blocks, `read_blocks` yields them, so both give the same samples bit for bit.
 """
 
 import contextlib
-import os
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from tfvoice import storage
 from tfvoice.audio import decoding
 
 AudioError = decoding.AudioError
@@ -39,33 +39,33 @@ def read(
     """Reads audio as mono samples at one rate; channels are averaged.
 
     Args:
-      source: a file's name, its bytes, or a binary stream (read from where it stands; one that cannot seek is read
-        whole).
-      sample_rate_hz: the rate of the result, whatever that of the source.
-      max_seconds: longer audio is refused; a header that tells the length is believed before anything is decoded.
-      start_seconds, seconds: the part that is wanted; None: to the end.
+      source: a path, the bytes of a file, or a binary stream (read from its current position; one that cannot seek is
+        read whole).
+      sample_rate_hz: rate of the result; the source may have any.
+      max_seconds: longer audio is an error, raised before anything is decoded where the header states the length.
+      start_seconds, seconds: start and length of the part to read; None: to the end.
 
     Returns:
-      float32 `[samples]`. Integer formats lie within -1..1; a float or lossy format may go beyond.
+      float32 `[samples]`. Integer formats lie within -1..1; float and lossy formats may exceed it.
 
     Raises:
       AudioError: the source is missing, empty, not audio, damaged, without samples, too long, or not finite.
     """
-    with decoding.opened(source) as stream:
+    with decoding.open_stream(source) as stream:
         if start_seconds or seconds is not None:
-            stream = decoding.part(stream, start_seconds, seconds)
+            stream = decoding.crop(stream, start_seconds, seconds)
         if max_seconds is not None:
             stream = _limited(stream, max_seconds)
         return np.concatenate(list(_samples(stream, sample_rate_hz)))
 
 
 def read_blocks(source: Source, sample_rate_hz: int, block_seconds: float) -> Iterator[np.ndarray]:
-    """Reads audio of any length in bounded memory; the blocks joined are what `read` returns.
+    """Reads audio of any length in bounded memory; the concatenated blocks are what `read` returns.
 
     Args:
-      source: as for `read`. A file, or a stream that can seek, is never held in memory whole.
-      sample_rate_hz: the rate of the result.
-      block_seconds: the length of every block but the last, which may be shorter.
+      source: as for `read`. A file or a seekable stream is never held in memory whole.
+      sample_rate_hz: rate of the result.
+      block_seconds: length of every block but the last, which may be shorter.
 
     Yields:
       float32 `[samples]`, never empty.
@@ -74,33 +74,33 @@ def read_blocks(source: Source, sample_rate_hz: int, block_seconds: float) -> It
       AudioError: as for `read`, at the block where the defect lies.
     """
     size = max(1, round(block_seconds * sample_rate_hz))
-    waiting: list[np.ndarray] = []
-    held = 0
-    with decoding.opened(source) as stream:
+    buffered: list[np.ndarray] = []
+    count = 0
+    with decoding.open_stream(source) as stream:
         for samples in _samples(stream, sample_rate_hz):
-            waiting.append(samples)
-            held += len(samples)
-            if held < size:
+            buffered.append(samples)
+            count += len(samples)
+            if count < size:
                 continue
-            joined = np.concatenate(waiting)
-            whole = held - held % size
+            joined = np.concatenate(buffered)
+            whole = count - count % size
             for start in range(0, whole, size):
                 yield joined[start : start + size]
-            waiting, held = [joined[whole:]], held - whole
-    if held:
-        yield np.concatenate(waiting)
+            buffered, count = [joined[whole:]], count - whole
+    if count:
+        yield np.concatenate(buffered)
 
 
 def read_pcm16(stream: BinaryIO, stream_hz: int, sample_rate_hz: int) -> Iterator[np.ndarray]:
-    """Reads bare 16-bit little-endian mono samples as they arrive, such as a microphone's.
+    """Reads raw 16-bit little-endian mono samples as they arrive, such as a microphone's.
 
     Args:
-      stream: with `read1`, as the standard input has.
+      stream: a binary stream with `read1`, such as the standard input.
       stream_hz: rate of its samples.
       sample_rate_hz: rate of the result.
 
     Yields:
-      float32 `[samples]`, whatever there is at the moment.
+      float32 `[samples]`, as many as have arrived.
 
     Raises:
       AudioError: the stream ends before the first sample.
@@ -115,24 +115,24 @@ def read_pcm16(stream: BinaryIO, stream_hz: int, sample_rate_hz: int) -> Iterato
 
 
 def _pcm16(stream: BinaryIO) -> Iterator[np.ndarray]:
-    left = b""
+    pending = b""
     while data := stream.read1(1 << 16):
-        data = left + data
+        data = pending + data
         whole = len(data) // 2 * 2
-        left = data[whole:]
+        pending = data[whole:]
         yield from_pcm16(np.frombuffer(data[:whole], "<i2"))[:, np.newaxis]
 
 
 def seconds(source: Source) -> float:
-    """Returns the length of the audio in seconds.
+    """Returns the duration of the audio in seconds.
 
-    The header is enough for most formats. Audio whose header does not tell (an MP3 without a Xing header, a FLAC that
-    was written to a pipe, whatever libsndfile does not know) is decoded and counted.
+    The header states it in most formats. Otherwise (an MP3 without a Xing header, a FLAC written to a pipe, formats
+    that libsndfile does not support) the audio is decoded and counted.
 
     Raises:
       AudioError: the source is missing, empty, not audio, or without samples.
     """
-    with decoding.opened(source) as stream:
+    with decoding.open_stream(source) as stream:
         frames = stream.frames
         if frames is None:
             frames = sum(len(block) for block in stream.blocks)
@@ -144,102 +144,109 @@ def seconds(source: Source) -> float:
 def write(path: str | Path, samples: np.ndarray, sample_rate_hz: int) -> None:
     """Writes mono samples; the suffix decides the format: .wav and .flac (16 bits), .ogg (Vorbis), .opus or .mp3.
 
-    The file appears under its name only when it is complete.
+    The file appears whole or not at all.
 
     Args:
-      path: the file to write; one that exists is replaced.
-      samples: float `[samples]` in -1..1; what lies beyond is clipped.
+      path: the file; an existing one is replaced.
+      samples: float `[samples]` in -1..1; values outside are clipped.
       sample_rate_hz: their rate.
 
     Raises:
-      AudioError: the suffix is not one of those above, a sample is not finite, or the file cannot be written.
+      AudioError: another suffix, a sample that is not finite, or a file that cannot be written.
     """
     with Writer(path, sample_rate_hz) as writer:
         writer.write(samples)
 
 
 class Writer:
-    """Writes mono samples piece by piece; the rest is as for `write`.
+    """Writes mono samples block by block; the format is as for `write`.
+
+    Use it in a `with` statement: the file appears at its end, and after an exception inside it an existing file stays
+    as it was.
 
     Args:
-      path: the file to write; one that exists is replaced at the end of the `with`, unless that ends in an error.
-      sample_rate_hz: of the samples.
+      path: the file; an existing one is replaced.
+      sample_rate_hz: rate of the samples.
+
+    Attributes:
+      written: number of samples written so far.
     """
 
     def __init__(self, path: str | Path, sample_rate_hz: int):
         self._path = Path(path)
         self._rate_hz = sample_rate_hz
+        self.written = 0
         if self._path.suffix.lower() not in _FORMATS:
             known = ", ".join(_FORMATS)
             raise AudioError(f"{path}: cannot tell a format from this name; end it in one of {known}.", "unwritable")
-        self._partial = self._path.with_name(f".{self._path.name}.{os.getpid()}.partial")
+        self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> "Writer":
         container, subtype = _FORMATS[self._path.suffix.lower()]
-        with self._explained():
-            self._file = soundfile.SoundFile(self._partial, "w", self._rate_hz, 1, subtype, format=container)
+        with self._errors(), contextlib.ExitStack() as stack:
+            temporary = stack.enter_context(storage.staged(self._path))
+            sound = soundfile.SoundFile(temporary, "w", self._rate_hz, 1, subtype, format=container)
+            self._file = stack.enter_context(sound)
+            self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, kind, *_) -> None:
-        try:
-            with self._explained():
-                self._file.close()
-                if kind is None:
-                    os.replace(self._partial, self._path)
-        finally:
-            self._partial.unlink(missing_ok=True)
+    def __exit__(self, *error) -> None:
+        with self._errors():
+            self._stack.__exit__(*error)
 
     def write(self, samples: np.ndarray) -> None:
         """Writes float `[samples]`; raises `AudioError` where one is not finite."""
         if not np.isfinite(samples).all():
             raise AudioError(f"{self._path}: not written, because some samples are NaN or infinite.", "non_finite")
         pcm = to_pcm16(samples)
-        with self._explained():
+        with self._errors():
             # libsndfile's Vorbis encoder keeps the samples of a call on the stack and crashes on long ones.
             for start in range(0, len(pcm), decoding.BLOCK_FRAMES):
-                self._file.write(pcm[start : start + decoding.BLOCK_FRAMES])
+                block = pcm[start : start + decoding.BLOCK_FRAMES]
+                self._file.write(block)
+                self.written += len(block)
 
     @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _errors(self) -> Iterator[None]:
+        """Turns errors of libsndfile and the system into `AudioError`."""
         try:
             yield
         except (soundfile.SoundFileError, OSError) as error:
-            self._partial.unlink(missing_ok=True)
             folder = self._path.parent
-            reason = decoding.fact(error) if folder.is_dir() else f"make its folder first with mkdir -p {folder}"
-            sentence = f"{self._path}: cannot write this file at {self._rate_hz} Hz: {reason}."
-            raise AudioError(sentence, "unwritable") from error
+            reason = decoding.error_text(error) if folder.is_dir() else f"make its folder first with mkdir -p {folder}"
+            message = f"{self._path}: cannot write this file at {self._rate_hz} Hz: {reason}."
+            raise AudioError(message, "unwritable") from error
 
 
 def with_header(data: bytes, sample_rate_hz: int) -> bytes:
-    """Makes a wav of bare 16-bit samples of speech, in whichever byte order they are.
+    """Makes a WAV file of raw 16-bit samples of speech in either byte order, which is detected.
 
-    Neighbouring samples of sound are alike; read in the wrong order, they are noise.
+    Neighbouring samples of sound are similar; in the wrong byte order they are noise.
     """
     even = data[: len(data) // 2 * 2]
-    readings = [np.frombuffer(even, order) for order in ("<i2", ">i2")]
-    samples = min(readings, key=lambda samples: np.abs(np.diff(samples.astype(np.int32))).sum())
+    candidates = [np.frombuffer(even, order) for order in ("<i2", ">i2")]
+    samples = min(candidates, key=lambda samples: np.abs(np.diff(samples.astype(np.int32))).sum())
     wav = BytesIO()
     soundfile.write(wav, samples.astype(np.int16), sample_rate_hz, format="WAV", subtype="PCM_16")
     return wav.getvalue()
 
 
 def to_pcm16(samples: np.ndarray) -> np.ndarray:
-    """Turns float samples in -1..1 into int16, rounded and clipped; `from_pcm16` is its inverse."""
+    """Converts float samples in -1..1 to int16, rounded and clipped; `from_pcm16` is its inverse."""
     samples = np.asarray(samples)
     if not np.issubdtype(samples.dtype, np.floating):
-        raise ValueError(f"float samples are wanted, not {samples.dtype}")
+        raise ValueError(f"samples must be float, not {samples.dtype}")
     scale = decoding.FULL_SCALE
     return np.clip(np.rint(samples * scale), -scale, scale - 1).astype(np.int16)
 
 
 def from_pcm16(samples: np.ndarray) -> np.ndarray:
-    """Turns int16 samples into float32 in -1..1 (divided by 32768)."""
+    """Converts int16 samples to float32 in -1..1 (divided by 32768)."""
     return np.asarray(samples, np.float32) / np.float32(decoding.FULL_SCALE)
 
 
 def _limited(stream: decoding.Stream, max_seconds: float) -> decoding.Stream:
-    """Makes the blocks end in an error where the audio is longer, whether or not the header said so."""
+    """A stream that raises where the audio is longer, whether or not its header states the length."""
     limit = round(max_seconds * stream.sample_rate_hz)
     advice = "cut it into shorter files or raise the limit"
 
@@ -258,7 +265,7 @@ def _limited(stream: decoding.Stream, max_seconds: float) -> decoding.Stream:
 
 
 def _samples(stream: decoding.Stream, sample_rate_hz: int) -> Iterator[np.ndarray]:
-    """Mono blocks at the wanted rate, with at least one sample in all."""
+    """Mono blocks at a rate; raises where there is not one sample."""
     resampler = None
     if stream.sample_rate_hz != sample_rate_hz:
         resampler = soxr.ResampleStream(stream.sample_rate_hz, sample_rate_hz, 1, dtype="float32", quality="HQ")
@@ -267,8 +274,8 @@ def _samples(stream: decoding.Stream, sample_rate_hz: int) -> Iterator[np.ndarra
         mono = _mono(block)
         finite = np.isfinite(mono)
         if not finite.all():
-            at = (frames + int(np.argmin(finite))) / stream.sample_rate_hz
-            raise AudioError(f"{stream.name}: the sample at {at:.3f} s is not finite; mend the file.", "non_finite")
+            time = (frames + int(np.argmin(finite))) / stream.sample_rate_hz
+            raise AudioError(f"{stream.name}: the sample at {time:.3f} s is not finite; fix the file.", "non_finite")
         frames += len(mono)
         samples = mono if resampler is None else resampler.resample_chunk(mono)
         produced += len(samples)
@@ -285,7 +292,7 @@ def _mono(block: np.ndarray) -> np.ndarray:
     channels = block.shape[1]
     if channels == 1:
         return np.ascontiguousarray(block[:, 0])
-    # A product is ten times faster than a mean over so short an axis.
+    # A matrix product is ten times faster than a mean over so short an axis.
     return block @ np.full(channels, 1 / channels, np.float32)
 
 

@@ -1,7 +1,7 @@
-"""Samples to levels and back: what a network that predicts audio sample by sample chooses among.
+"""Quantisation of samples to levels and back: the classes that a sample-level model predicts.
 
 `encode` and `decode` are inverses to half a step, over the whole range of -1 to 1 and for every number of levels. The
-two ends of the range are levels of their own, and the middle, `levels // 2`, is the level of silence.
+two ends of the range are levels, and the middle level, `levels // 2`, is that of silence.
 """
 
 import math
@@ -15,16 +15,15 @@ from tfvoice.config import Config
 
 
 class QuantizationConfig(Config):
-    """How samples become levels.
+    """Settings of the quantisation.
 
     Attributes:
       kind: `mu_law`, steps that grow with the amplitude (ITU-T G.711, here continuous, with mu = levels - 1), or
-        `linear`, steps of one size.
-      levels: how many there are.
-      normalization: of the loudness, before anything else. `none`: -1 to 1 is the range, whatever the recording.
-        `peak`: the loudest sample of a recording, over all its clips, becomes 1. `min_max`: the lowest and the highest
-        sample of each clip become -1 and 1, as in the original; that moves silence away from the middle, to another
-        level in every clip.
+        `linear`, steps of equal size.
+      levels: number of levels.
+      normalization: amplitude normalisation before the quantisation. `none`: full scale is -1 to 1 in every recording.
+        `peak`: the peak of a recording, over all its clips, becomes 1. `min_max`: the minimum and the maximum of each
+        clip become -1 and 1, as in the original; that moves silence off the middle, to another level in every clip.
     """
 
     kind: Literal["mu_law", "linear"] = "mu_law"
@@ -38,12 +37,13 @@ class QuantizationConfig(Config):
 
 
 def normalise(config: QuantizationConfig, samples: np.ndarray, peak: float | None = None) -> np.ndarray:
-    """Makes samples as loud as `config.normalization` wants them before they are encoded.
+    """Applies `config.normalization`, before `encode`.
 
     Args:
       config: the quantisation.
       samples: float32 `[samples]`, a clip or a whole recording.
-      peak: the loudest sample of the recording that they were cut from; None: they are all of it.
+      peak: largest absolute value of the recording that the clip was cut from; None: the samples are the whole
+        recording.
     """
     if config.normalization == "min_max":
         low, high = samples.min(), samples.max()
@@ -54,26 +54,26 @@ def normalise(config: QuantizationConfig, samples: np.ndarray, peak: float | Non
 
 
 def encode(config: QuantizationConfig, samples) -> tf.Tensor:
-    """Turns samples into levels.
+    """Quantises samples to levels.
 
     Args:
-      config: the quantisation; its `normalization` is not applied here, see `normalise`.
-      samples: float32 of any shape; what lies beyond -1 to 1 is clipped.
+      config: the quantisation; its `normalization` is applied by `normalise`, not here.
+      samples: float32 of any shape; values outside -1 to 1 are clipped.
 
     Returns:
-      int32 of that shape, 0 to `levels - 1`.
+      int32 of the same shape, 0 to `levels - 1`.
     """
     samples = tf.clip_by_value(tf.convert_to_tensor(samples, tf.float32), -1.0, 1.0)
     if config.kind == "mu_law":
         mu = config.levels - 1.0
         samples = tf.sign(samples) * tf.math.log1p(mu * tf.abs(samples)) / math.log1p(mu)
     highest = config.levels - 1
-    # Half a step up and then down: 0 goes to the upper of two levels that are as near.
+    # Floor after half a step up: 0 becomes the upper of two equally near levels.
     return tf.clip_by_value(tf.cast(tf.floor((samples + 1.0) * (highest / 2) + 0.5), tf.int32), 0, highest)
 
 
 def decode(config: QuantizationConfig, levels) -> tf.Tensor:
-    """Turns levels into samples: float32 in -1 to 1 of the same shape."""
+    """Converts levels to samples, float32 in -1 to 1, of the same shape."""
     values = tf.cast(levels, tf.float32) * (2.0 / (config.levels - 1)) - 1.0
     if config.kind == "mu_law":
         mu = config.levels - 1.0

@@ -1,23 +1,23 @@
-"""Text and class ids: what a transcript looks like to a recogniser, in Python and in the graph.
+"""Text normalisation, and text to class ids and back, in Python and in the graph.
 
-`Alphabet` owns both directions. `normalise` spells any Unicode text with the characters of the alphabet:
+`Alphabet.normalise` spells any Unicode text with the characters of the alphabet:
 
-1. A character of the alphabet stays what it is, in the alphabet's case: where all its letters have one case, text is
-   folded to it, and where it mixes cases, nothing is folded.
-2. Anything else is decomposed (Unicode NFKD: "ﬁ" is "fi") and loses its combining marks ("é" is "e"), unless the
+1. A character of the alphabet is kept, in the alphabet's case: where all its letters have one case, text is folded to
+   it; where it mixes cases, nothing is folded.
+2. Any other character is decomposed (Unicode NFKD: "ﬁ" is "fi") and loses its combining marks ("é" is "e"), unless the
    accented letter itself is in the alphabet.
-3. Typographic apostrophes, the backtick and the acute accent are apostrophes. One stays only inside a word, and only
-   if the alphabet has it: at the edge of a word it cannot be told from a quotation mark, and is not heard.
-4. Quotation marks, brackets and invisible format characters vanish: "file(s)" is "files".
+3. Typographic apostrophes, the backtick and the acute accent are apostrophes. An apostrophe is kept only inside a word,
+   and only if the alphabet has it: at the edge of a word it looks like a quotation mark, and has no sound.
+4. Quotation marks, brackets and invisible format characters are deleted: "file(s)" is "files".
 5. All other punctuation becomes a space, so that words never run together: "well-known", "and/or", "no...What?",
    "D.N.A.".
-6. What is read aloud (digits, & % @ # * $ + = and the like), letters of other scripts and pictures are unknown. A
-   symbol is dropped whole and `unknown` counts it; whether its utterance is used is for the caller to decide by
-   `AlphabetConfig.unknown`.
-7. White space is collapsed last, to single spaces with none at the ends (to nothing in an alphabet without a space).
+6. Symbols that are spoken as words (digits, & % @ # * $ + = and the like), letters of other scripts and pictographs are
+   unknown. An unknown symbol is dropped and `unknown` counts it; `AlphabetConfig.unknown` tells the caller whether to
+   use the utterance.
+7. White space is collapsed last, to single spaces with none at the ends (deleted in an alphabet without a space).
 
-Both implementations read one table (code point -> spelling) and one list of replacement rules. The graph uses core
-TensorFlow ops and constants only, so it works in tf.data and in a SavedModel, with no table to initialise.
+Both implementations share one table (code point -> spelling) and one list of replacement rules. The graph uses core
+TensorFlow ops and constants only, so that it works in tf.data and in a SavedModel without a table to initialise.
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ PRESETS = {
 }
 
 _APOSTROPHES = frozenset("'`´‘’‛ʹʻʼ′ꞌ")
-_READ_ALOUD = frozenset("#%&*@§‰‱٪")  # Unicode calls them punctuation
-_SEPARATORS = frozenset("⁄∕−")  # fraction slash, division slash, minus: mathematical symbols to Unicode
+_SPOKEN_SYMBOLS = frozenset("#%&*@§‰‱٪")  # punctuation in Unicode
+_SEPARATORS = frozenset("⁄∕−")  # fraction slash, division slash, minus: mathematical symbols in Unicode
 _QUOTES_AND_BRACKETS = frozenset({"Ps", "Pe", "Pi", "Pf"})
 _PAGE = 256
 
 
 class AlphabetConfig(Config):
-    """Which characters a recogniser writes.
+    """The output characters of a recogniser.
 
     Attributes:
       characters: the characters in the order of their class ids, or the name of a preset (a key of `PRESETS`).
-      unknown: what happens to an utterance with symbols outside the alphabet: `drop` leaves the symbols out of its
-        text, `skip` leaves out the utterance. Both are counted.
+      unknown: treatment of an utterance with symbols outside the alphabet: `drop` deletes the symbols from its text,
+        `skip` skips the utterance. Both are counted.
     """
 
     characters: str = PRESETS["default"]
@@ -64,93 +64,93 @@ class AlphabetConfig(Config):
 
     @pydantic.field_validator("characters", mode="before")
     @classmethod
-    def _preset(cls, value):
+    def _resolve_preset(cls, value):
         return PRESETS.get(value, value) if isinstance(value, str) else value
 
     @pydantic.field_validator("characters")
     @classmethod
-    def _usable(cls, characters: str) -> str:
+    def _validate(cls, characters: str) -> str:
         if len(characters) < 2:
             raise ValueError("an alphabet needs at least 2 characters, or the name of a preset: " + ", ".join(PRESETS))
         for character, count in Counter(characters).items():
             if count > 1:
-                raise ValueError(f"{character!r} is there {count} times; write each character once")
+                raise ValueError(f"{character!r} occurs {count} times; write each character once")
             if not character.isprintable():
                 raise ValueError(
                     f"{character!r} is a control character or white space; the only space allowed is the ordinary one"
                 )
             parts = unicodedata.normalize("NFD", character)
             if len(parts) > 1 and all(part in characters for part in parts):
-                raise ValueError(f"{character!r} and all its parts are there, so it has two spellings; leave one out")
+                raise ValueError(f"{character!r} and all its parts occur, so it has two spellings; remove one")
         return characters
 
 
 class Alphabet:
-    """Text <-> class ids for one `AlphabetConfig`; the module's docstring has the rules.
+    """Text <-> class ids for one `AlphabetConfig`; the rules are in the module's docstring.
 
-    A class id is a position in the alphabet's characters. The blank of CTC is not among them.
+    A class id is an index into the alphabet's characters. The CTC blank is not one of them.
 
     Attributes:
       config: the configuration.
       characters: the characters in the order of their ids.
-      size: how many characters there are.
+      size: number of characters.
     """
 
     def __init__(self, config: AlphabetConfig):
         self.config = config
         self.characters = config.characters
         self.size = len(config.characters)
-        self._ids = {character: position for position, character in enumerate(self.characters)}
+        self._ids = {character: index for index, character in enumerate(self.characters)}
         self._spelling = _Spelling(self.characters)
-        self._cleaning = _cleaning(self.characters)
+        self._cleanup = _cleanup_rules(self.characters)
 
     def normalise(self, text: str) -> str:
-        """Spells a text with the alphabet's characters; a normalised text comes back unchanged."""
+        """Spells a text with the alphabet's characters; a normalised text stays as it is."""
         text = _replace(text, self._spelling.compositions).translate(self._spelling)
-        return _replace(text, self._cleaning)
+        return _replace(text, self._cleanup)
 
     def unknown(self, text: str) -> Counter[str]:
-        """Counts the symbols of a text that `normalise` has to drop, as they are written in the text."""
+        """Counts the symbols of a text that `normalise` drops, as they are written in the text."""
         text = _replace(text, self._spelling.compositions)
         return Counter(symbol for symbol in text if self._spelling[ord(symbol)] is None)
 
     def encode(self, text: str) -> list[int]:
-        """Normalises a text and returns the class id of each of its characters."""
+        """Normalises a text and returns the class ids of its characters."""
         return [self._ids[character] for character in self.normalise(text)]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Returns the characters of class ids.
+        """Returns the text of class ids.
 
         Raises:
-          ValueError: an id is not in 0..size-1, as with a blank or padding that was left in.
+          ValueError: an id is not in 0..size-1, such as a blank or padding.
         """
-        ids = [int(position) for position in ids]
-        for position in ids:
-            if not 0 <= position < self.size:
-                raise ValueError(f"class id {position} is not in 0..{self.size - 1}: drop blanks and padding first.")
-        return "".join(self.characters[position] for position in ids)
+        ids = [int(class_id) for class_id in ids]
+        for class_id in ids:
+            if not 0 <= class_id < self.size:
+                raise ValueError(f"class id {class_id} is not in 0..{self.size - 1}: drop blanks and padding first.")
+        return "".join(self.characters[class_id] for class_id in ids)
 
     def normalise_in_graph(self, texts: tf.Tensor) -> tf.Tensor:
-        """`normalise` for a string tensor, a scalar or `[batch]`, of UTF-8; same shape."""
+        """`normalise` for a UTF-8 string tensor, a scalar or `[batch]`; same shape."""
         import tensorflow as tf
 
-        pieces = tf.constant(_pages(self.characters).spellings)
-        spelled = tf.ragged.map_flat_values(lambda flat: tf.gather(pieces, flat), self._spelling_numbers(texts))
-        return _replace_in_graph(tf.strings.reduce_join(spelled, axis=-1), self._cleaning)
+        spellings = tf.constant(_pages(self.characters).spellings)
+        spelled = tf.ragged.map_flat_values(lambda flat: tf.gather(spellings, flat), self._spelling_ids(texts))
+        return _replace_in_graph(tf.strings.reduce_join(spelled, axis=-1), self._cleanup)
 
     def unknown_in_graph(self, texts: tf.Tensor) -> tf.Tensor:
-        """How many symbols `normalise_in_graph` drops: int32, of the shape of `texts`."""
+        """Number of symbols that `normalise_in_graph` drops, int32, of the shape of `texts`."""
         import tensorflow as tf
 
-        numbers = self._spelling_numbers(texts)
-        dropped = tf.ragged.map_flat_values(lambda flat: tf.cast(tf.equal(flat, 0), tf.int32), numbers)
+        spelling_ids = self._spelling_ids(texts)
+        dropped = tf.ragged.map_flat_values(lambda flat: tf.cast(tf.equal(flat, 0), tf.int32), spelling_ids)
         return tf.reduce_sum(dropped, axis=-1)
 
     def encode_in_graph(self, texts: tf.Tensor) -> tf.RaggedTensor | tf.Tensor:
         """`encode` for a string tensor.
 
         Args:
-          texts: UTF-8 `[batch]`, or a scalar.
+          texts: UTF-8, `[batch]` or a scalar.
 
         Returns:
           int32 class ids: ragged `[batch, characters]`, or for a scalar a tensor `[characters]`.
@@ -171,7 +171,7 @@ class Alphabet:
 
         Args:
           ids: ragged `[batch, characters]`, or dense `[batch, characters]` with `lengths`.
-          lengths: int `[batch]`: how many ids of each row of a dense tensor count; without it all do.
+          lengths: int `[batch]`: number of ids in each row of a dense tensor; None: every row is full.
 
         Returns:
           UTF-8 strings `[batch]`.
@@ -184,27 +184,27 @@ class Alphabet:
         decoded = tf.ragged.map_flat_values(lambda flat: tf.gather(characters, flat), ids)
         return tf.strings.reduce_join(decoded, axis=-1)
 
-    def _spelling_numbers(self, texts):
-        """Which row of the table of spellings each code point has; row 0 means unknown."""
+    def _spelling_ids(self, texts):
+        """Index of each code point in `_Pages.spellings`; 0 means unknown."""
         import tensorflow as tf
 
         pages = _pages(self.characters)
 
         def look_up(flat):
             starts = tf.gather(tf.constant(pages.starts), flat // _PAGE)
-            return tf.gather(tf.constant(pages.numbers), starts + flat % _PAGE)
+            return tf.gather(tf.constant(pages.spelling_ids), starts + flat % _PAGE)
 
         composed = _replace_in_graph(tf.convert_to_tensor(texts), self._spelling.compositions)
         return tf.ragged.map_flat_values(look_up, tf.strings.unicode_decode(composed, "UTF-8"))
 
 
-def listed(symbols: Counter[str]) -> str:
-    """The most frequent of the symbols that `Alphabet.unknown` counts, with their numbers."""
+def format_counts(symbols: Counter[str]) -> str:
+    """The most frequent symbols that `Alphabet.unknown` counts, with their counts."""
     return ", ".join(f"{count} {symbol!r}" for symbol, count in symbols.most_common(10))
 
 
 class _Spelling(dict):
-    """Code point -> how the alphabet spells it, None if it cannot (which `str.translate` drops); filled on demand."""
+    """Code point -> its spelling, or None if it is unknown (`str.translate` drops it); filled on demand."""
 
     def __init__(self, characters: str):
         super().__init__()
@@ -220,21 +220,21 @@ class _Spelling(dict):
         category = unicodedata.category(symbol)
         if category in ("Cn", "Co", "Cs"):
             return None
-        for candidate in (symbol, *_same_letter(symbol, self.case)):
+        for candidate in (symbol, *_folded(symbol, self.case)):
             if candidate in self.characters:
                 return candidate
-        # Most of Unicode is letters that stand for themselves; Hangul syllables alone decompose without saying so.
+        # Most of Unicode is letters without a decomposition; only Hangul syllables have one that this does not list.
         if category == "Lo" and not unicodedata.decomposition(symbol) and not "가" <= symbol <= "힣":
             return None
-        symbol = unicodedata.normalize("NFC", symbol)  # some characters are only other names of the acute accent
+        symbol = unicodedata.normalize("NFC", symbol)  # some characters are canonical duplicates of the acute accent
         parts = "'" if symbol in _APOSTROPHES else unicodedata.normalize("NFKD", symbol)
         folded = "".join(map(self._fold, _replace(parts, self.compositions)))
         spelled = [self._spell_part(part) for part in folded]
         return None if None in spelled else "".join(spelled)
 
     def _fold(self, part: str) -> str:
-        # To Unicode the capital of one Greek mark is a letter, so marks are left alone. There and back again, because
-        # each way alone leaves a letter behind: dotless i, capital sharp s.
+        # The upper case of one Greek mark is a letter, so marks are not folded. Both directions in turn, because each
+        # alone misses a letter: dotless i, capital sharp s.
         if part in self.characters or self.case == "none" or unicodedata.category(part).startswith("M"):
             return part
         folded = part.upper().casefold() if self.case == "lower" else part.casefold().upper()
@@ -246,7 +246,7 @@ class _Spelling(dict):
             return part
         if part in _APOSTROPHES:
             return "'" if "'" in self.characters else ""
-        if part in _READ_ALOUD:
+        if part in _SPOKEN_SYMBOLS:
             return None
         if part == '"' or category in _QUOTES_AND_BRACKETS or category == "Cf" or category.startswith("M"):
             return ""
@@ -259,43 +259,44 @@ class _Pages(NamedTuple):
     """The table of `_Spelling` for all of Unicode, in pages of 256 code points that share equal pages.
 
     Attributes:
-      starts: int32 `[pages of Unicode]`: where the page of a code point begins in `numbers`.
-      numbers: int32: which spelling a code point has.
-      spellings: strings; number 0 is that of an unknown symbol, and empty.
+      starts: int32 `[pages of Unicode]`: start of the page of a code point in `spelling_ids`.
+      spelling_ids: int32: the index of a code point's spelling in `spellings`.
+      spellings: strings; index 0 is that of unknown symbols, and empty.
     """
 
     starts: np.ndarray
-    numbers: np.ndarray
+    spelling_ids: np.ndarray
     spellings: list[str]
 
 
 @functools.lru_cache(maxsize=8)
 def _pages(characters: str) -> _Pages:
-    spelling = _Spelling(characters)
-    known: dict[str | None, int] = {None: 0}
+    table = _Spelling(characters)
+    ids: dict[str | None, int] = {None: 0}
     pages: dict[tuple[int, ...], int] = {}
     starts = []
     for first in range(0, 0x110000, _PAGE):
-        spelled = [spelling.spell(chr(code)) for code in range(first, first + _PAGE)]
-        page = tuple(known.setdefault(each, len(known)) for each in spelled)
+        spelled = [table.spell(chr(code)) for code in range(first, first + _PAGE)]
+        page = tuple(ids.setdefault(spelling, len(ids)) for spelling in spelled)
         starts.append(pages.setdefault(page, len(pages)) * _PAGE)
-    return _Pages(np.array(starts, np.int32), np.array(list(pages), np.int32).ravel(), [each or "" for each in known])
+    spellings = [spelling or "" for spelling in ids]
+    return _Pages(np.array(starts, np.int32), np.array(list(pages), np.int32).ravel(), spellings)
 
 
 def _case(characters: str) -> Literal["lower", "upper", "none"]:
-    """The one case of the alphabet's letters; `none` if there are both, or no letters with case."""
+    """The case of all letters of the alphabet; `none` if they are of both cases, or have none."""
     lower, upper = (any(test(character) for character in characters) for test in (str.islower, str.isupper))
     return "none" if lower == upper else "lower" if lower else "upper"
 
 
-def _same_letter(symbol: str, case: str) -> list[str]:
+def _folded(symbol: str, case: str) -> list[str]:
     return {"lower": [symbol.lower()], "upper": [symbol.upper()], "none": []}[case]
 
 
 def _compositions(characters: str) -> list[tuple[str, str]]:
-    """Rules that compose the alphabet's accented letters where a text writes them as letter and mark.
+    """Rules that compose the alphabet's accented letters from a letter and its combining marks.
 
-    The marks must follow directly and in Unicode's order, as they do in text in any of its normal forms.
+    The marks must follow directly and in canonical order, as in any Unicode normal form.
     """
     case = _case(characters)
     rules = {}
@@ -307,8 +308,8 @@ def _compositions(characters: str) -> list[tuple[str, str]]:
     return [(re.escape(parts), rules[parts]) for parts in sorted(rules, key=len, reverse=True)]
 
 
-def _cleaning(characters: str) -> list[tuple[str, str]]:
-    """Rules for what a character's neighbours decide: apostrophes at the edges of words, and spaces."""
+def _cleanup_rules(characters: str) -> list[tuple[str, str]]:
+    """Rules that depend on neighbouring characters: apostrophes at the edges of words, and spaces."""
     apostrophes = [(r"(^| )'+", r"\1"), (r"'+( |$)", r"\1")] if "'" in characters else []
     spaces = [("  +", " "), ("^ | $", "")] if " " in characters else [(" ", "")]
     return apostrophes + spaces
