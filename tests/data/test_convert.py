@@ -11,7 +11,7 @@ import soundfile
 import tensorflow as tf
 
 from tfvoice.audio import io as audio_io
-from tfvoice.data import convert, output, records
+from tfvoice.data import convert, output, records, shards
 from tfvoice.data.convert import ConversionError
 from tfvoice.data.corpora import manifest, vctk
 from tfvoice.data.corpora.base import Listing, Skip, Utterance
@@ -54,23 +54,23 @@ def contents(directory):
     return {path.name: path.read_bytes() for path in sorted(directory.iterdir())}
 
 
-def decoded(directory, made):
-    found = {}
-    for split in made.splits.values():
+def decoded(directory, result):
+    by_id = {}
+    for split in result.splits.values():
         for shard in split.shards:
             for record in tf.data.TFRecordDataset(str(directory / shard.name)).map(records.decode):
-                found[record["id"].numpy().decode()] = record
-    return found
+                by_id[record["id"].numpy().decode()] = record
+    return by_id
 
 
 @pytest.mark.parametrize("encoding", records.ENCODINGS)
 def test_records_hold_what_the_corpus_holds(tree, tmp_path, encoding):
-    made = convert.convert(planned(tree, encoding=encoding), tmp_path / "out")
-    found = decoded(tmp_path / "out", made)
+    result = convert.convert(planned(tree, encoding=encoding), tmp_path / "out")
+    by_id = decoded(tmp_path / "out", result)
     listing = vctk.read(str(tree))
-    assert sorted(found) == [utterance.id for utterance in listing.utterances]
+    assert sorted(by_id) == [utterance.id for utterance in listing.utterances]
     for utterance in listing.utterances:
-        record = found[utterance.id]
+        record = by_id[utterance.id]
         samples = audio_io.to_pcm16(audio_io.read(utterance.audio, 16000))
         np.testing.assert_array_equal(record["audio"] * 32768, samples)
         assert record["sample_rate_hz"] == 16000 and record["samples"] == len(samples)
@@ -79,18 +79,19 @@ def test_records_hold_what_the_corpus_holds(tree, tmp_path, encoding):
 
 
 def test_the_manifest_describes_the_shards(tree, tmp_path):
-    made = convert.convert(planned(tree), tmp_path)
-    assert made == convert.read_manifest(tmp_path) == convert.validate(tmp_path)
-    assert list(made.splits) == ["train", "valid", "test"] and len(made.splits["train"].shards) > 2
-    assert sum(split.utterances for split in made.splits.values()) == 24
-    assert sum(split.seconds for split in made.splits.values()) == pytest.approx(24 * 0.3 + 0.02 * 276, abs=0.01)
-    assert sum(split.characters for split in made.splits.values()) == 10 * 18 + 14 * 19
-    assert made.expected_skips == {"speaker_without_transcripts": 1} and made.skipped == {}
-    for split in made.splits.values():
+    result = convert.convert(planned(tree), tmp_path)
+    assert result == shards.read_manifest(tmp_path) == shards.validate(tmp_path)
+    assert list(result.splits) == ["train", "valid", "test"] and len(result.splits["train"].shards) > 2
+    assert sum(split.utterances for split in result.splits.values()) == 24
+    assert sum(split.seconds for split in result.splits.values()) == pytest.approx(24 * 0.3 + 0.02 * 276, abs=0.01)
+    assert sum(split.characters for split in result.splits.values()) == 10 * 18 + 14 * 19
+    assert result.expected_skips == {"speaker_without_transcripts": 1} and result.skipped == {}
+    for split in result.splits.values():
         assert split.seconds == pytest.approx(sum(shard.seconds for shard in split.shards))
         for shard in split.shards:
             assert hashlib.sha256((tmp_path / shard.name).read_bytes()).hexdigest() == shard.sha256
-    names = {shard.name for split in made.splits.values() for shard in split.shards}
+    names = {shard.name for split in result.splits.values() for shard in split.shards}
+    names |= {name.replace(".tfrecord", ".index.jsonl") for name in names}
     assert {path.name for path in tmp_path.iterdir()} == names | {"manifest.json", "skipped.jsonl"}
     lines = (tmp_path / "skipped.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [
@@ -104,16 +105,16 @@ def test_bytes_do_not_depend_on_the_number_of_workers(tree, tmp_path):
     assert contents(tmp_path / "1") == contents(tmp_path / "2")
 
 
-def test_the_same_command_does_nothing_after_the_end(tree, tmp_path):
-    made = convert.convert(planned(tree), tmp_path)
+def test_converting_again_does_nothing(tree, tmp_path):
+    result = convert.convert(planned(tree), tmp_path)
     times = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-    assert convert.convert(planned(tree), tmp_path) == made
+    assert convert.convert(planned(tree), tmp_path) == result
     assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == times
 
 
 def test_an_interrupted_conversion_is_finished_by_the_same_call(tree, tmp_path, monkeypatch):
     convert.convert(planned(tree), tmp_path / "whole")
-    write = output.Journal.write
+    write = output.ConversionOutput.write
     calls = []
 
     def stop_at_third(self, shard, results):
@@ -123,12 +124,12 @@ def test_an_interrupted_conversion_is_finished_by_the_same_call(tree, tmp_path, 
             raise KeyboardInterrupt
         return write(self, shard, results)
 
-    monkeypatch.setattr(output.Journal, "write", stop_at_third)
+    monkeypatch.setattr(output.ConversionOutput, "write", stop_at_third)
     with pytest.raises(KeyboardInterrupt):
         convert.convert(planned(tree), tmp_path / "out")
     assert not (tmp_path / "out" / "manifest.json").exists()
-    with pytest.raises(convert.shards.ShardError, match=r"this conversion is unfinished; run the same"):
-        convert.read_manifest(tmp_path / "out")
+    with pytest.raises(shards.ShardError, match=r"this conversion is unfinished; run the same"):
+        shards.read_manifest(tmp_path / "out")
     convert.convert(planned(tree), tmp_path / "out")
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
     assert len(set(calls)) == len(calls) - 1, "only the shard that was cut off is written twice"
@@ -152,38 +153,38 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("spoil, reason", BAD.values(), ids=BAD)
-def test_bad_audio_is_skipped_by_reason(tmp_path, spoil, reason):
+@pytest.mark.parametrize("damage, reason", BAD.values(), ids=BAD)
+def test_bad_audio_is_skipped_by_reason(tmp_path, damage, reason):
     path = tone(tmp_path / "a.wav")
-    spoil(path)
+    damage(path)
     result = convert.convert_one(Utterance("a", str(path), "x"), ConversionConfig(max_seconds=5))
     assert isinstance(result, Skip) and result.reason == reason and not result.expected
     assert str(path) in result.detail
 
 
-def spoiled(root, tmp_path, count=2):
+def damaged(root, tmp_path, count=2):
     shutil.copytree(root, tmp_path / "corpus")
     for id in ("p225_001", "p225_005")[:count]:
         (tmp_path / "corpus" / "wav48" / "p225" / f"{id}.wav").write_bytes(b"")
     return tmp_path / "corpus"
 
 
-def test_too_many_bad_files_fail_and_say_how_to_go_on(tree, tmp_path):
-    root, out = spoiled(tree, tmp_path), tmp_path / "out"
+def test_too_many_bad_files_fail_with_advice(tree, tmp_path):
+    root, out = damaged(tree, tmp_path), tmp_path / "out"
     sentence = (
         r"out: 2 of 24 utterances \(8.3 %\) are bad, more than --max_skipped=1% \(2 empty_file\)\. Each is listed in "
-        r".*skipped.jsonl; mend them and add --overwrite, or leave them out with --max_skipped=9%$"
+        r".*skipped.jsonl; fix them and add --overwrite, or skip them with --max_skipped=9%$"
     )
     with pytest.raises(ConversionError, match=sentence):
         convert.convert(planned(root), out)
     assert not (out / "manifest.json").exists()
     assert [json.loads(line)["reason"] for line in (out / "skipped.jsonl").open()][:2] == ["empty_file"] * 2
-    made = convert.convert(planned(root), out, max_skipped=0.09)
-    assert made.skipped == {"empty_file": 2} and sum(split.utterances for split in made.splits.values()) == 22
+    result = convert.convert(planned(root), out, max_skipped=0.09)
+    assert result.skipped == {"empty_file": 2} and sum(split.utterances for split in result.splits.values()) == 22
 
 
-def test_mended_files_are_read_again_with_overwrite(tree, tmp_path):
-    root, out = spoiled(tree, tmp_path, 1), tmp_path / "out"
+def test_fixed_files_are_decoded_again_with_overwrite(tree, tmp_path):
+    root, out = damaged(tree, tmp_path, 1), tmp_path / "out"
     with pytest.raises(ConversionError):
         convert.convert(planned(root), out)
     whole = tree / "wav48" / "p225" / "p225_001.wav"
@@ -191,7 +192,7 @@ def test_mended_files_are_read_again_with_overwrite(tree, tmp_path):
     assert convert.convert(planned(root), out, overwrite=True).skipped == {}
 
 
-def test_what_the_reader_finds_missing_fails_before_any_work(tree, tmp_path):
+def test_too_many_skips_of_the_reader_fail_before_any_audio_is_decoded(tree, tmp_path):
     listing = vctk.read(str(tree))
     plan = convert.prepare(Listing(listing.utterances, [Skip("x", "missing_audio")] * 5), settings())
     with pytest.raises(ConversionError, match=r"5 of 29 utterances \(17.2 %\) are bad.*5 missing_audio"):
@@ -211,8 +212,8 @@ def test_a_full_disk_gets_a_sentence(tree, tmp_path, monkeypatch):
     def full(self, shard, results):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(output.Journal, "write", full)
-    with pytest.raises(ConversionError, match=r"cannot go on \(No space left on device\). Finished shards are kept"):
+    monkeypatch.setattr(output.ConversionOutput, "write", full)
+    with pytest.raises(ConversionError, match=r"cannot continue \(No space left on device\). Finished shards are kept"):
         convert.convert(planned(tree), tmp_path)
 
 
@@ -241,11 +242,11 @@ def test_segments_of_one_long_recording(tmp_path):
     rows = [{"audio": "talk.wav", "text": "x", "offset": at, "duration": 0.5} for at in (0, 1.25, 2.75)]
     (tmp_path / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
     plan = convert.prepare(manifest.read(str(tmp_path / "list.jsonl")), settings(sample_rate_hz=48000))
-    found = decoded(tmp_path / "out", convert.convert(plan, tmp_path / "out"))
+    by_id = decoded(tmp_path / "out", convert.convert(plan, tmp_path / "out"))
     whole = audio_io.read(tmp_path / "talk.wav", 48000)
-    np.testing.assert_allclose(found["talk@1.250"]["audio"], whole[60000:84000], atol=1e-4)
-    np.testing.assert_allclose(found["talk@0.000"]["audio"], whole[:24000], atol=1e-4)
-    assert found["talk@2.750"]["samples"] == 12000
+    np.testing.assert_allclose(by_id["talk@1.250"]["audio"], whole[60000:84000], atol=1e-4)
+    np.testing.assert_allclose(by_id["talk@0.000"]["audio"], whole[:24000], atol=1e-4)
+    assert by_id["talk@2.750"]["samples"] == 12000
 
 
 def test_a_segment_of_a_bad_file_is_skipped(tmp_path):

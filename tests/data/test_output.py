@@ -3,13 +3,17 @@ import os
 
 import pytest
 
-from tfvoice.data import output, records, shards
-from tfvoice.data.convert import Converted
+from tfvoice import storage
+from tfvoice.data import output, records, shard_index, shards
 from tfvoice.data.corpora import base
 from tfvoice.data.corpora.base import Listing, Skip, Utterance
+from tfvoice.data.output import EncodedUtterance
 from tfvoice.data.shards import ConversionConfig, ShardError
 
-RESULTS = [[Converted(records.frame(b"one"), 1.5, 3)], [Skip("u1", "silent"), Converted(records.frame(b"two"), 2.0, 4)]]
+RESULTS = [
+    [EncodedUtterance(records.frame(b"one"), "u0", "p225", "Yes", 24000, 0.5)],
+    [Skip("u1", "silent"), EncodedUtterance(records.frame(b"three"), "u2", "", "Non…", 32000, 0.25)],
+]
 
 
 def plan(**settings):
@@ -18,19 +22,19 @@ def plan(**settings):
 
 
 def opened(directory, overwrite=False, **settings):
-    return output.Journal(directory, plan(**settings), overwrite)
+    return output.ConversionOutput(directory, plan(**settings), overwrite)
 
 
 def unfinished(directory):
-    book = opened(directory)
-    written = book.write(plan().shards[0], RESULTS)
-    book.close()
+    target = opened(directory)
+    written = target.write(plan().shards[0], RESULTS)
+    target.close()
     return written
 
 
 def finished(directory):
-    book = opened(directory)
-    done = [book.write(shard, RESULTS)[0] for shard in plan().shards]
+    target = opened(directory)
+    done = [target.write(shard, RESULTS)[0] for shard in plan().shards]
     manifest = shards.Manifest(
         corpus="manifest",
         sample_rate_hz=16000,
@@ -42,9 +46,9 @@ def finished(directory):
         settings=plan().settings,
         fingerprint=plan().fingerprint,
     )
-    book.write_skipped([Skip("u1", "silent")])
-    book.complete_with(manifest)
-    book.close()
+    target.write_skipped([Skip("u1", "silent")])
+    target.write_manifest(manifest)
+    target.close()
     return manifest
 
 
@@ -52,26 +56,46 @@ def names(directory):
     return sorted(path.name for path in directory.iterdir())
 
 
-def test_a_shard_is_finished_only_when_it_lies_there_whole(tmp_path):
+def test_the_index_is_written_beside_the_shard(tmp_path):
+    shard, _ = unfinished(tmp_path)
+    content = (tmp_path / shard.name).read_bytes()
+    entries = shard_index.read(tmp_path / shard.name, shard.sha256)
+    assert [entry[:4] + entry[6:] for entry in entries] == [
+        ("u0", "p225", "Yes", 24000, 0.5),
+        ("u2", "", "Non…", 32000, 0.25),
+    ]
+    assert [content[entry.offset : entry.offset + entry.size] for entry in entries] == [b"one", b"three"]
+
+
+def test_a_shard_is_finished_only_when_it_and_its_index_are_whole(tmp_path):
     shard, skipped = unfinished(tmp_path)
     assert (shard.utterances, shard.seconds, shard.characters) == (2, 3.5, 7) and skipped == [Skip("u1", "silent")]
-    assert names(tmp_path) == [".progress", shard.name]
-    book = opened(tmp_path)
-    assert book.finished(plan().shards[0]) == (shard, skipped)
-    assert book.finished(plan().shards[1]) is None
+    assert names(tmp_path) == [".progress", shard.name.replace(".tfrecord", ".index.jsonl"), shard.name]
+    target = opened(tmp_path)
+    assert target.finished(plan().shards[0]) == (shard, skipped)
+    assert target.finished(plan().shards[1]) is None
+    index = shard_index.path_of(tmp_path / shard.name)
+    content = index.read_bytes()
+    for damaged in (content[:-1], b""):
+        index.write_bytes(damaged)
+        assert target.finished(plan().shards[0]) is None
+    index.write_bytes(content)
+    assert target.finished(plan().shards[0]) == (shard, skipped)
     os.truncate(tmp_path / shard.name, shard.bytes - 1)
-    assert book.finished(plan().shards[0]) is None
+    assert target.finished(plan().shards[0]) is None
     os.remove(tmp_path / shard.name)
-    assert book.finished(plan().shards[0]) is None
-    book.close()
+    assert target.finished(plan().shards[0]) is None
+    target.close()
 
 
 def test_the_manifest_completes_the_folder(tmp_path):
     manifest = finished(tmp_path)
-    assert names(tmp_path) == ["manifest.json", "skipped.jsonl", *(s.name for s in manifest.splits["train"].shards)]
-    book = opened(tmp_path)
-    assert book.complete == manifest
-    book.close()
+    written = [shard.name for shard in manifest.splits["train"].shards]
+    written += [name.replace(".tfrecord", ".index.jsonl") for name in written]
+    assert names(tmp_path) == ["manifest.json", "skipped.jsonl", *sorted(written)]
+    target = opened(tmp_path)
+    assert target.complete == manifest
+    target.close()
     assert ".progress" not in names(tmp_path)
 
 
@@ -96,18 +120,18 @@ def test_another_corpus_is_refused(tmp_path):
     finished(tmp_path)
     other = shards.plan(Listing(plan().listing.utterances[1:], []), plan().settings)
     with pytest.raises(ShardError, match=r"a finished conversion of other audio or texts is here; replace it with"):
-        output.Journal(tmp_path, other, False)
+        output.ConversionOutput(tmp_path, other, False)
 
 
-def test_overwrite_goes_on_with_the_same_unfinished_conversion_and_replaces_a_finished_one(tmp_path):
+def test_overwrite_resumes_the_same_unfinished_conversion_and_replaces_a_finished_one(tmp_path):
     unfinished(tmp_path)
-    book = opened(tmp_path, overwrite=True)
-    assert book.finished(plan().shards[0])
-    book.close()
+    target = opened(tmp_path, overwrite=True)
+    assert target.finished(plan().shards[0])
+    target.close()
     finished(tmp_path)
-    book = opened(tmp_path, overwrite=True)
-    assert book.complete is None and not book.finished(plan().shards[0])
-    book.close()
+    target = opened(tmp_path, overwrite=True)
+    assert target.complete is None and not target.finished(plan().shards[0])
+    target.close()
 
 
 def test_shards_of_unknown_origin_are_refused(tmp_path):
@@ -119,7 +143,7 @@ def test_shards_of_unknown_origin_are_refused(tmp_path):
     assert names(tmp_path) == []
 
 
-def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path):
+def test_a_folder_with_other_files_is_refused_and_not_touched(tmp_path):
     for name in ("a.txt", "b.txt", "c.txt", "d.txt", "manifest.json", "train-00000-of-00001.tfrecord"):
         (tmp_path / name).write_text("[]")
     before = names(tmp_path)
@@ -141,28 +165,29 @@ def test_a_file_or_a_forbidden_folder_is_refused(tmp_path):
 
 
 def test_two_conversions_cannot_share_a_folder(tmp_path):
-    book = opened(tmp_path)
-    with pytest.raises(ShardError, match=r"another tfvoice_convert is writing here; wait until it ends"):
+    target = opened(tmp_path)
+    with pytest.raises(
+        storage.LockedError, match=rf"^{tmp_path}: another tfvoice_convert is writing here; wait until it ends"
+    ):
         opened(tmp_path)
-    book.close()
+    target.close()
     opened(tmp_path).close()
 
 
 def test_skipped_are_listed_one_object_a_line(tmp_path):
-    book = opened(tmp_path)
-    path = book.write_skipped([Skip("a", "silent", detail="l’été"), Skip("b", "x", True)])
+    target = opened(tmp_path)
+    path = target.write_skipped([Skip("a", "silent", detail="l’été"), Skip("b", "x", True)])
     assert path == tmp_path / "skipped.jsonl" and len(path.read_text().splitlines()) == 2
     assert base.reasons([Skip(**json.loads(line)) for line in path.open()], True) == {"x": 1}
-    book.close()
+    target.close()
 
 
-def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
-    output.write_text(tmp_path / "a", "old")
-
-    def fail(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(output, "_flush", fail)
-    with pytest.raises(OSError):
-        output.write_text(tmp_path / "a", "new")
-    assert (tmp_path / "a").read_text() == "old"
+def test_temporary_files_of_a_killed_conversion_are_not_foreign_and_are_deleted(tmp_path):
+    unfinished(tmp_path)
+    before = names(tmp_path)
+    for path in (tmp_path / ".tfvoice-0123", tmp_path / ".progress" / ".tfvoice-4567", tmp_path / ".lock"):
+        path.write_bytes(b"half of it")
+    target = opened(tmp_path)
+    assert target.finished(plan().shards[0])
+    target.close()
+    assert names(tmp_path) == before and ".tfvoice-4567" not in names(tmp_path / ".progress")

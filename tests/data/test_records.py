@@ -38,7 +38,7 @@ def test_decode_inverts_encode(encoding, decode):
 def test_decode_in_a_dataset_of_written_shards(encoding, tmp_path):
     path = shard(tmp_path / "a.tfrecord", [records.frame(record(encoding))] * 3)
     decoded = list(tf.data.TFRecordDataset(path).map(records.decode))
-    assert len(decoded) == 3 == records.count_frames(path)
+    assert len(decoded) == 3 == len(list(records.frames(path)))
     np.testing.assert_array_equal(decoded[2]["audio"], audio_io.from_pcm16(PCM16))
     element = tf.data.TFRecordDataset(path).map(records.decode).element_spec
     assert element["audio"].shape == [None] and element["text"].shape == []
@@ -134,11 +134,47 @@ def test_other_errors_pass_unchanged():
         tf.ensure_shape(tf.zeros([2]), [3])
 
 
-def test_count_frames_finds_damage(tmp_path):
+def test_frames_are_where_the_records_are(tmp_path):
+    contents = [record(), b"", b"x", record("flac")]
+    path = tmp_path / "a.tfrecord"
+    shard(path, map(records.frame, contents))
+    content = path.read_bytes()
+    assert [content[offset : offset + size] for offset, size in records.frames(path)] == contents
+
+
+def test_unframe_inverts_frame_and_finds_every_damaged_byte():
+    for content in (b"", b"x", b"some record"):
+        frame = records.frame(content)
+        assert records.unframe(frame) == content
+        for position in range(len(frame)):
+            flipped = bytearray(frame)
+            flipped[position] ^= 1
+            assert records.unframe(bytes(flipped)) is None
+            assert records.unframe(frame[:position]) is None
+
+
+def test_frames_finds_damage(tmp_path):
     frame = records.frame(record())
-    assert records.count_frames(shard(tmp_path / "empty", [])) == 0
+    assert list(records.frames(shard(tmp_path / "empty", []))) == []
     flipped = bytearray(frame)
     flipped[100] ^= 1
-    for index, bad in enumerate((frame[:-1], frame[:14], frame[:5], bytes(flipped), b"\x01" + frame[1:])):
+    for number, bad in enumerate((frame[:-1], frame[:14], frame[:5], bytes(flipped), b"\x01" + frame[1:])):
         with pytest.raises(records.RecordError, match=r"a.tfrecord: damaged at record 3"):
-            records.count_frames(shard(tmp_path / f"{index}a.tfrecord", [frame, frame, bad]))
+            list(records.frames(shard(tmp_path / f"{number}a.tfrecord", [frame, frame, bad])))
+
+
+def test_an_error_of_python_inside_the_graph_keeps_its_sentence():
+    def fail(_):
+        raise records.RecordError("OUT/a.tfrecord: the record of p225_001 is damaged. Look further.")
+
+    dataset = tf.data.Dataset.range(1).map(lambda value: tf.numpy_function(fail, [value], tf.int64))
+    with pytest.raises(records.RecordError) as caught, records.explained("OUT"):
+        list(dataset)
+    assert str(caught.value) == "OUT/a.tfrecord: the record of p225_001 is damaged. Look further."
+
+    def mistake(_):
+        raise ZeroDivisionError
+
+    dataset = tf.data.Dataset.range(1).map(lambda value: tf.numpy_function(mistake, [value], tf.int64))
+    with pytest.raises(tf.errors.UnknownError), records.explained("OUT"):
+        list(dataset)

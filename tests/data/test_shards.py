@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from tfvoice import config
-from tfvoice.data import records, shards
+from tfvoice.data import records, shard_index, shards
 from tfvoice.data.corpora.base import Listing, Utterance
+from tfvoice.data.shard_index import IndexEntry
 from tfvoice.data.shards import ConversionConfig, ShardError
 
 UTTERANCES = [
@@ -52,12 +53,12 @@ def test_one_recording_larger_than_a_shard_leaves_no_empty_shard():
 
 
 @pytest.mark.parametrize("settings", [{"sample_rate_hz": 8000}, {"encoding": "flac"}, {"max_seconds": 5.0}])
-def test_fingerprint_knows_other_flags(settings):
+def test_fingerprint_depends_on_the_flags(settings):
     assert plan(**settings).fingerprint != plan().fingerprint == plan().fingerprint
 
 
 @pytest.mark.parametrize("change", [{"text": "other"}, {"seconds": 9.0}, {"speaker": "p1"}, {"split": "valid"}])
-def test_fingerprint_knows_another_corpus(change):
+def test_fingerprint_depends_on_the_corpus(change):
     assert plan([replace(UTTERANCES[0], **change), *UTTERANCES[1:]]).fingerprint != plan().fingerprint
 
 
@@ -104,13 +105,13 @@ def test_no_manifest(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", "\udcff"])
-def test_another_programs_manifest(tmp_path, text):
+def test_a_manifest_of_another_program_is_refused(tmp_path, text):
     (tmp_path / "manifest.json").write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(ShardError, match=r"manifest.json: not a manifest of tfvoice .*name another folder"):
         shards.read_manifest(tmp_path)
 
 
-def test_a_manifest_of_another_version(tmp_path):
+def test_a_manifest_of_another_version_is_refused(tmp_path):
     values = json.loads(config.to_json(written(tmp_path))) | {"schema_version": 99}
     (tmp_path / "manifest.json").write_text(json.dumps(values))
     with pytest.raises(ShardError, match=r"schema version 99, and this tfvoice reads 1; convert the corpus again"):
@@ -134,3 +135,35 @@ def test_validate_names_the_damaged_shard(tmp_path):
     damaged(tmp_path, whole[:-1], "this shard has 37 bytes instead of 38")
     damaged(tmp_path, whole[:-1] + b"x", "damaged at record 2")
     damaged(tmp_path, records.frame(b"abd") * 2, "this shard is not the one that was written")
+
+
+def indexed(tmp_path, second_offset=31, sha256=None):
+    """A folder with one finished shard of two records of 3 bytes, and its index."""
+    shard = written(tmp_path).splits["train"].shards[0]
+    entries = [IndexEntry(f"u{offset}", "", "text", 24000, offset, 3, 0.5) for offset in (12, second_offset)]
+    shard_index.write(tmp_path / shard.name, sha256 or shard.sha256, entries)
+    return tmp_path / "train-00000-of-00001.index.jsonl"
+
+
+def test_validate_checks_the_index_against_the_shard(tmp_path):
+    indexed(tmp_path)
+    assert shards.validate(tmp_path) == shards.read_manifest(tmp_path)
+    for damage, sentence in (
+        (lambda: indexed(tmp_path, second_offset=32), "this index does not fit its shard"),
+        (lambda: indexed(tmp_path, sha256="0123"), "this index describes another shard"),
+        (lambda: indexed(tmp_path).write_bytes(b""), "this index is damaged"),
+    ):
+        damage()
+        advice = "Delete it: the next command that needs it writes it again"
+        with pytest.raises(ShardError, match=rf"train-00000-of-00001\.index\.jsonl: {sentence}.*{advice}"):
+            shards.validate(tmp_path)
+
+
+def test_the_size_of_a_shard_is_compared_without_reading_it(tmp_path):
+    shard = written(tmp_path).splits["train"].shards[0]
+    path = tmp_path / shard.name
+    assert shards.size_defect(path, shard) is None
+    path.write_bytes(b"x")
+    assert shards.size_defect(path, shard) == f"{path}: this shard has 1 bytes instead of 38"
+    path.unlink()
+    assert shards.size_defect(path, shard) == f"{path}: this shard is missing"

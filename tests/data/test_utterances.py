@@ -1,5 +1,6 @@
-"""Laws of the pipeline: (seed, epoch, position) decide a batch, and a batch is its utterances, one by one."""
+"""Laws of the pipeline: (seed, epoch, position) determine a batch, and a batch is its utterances, one by one."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -7,12 +8,13 @@ import pydantic
 import pytest
 import tensorflow as tf
 
-from tfvoice import ctc
+from tfvoice import ctc, keys
 from tfvoice.audio import augment, features
 from tfvoice.data import index, records, shards, utterances
 from tfvoice.data.index import Index
-from tfvoice.data.utterances import AugmentationConfig, DataConfig, Pipeline
+from tfvoice.data.utterances import AugmentationConfig, DataConfig, UtterancePipeline
 from tfvoice.errors import TfvoiceError
+from tfvoice.keys import Purpose
 from tfvoice.text.alphabet import Alphabet, AlphabetConfig
 
 FEATURES = features.FeatureConfig(bins=12)
@@ -37,15 +39,15 @@ def listed(count=150, tight=False):
     needed = halved(features.frame_count(FEATURES, samples)) if tight else np.full(count, 5)
     labels = [np.arange(length, dtype=np.int32) % 27 for length in needed]
     places, names = np.zeros(count, np.int64), [str(number) for number in range(count)]
-    return Index(Path(), "train", 16000, [], places, places, places, samples, names, names, names, labels)
+    return Index(Path(), "train", 16000, [], *[places] * 3, samples, np.ones(count), *[names] * 3, labels)
 
 
 def planned(seed=0, augmentation=EVERYTHING, batch_size=BATCH, listing=None, **data):
-    return Pipeline(listing or listed(), DataConfig(**data), FEATURES, halved, batch_size, seed, augmentation)
+    return UtterancePipeline(listing or listed(), DataConfig(**data), FEATURES, halved, batch_size, seed, augmentation)
 
 
-def bent_frames(made, plan):
-    return utterances._bent(made.frames, plan.tempo)
+def warped_frames(pipeline, plan):
+    return utterances._warped_frames(pipeline.frames, plan.tempo)
 
 
 KINDS = {
@@ -64,39 +66,39 @@ KINDS = {
 @pytest.mark.parametrize("epoch", [0, 3])
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_utterance_comes_once_in_an_epoch_and_one_batch_at_most_is_not_full(kind, epoch):
-    made = planned(**KINDS[kind])
-    batches = made.plan(epoch).batches
-    np.testing.assert_array_equal(np.sort(np.concatenate(batches)), np.arange(len(made.index)))
+    pipeline = planned(**KINDS[kind])
+    batches = pipeline.plan(epoch).batches
+    np.testing.assert_array_equal(np.sort(np.concatenate(batches)), np.arange(len(pipeline.index)))
     sizes = sorted(len(batch) for batch in batches)
-    assert sizes[0] > 0 and sizes[1:] == [made.batch_size] * (len(batches) - 1)
-    assert made.steps(epoch) == len(batches) == -(-len(made.index) // made.batch_size)
+    assert sizes[0] > 0 and sizes[1:] == [pipeline.batch_size] * (len(batches) - 1)
+    assert pipeline.steps(epoch) == len(batches) == -(-len(pipeline.index) // pipeline.batch_size)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_shapes_come_from_the_boundaries_and_hold_their_utterances(kind):
-    made = planned(**KINDS[kind])
-    assert len(made.boundaries) <= made.config.buckets
+    pipeline = planned(**KINDS[kind])
+    assert len(pipeline.boundaries) <= pipeline.config.buckets
     for epoch in range(3):
-        plan = made.plan(epoch)
+        plan = pipeline.plan(epoch)
         for rows, boundary in zip(plan.batches, plan.boundaries, strict=True):
-            assert boundary in made.boundaries
-            assert bent_frames(made, plan)[rows].max() <= boundary
+            assert boundary in pipeline.boundaries
+            assert warped_frames(pipeline, plan)[rows].max() <= boundary
 
 
 def test_buckets_save_padding():
     def padded(buckets):
-        made = planned(buckets=buckets)
-        plan = made.plan(0)
+        pipeline = planned(buckets=buckets)
+        plan = pipeline.plan(0)
         return sum(len(rows) * boundary for rows, boundary in zip(plan.batches, plan.boundaries, strict=True))
 
     assert padded(8) < 0.8 * padded(1)
 
 
-def order(made, epoch):
-    return np.concatenate(made.plan(epoch).batches).tolist()
+def order(pipeline, epoch):
+    return np.concatenate(pipeline.plan(epoch).batches).tolist()
 
 
-def test_seed_and_epoch_decide_the_plan():
+def test_seed_and_epoch_determine_the_plan():
     one, other = planned(seed=3), planned(seed=3)
     # Asked for in another order, as after a resume.
     for epoch in (5, 0, 1, 5):
@@ -108,39 +110,68 @@ def test_seed_and_epoch_decide_the_plan():
     assert all(plans[a] != plans[b] for a in range(9) for b in range(a))
 
 
+GRID = list(itertools.product(range(3), range(3), range(3)))
+
+
+def test_no_seed_epoch_position_and_purpose_share_a_key():
+    """Sums would: seed 1 of epoch 0 had the key of seed 0 of epoch 1."""
+    purposes = (Purpose.FEATURE_NOISE, Purpose.SPEC_AUGMENT, Purpose.GAIN, Purpose.NOISE, Purpose.REVERBERATION)
+    seen = set()
+    for seed, epoch, position in GRID:
+        key = planned(seed=seed)._key(tf.constant(epoch, tf.int64), tf.constant(position, tf.int64))
+        seen |= {tuple(keys.fold_in(key, purpose).numpy()) for purpose in purposes}
+    assert len(seen) == len(GRID) * len(purposes)
+
+
+def test_no_seed_epoch_and_purpose_share_the_numbers_of_a_plan():
+    seen = {
+        planned(seed=seed)._generator(epoch, purpose).random()
+        for seed, epoch, _ in GRID
+        for purpose in (Purpose.SHUFFLE, Purpose.TEMPO, Purpose.VOCAL_TRACT)
+    }
+    assert len(seen) == 27
+
+
+def test_tempo_does_not_change_the_vocal_tract_factors_or_the_order():
+    plain = AugmentationConfig(vocal_tract=0.2)
+    one, other = (planned(augmentation=config, buckets=1).plan(1) for config in (plain, EVERYTHING))
+    np.testing.assert_array_equal(one.vocal_tract, other.vocal_tract)
+    np.testing.assert_array_equal(np.concatenate(one.batches), np.concatenate(other.batches))
+
+
 def test_sorta_grad_goes_from_short_to_long_in_the_first_epoch_only():
-    made = planned(sorta_grad=True)
-    first, second = (bent_frames(made, made.plan(epoch))[order(made, epoch)] for epoch in (0, 1))
+    pipeline = planned(sorta_grad=True)
+    first, second = (warped_frames(pipeline, pipeline.plan(epoch))[order(pipeline, epoch)] for epoch in (0, 1))
     assert (np.diff(first) >= 0).all() and (np.diff(second) < 0).any()
-    assert made.plan(0).boundaries == sorted(made.plan(0).boundaries)
+    assert pipeline.plan(0).boundaries == sorted(pipeline.plan(0).boundaries)
 
 
-def test_validation_is_in_one_order_from_short_to_long_and_not_bent():
-    made, other = planned(augmentation=None), planned(augmentation=None, seed=9, sorta_grad=True)
-    assert order(made, 0) == order(made, 4) == order(other, 0)
-    assert (np.diff(made.frames[order(made, 0)]) >= 0).all()
-    assert (made.plan(0).tempo == 1).all() and (made.plan(0).vocal_tract == 1).all()
+def test_validation_is_in_one_order_from_short_to_long_and_not_warped():
+    pipeline, other = planned(augmentation=None), planned(augmentation=None, seed=9, sorta_grad=True)
+    assert order(pipeline, 0) == order(pipeline, 4) == order(other, 0)
+    assert (np.diff(pipeline.frames[order(pipeline, 0)]) >= 0).all()
+    assert (pipeline.plan(0).tempo == 1).all() and (pipeline.plan(0).vocal_tract == 1).all()
 
 
 def test_tempo_never_takes_a_frame_that_the_text_needs():
-    made = planned(listing=listed(tight=True))
-    needed = [ctc.minimum_frames(labels) for labels in made.index.labels]
+    pipeline = planned(listing=listed(tight=True))
+    needed = [ctc.minimum_frames(labels) for labels in pipeline.index.labels]
     for epoch in range(3):
-        plan = made.plan(epoch)
-        assert (halved(bent_frames(made, plan)) >= needed).all()
+        plan = pipeline.plan(epoch)
+        assert (halved(warped_frames(pipeline, plan)) >= needed).all()
         # Slower speech has frames to spare and stays slow.
         assert (plan.tempo < 1).any() and (plan.tempo == 1).any()
 
 
 def test_factors_are_within_their_ranges_and_use_them():
-    made = planned(listing=listed(2000))
-    plan = made.plan(0)
-    for drawn, spread in ((plan.tempo, 0.3), (plan.vocal_tract, 0.2)):
-        assert 1 - spread <= drawn.min() < 1 - 0.98 * spread
-        assert 1 + 0.98 * spread < drawn.max() <= 1 + spread
+    pipeline = planned(listing=listed(2000))
+    plan = pipeline.plan(0)
+    for factors, spread in ((plan.tempo, 0.3), (plan.vocal_tract, 0.2)):
+        assert 1 - spread <= factors.min() < 1 - 0.98 * spread
+        assert 1 + 0.98 * spread < factors.max() <= 1 + spread
 
 
-def test_bent_lengths_are_those_of_the_warp():
+def test_planned_lengths_are_those_of_the_warp():
     random = np.random.default_rng(0)
     frames = np.tile(np.arange(1, 2001), 4)
     tempo = random.uniform(0.5, 1.5, len(frames)).astype(np.float32)
@@ -148,7 +179,7 @@ def test_bent_lengths_are_those_of_the_warp():
     warp = tf.function(augment.warp)
     for part in np.split(np.arange(len(frames)), 8):
         warped = warp(tf.zeros([len(part), 2000, 1]), frames[part], tempo[part], tf.ones([len(part)]), 4001)
-        np.testing.assert_array_equal(warped.lengths, utterances._bent(frames[part], tempo[part]))
+        np.testing.assert_array_equal(warped.lengths, utterances._warped_frames(frames[part], tempo[part]))
 
 
 # Batches of real speech.
@@ -167,9 +198,9 @@ def scanned(converted):
     )
 
 
-def made(scanned, augmentation=EVERYTHING, seed=0, config=FEATURES, statistics=None, **data):
+def build(scanned, augmentation=EVERYTHING, seed=0, config=FEATURES, statistics=None, **data):
     data = DataConfig(**{"buckets": 3, **data})
-    return Pipeline(scanned, data, config, halved, BATCH, seed, augmentation, statistics)
+    return UtterancePipeline(scanned, data, config, halved, BATCH, seed, augmentation, statistics)
 
 
 def taken(source, *args, **kwargs):
@@ -207,7 +238,7 @@ def assert_plain(scanned, batches, config=FEATURES, statistics=None):
 
 
 def test_a_batch_is_its_utterances(scanned):
-    batches = taken(made(scanned, None), epochs=1)
+    batches = taken(build(scanned, None), epochs=1)
     assert_plain(scanned, batches)
     assert sum((batch.rows < 0).sum() for batch in batches) == -len(scanned) % BATCH > 0
 
@@ -216,63 +247,63 @@ def test_a_batch_of_the_originals_features_is_its_utterances(scanned):
     config = features.FeatureConfig(
         kind="mfcc", window_ms=128, hop_ms=32, bins=128, pad_mode="reflect", normalization="none"
     )
-    assert_plain(scanned, taken(made(scanned, None, config=config), epochs=1), config)
+    assert_plain(scanned, taken(build(scanned, None, config=config), epochs=1), config)
 
 
 def test_a_batch_is_normalised_with_the_statistics_of_the_corpus(scanned):
     config = features.FeatureConfig(bins=12, normalization="corpus")
-    statistics = features.Statistics(np.arange(12.0), np.arange(1.0, 13.0))
-    batches = taken(made(scanned, None, config=config, statistics=statistics), epochs=1)
+    statistics = features.FeatureStatistics(np.arange(12.0), np.arange(1.0, 13.0))
+    batches = taken(build(scanned, None, config=config, statistics=statistics), epochs=1)
     assert_plain(scanned, batches, config, statistics)
 
 
 def test_no_augmentation_means_none(scanned):
-    batches = taken(made(scanned, NOTHING), epochs=1)
+    batches = taken(build(scanned, NOTHING), epochs=1)
     assert_plain(scanned, batches)
-    assert not same(batches, taken(made(scanned, None), epochs=1))
+    assert not same(batches, taken(build(scanned, None), epochs=1))
 
 
 def test_validation_is_the_same_in_every_epoch_and_for_every_seed(scanned):
-    first, second = (taken(made(scanned, None, seed), seed, epochs=1) for seed in (0, 7))
+    first, second = (taken(build(scanned, None, seed), seed, epochs=1) for seed in (0, 7))
     assert [batch.epoch for batch in second] == [7] * len(second)
     assert same([batch._replace(epoch=np.int64(0)) for batch in second], first)
 
 
-def test_seed_and_epoch_decide_every_batch_bit_by_bit(scanned):
-    first = taken(made(scanned), epochs=1)
-    assert same(first, taken(made(scanned, workers=1), epochs=1))
-    assert same(first, taken(made(scanned, workers=4), epochs=1))
-    for other in (taken(made(scanned), 1, epochs=1), taken(made(scanned, seed=1), epochs=1)):
+def test_seed_and_epoch_determine_every_batch_bit_for_bit(scanned):
+    first = taken(build(scanned), epochs=1)
+    assert same(first, taken(build(scanned, workers=1), epochs=1))
+    assert same(first, taken(build(scanned, workers=4), epochs=1))
+    for other in (taken(build(scanned), 1, epochs=1), taken(build(scanned, seed=1), epochs=1)):
         for one, two in zip(first, other, strict=True):
             assert not np.array_equal(one.features, two.features)
 
 
 @pytest.mark.parametrize("position", [0, 1, 3])
-def test_to_begin_in_the_middle_gives_the_rest_bit_by_bit(scanned, position):
-    steps = made(scanned).steps()
-    whole = taken(made(scanned), 2, epochs=2)
-    rest = taken(made(scanned), 2, position, epochs=2)
+def test_starting_in_the_middle_gives_the_rest_bit_for_bit(scanned, position):
+    steps = build(scanned).steps()
+    whole = taken(build(scanned), 2, epochs=2)
+    rest = taken(build(scanned), 2, position, epochs=2)
     assert same(rest, whole[position:])
     assert [(batch.epoch, batch.position) for batch in rest] == [
         (epoch, number) for epoch in (2, 3) for number in range(position if epoch == 2 else 0, steps)
     ]
 
 
-def test_batches_go_on_without_end(scanned):
-    source = made(scanned, sorta_grad=True)
-    found = [(int(batch.epoch), int(batch.position)) for batch in source.batches().take(3 * source.steps())]
-    assert found == [(epoch, number) for epoch in range(3) for number in range(source.steps())]
+def test_batches_continue_without_end(scanned):
+    source = build(scanned, sorta_grad=True)
+    places = [(int(batch.epoch), int(batch.position)) for batch in source.batches().take(3 * source.steps())]
+    assert places == [(epoch, number) for epoch in range(3) for number in range(source.steps())]
 
 
 def test_augmentation_changes_features_and_by_tempo_their_lengths_and_nothing_else(scanned):
-    source = made(scanned, seed=4)
+    source = build(scanned, seed=4)
     plan = source.plan(0)
     for batch in taken(source, epochs=1):
         assert batch.features.shape[1] == plan.boundaries[batch.position]
         for row, values, length, labels, label_length in zip(*batch[4:5], *batch[:4], strict=True):
             assert not values[length:].any()
             if row >= 0:
-                assert length == bent_frames(source, plan)[row]
+                assert length == warped_frames(source, plan)[row]
                 np.testing.assert_array_equal(labels[:label_length], scanned.labels[row])
                 assert np.isfinite(values).all() and values[:length].any()
 
@@ -281,18 +312,18 @@ def test_gain_moves_the_level_of_each_utterance_and_noise_fills_its_silence(scan
     config = features.FeatureConfig(bins=12, normalization="none", log_offset=1e-12)
     plain = {row: alone(scanned, row, config) for row in range(len(scanned))}
 
-    def found(**settings):
+    def shifts(**settings):
         chosen = AugmentationConfig(frequency_masks=0, time_masks=0, **settings)
-        for batch in taken(made(scanned, chosen, config=config), epochs=1):
+        for batch in taken(build(scanned, chosen, config=config), epochs=1):
             for row, values, length in zip(batch.rows, batch.features, batch.lengths, strict=True):
                 if row >= 0:
                     yield values[:length] - plain[row]
 
-    louder_db = [10 / np.log(10) * shift for shift in found(gain_db=(-6, 8))]
+    louder_db = [10 / np.log(10) * shift for shift in shifts(gain_db=(-6, 8))]
     assert all(np.ptp(shift) < 0.1 for shift in louder_db), "one gain for each utterance"
     gains_db = [shift.mean() for shift in louder_db]
     assert -6 <= min(gains_db) < 0 < max(gains_db) <= 8
-    for shift in found(snr_db=(20, 20)):
+    for shift in shifts(snr_db=(20, 20)):
         assert shift.max() > 1 and np.quantile(np.abs(shift), 0.2) < 0.5, "what is soft is filled, what is loud stays"
 
 
@@ -304,7 +335,7 @@ def test_rooms_and_recorded_noise_change_utterances_and_depend_on_the_seed_alone
         {"snr_db": (0, 10), "noise_folder": str(clips), "noise_share": 1.0},
     ):
         chosen = AugmentationConfig(frequency_masks=0, time_masks=0, **settings)
-        first, again = (taken(made(scanned, chosen, config=config), epochs=1) for _ in range(2))
+        first, again = (taken(build(scanned, chosen, config=config), epochs=1) for _ in range(2))
         for one, other in zip(first, again, strict=True):
             np.testing.assert_array_equal(one.features, other.features)
             for row, values, length in zip(one.rows, one.features, one.lengths, strict=True):
@@ -315,23 +346,23 @@ def test_a_folder_of_noise_needs_a_level_and_audio(scanned, tmp_path):
     with pytest.raises(pydantic.ValidationError, match=r"noise_folder needs snr_db, such as snr_db=\[0, 20\]"):
         AugmentationConfig(noise_folder="x")
     with pytest.raises(TfvoiceError, match=r"augmentation.noise_folder=.*: holds no audio file"):
-        made(scanned, AugmentationConfig(noise_folder=str(tmp_path), snr_db=(0, 10)))
+        build(scanned, AugmentationConfig(noise_folder=str(tmp_path), snr_db=(0, 10)))
 
 
 @pytest.mark.parametrize("key", ["gain_db", "snr_db"])
-def test_a_range_begins_with_its_least(key):
+def test_a_range_starts_with_its_minimum(key):
     with pytest.raises(pydantic.ValidationError, match=r"the least comes first, as in \[-6, 8\]"):
         AugmentationConfig(**{key: (8, -6)})
 
 
-def test_the_signature_is_what_the_dataset_gives_and_traces_once(scanned):
-    wanted = utterances.signature(features.channels(FEATURES))
-    source = made(scanned)
+def test_the_signature_is_that_of_the_dataset_and_a_step_is_traced_once(scanned):
+    expected = utterances.signature(features.channels(FEATURES))
+    source = build(scanned)
     for name, spec in source.batches().element_spec._asdict().items():
-        assert spec.is_subtype_of(getattr(wanted, name)), name
+        assert spec.is_subtype_of(getattr(expected, name)), name
     traces = []
 
-    @tf.function(input_signature=[wanted])
+    @tf.function(input_signature=[expected])
     def step(batch):
         traces.append(batch.features.shape)
         return tf.shape(batch.features)[1]

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfvoice.audio import quantize
 from tfvoice.audio.quantize import QuantizationConfig
 from tfvoice.data import index, records, shards, windows
-from tfvoice.data.windows import ClipConfig, ClipPipeline
+from tfvoice.data.windows import WindowConfig, WindowPipeline
 from tfvoice.errors import TfvoiceError
 
 WINDOW, CONTEXT, BATCH = 4000, 16, 3
@@ -21,12 +21,12 @@ def scanned(converted):
 
 
 @pytest.fixture
-def made(scanned):
-    def made(shuffled=True, seed=5, **quantization):
-        config = ClipConfig(sequence_samples=WINDOW)
-        return ClipPipeline(scanned, config, QuantizationConfig(**quantization), CONTEXT, BATCH, seed, shuffled)
+def build(scanned):
+    def build(shuffled=True, seed=5, **quantization):
+        config = WindowConfig(sequence_samples=WINDOW)
+        return WindowPipeline(scanned, config, QuantizationConfig(**quantization), CONTEXT, BATCH, seed, shuffled)
 
-    return made
+    return build
 
 
 def numbers(batches):
@@ -35,37 +35,37 @@ def numbers(batches):
 
 def joined(batches, count):
     """The pieces of each clip, row by row, with the row of each."""
-    found = [[] for _ in range(count)]
+    pieces = [[] for _ in range(count)]
     for row in range(BATCH):
         for batch in batches:
             if batch.clips[row] >= 0:
-                found[batch.clips[row]].append((row, batch.levels[row, CONTEXT:][: batch.lengths[row]]))
-    return found
+                pieces[batch.clips[row]].append((row, batch.levels[row, CONTEXT:][: batch.lengths[row]]))
+    return pieces
 
 
 @pytest.mark.parametrize("shuffled", [False, True])
-def test_every_sample_is_seen_once_and_in_order(made, scanned, shuffled):
-    pipeline = made(shuffled)
+def test_every_sample_is_seen_once_and_in_order(build, scanned, shuffled):
+    pipeline = build(shuffled)
     batches = numbers(pipeline.batches(epochs=1))
     assert len(batches) == pipeline.steps()
     for clip, pieces in enumerate(joined(batches, len(scanned))):
         audio = records.decode(scanned.read([clip])[0])["audio"]
-        wanted = quantize.encode(pipeline.quantization, audio).numpy()
+        expected = quantize.encode(pipeline.quantization, audio).numpy()
         rows = [row for row, _ in pieces]
-        assert shuffled or len(set(rows)) == 1, "a clip that is to be scored is never cut"
-        # The row in which it begins is the one before that in which it ends.
-        np.testing.assert_array_equal(np.concatenate([piece for _, piece in pieces]), wanted)
+        assert shuffled or len(set(rows)) == 1, "a clip that is scored is never split"
+        # A clip starts in the row above the one in which it ends.
+        np.testing.assert_array_equal(np.concatenate([piece for _, piece in pieces]), expected)
     assert sum(int(batch.samples) for batch in batches) == scanned.samples.sum()
 
 
-def test_a_clip_begins_after_silence_and_goes_on_after_itself(made):
-    batches = numbers(made().batches(epochs=1))
+def test_a_clip_starts_after_silence_and_continues_after_its_previous_window(build):
+    batches = numbers(build().batches(epochs=1))
     for before, batch in zip([None, *batches], batches, strict=False):
         for row in range(BATCH):
             if batch.clips[row] < 0:
                 assert batch.lengths[row] == 0
             elif before is None:
-                assert batch.reset[row], "every row begins anew in an epoch"
+                assert batch.reset[row], "every row starts with a reset"
             elif batch.reset[row]:
                 assert (batch.levels[row, :CONTEXT] == 128).all()
             else:
@@ -73,63 +73,63 @@ def test_a_clip_begins_after_silence_and_goes_on_after_itself(made):
                 np.testing.assert_array_equal(batch.levels[row, :CONTEXT], before.levels[row, -CONTEXT:])
 
 
-def test_the_order_is_that_of_seed_and_epoch_and_can_be_entered_anywhere(made):
-    pipeline = made()
+def test_seed_and_epoch_determine_the_order_and_batches_can_start_anywhere(build):
+    pipeline = build()
     orders = [pipeline.plan(epoch).clips.tolist() for epoch in (0, 1)]
-    assert orders[0] != orders[1] and made().plan(1).clips.tolist() == orders[1]
-    assert made(seed=6).plan(0).clips.tolist() != orders[0]
+    assert orders[0] != orders[1] and build().plan(1).clips.tolist() == orders[1]
+    assert build(seed=6).plan(0).clips.tolist() != orders[0]
     steps = pipeline.steps()
     assert {pipeline.steps(epoch) for epoch in range(5)} == {steps}
     whole = numbers(pipeline.batches(epochs=2))
-    late = numbers(made().batches(0, steps - 1, epochs=2))
+    late = numbers(build().batches(0, steps - 1, epochs=2))
     assert len(late) == steps + 1
     for one, other in zip(late, whole[steps - 1 :], strict=True):
         for part, expected in zip(one, other, strict=True):
             np.testing.assert_array_equal(part, expected)
 
 
-def test_loudness_can_be_normalised(made, scanned):
+def test_loudness_can_be_normalised(build, scanned):
     samples = records.decode(scanned.read([0])[0])["audio"].numpy()
     linear = {"kind": "linear", "levels": 256}
-    stretched = made(normalization="min_max", **linear).levels(0)
+    stretched = build(normalization="min_max", **linear).levels(0)
     assert (stretched.min(), stretched.max()) == (0, 255)
-    peak = made(normalization="peak", **linear).levels(0)
+    peak = build(normalization="peak", **linear).levels(0)
     assert peak[np.abs(samples).argmax()] in (0, 255) and abs(int(np.median(peak)) - 128) <= 3
-    np.testing.assert_array_equal(made().levels(0), quantize.encode(QuantizationConfig(), samples))
+    np.testing.assert_array_equal(build().levels(0), quantize.encode(QuantizationConfig(), samples))
 
 
-def test_a_peak_is_that_of_all_clips_of_a_recording_in_whichever_split(scanned):
+def test_a_peak_is_that_of_all_clips_of_a_recording_in_all_splits(scanned):
     count = len(scanned)
     names = [f"song@{number:09.3f}" for number in range(count)]
     first, second = (
         dataclasses.replace(scanned, ids=names[rows], shard=scanned.shard[rows], offset=scanned.offset[rows],
-                            size=scanned.size[rows], samples=scanned.samples[rows])
+                            size=scanned.size[rows], samples=scanned.samples[rows], peak=scanned.peak[rows])
         for rows in (slice(0, 1), slice(1, count))
     )  # fmt: skip
     heights = [float(np.abs(scanned.audio(row)).max()) for row in range(count)]
-    found = windows.peaks([first, second])
-    assert found == {"song": pytest.approx(max(heights))} and heights[0] < max(heights)
+    peaks = windows.peaks([first, second])
+    assert peaks == {"song": pytest.approx(max(heights))} and heights[0] < max(heights)
     config = QuantizationConfig(normalization="peak", kind="linear", levels=257)
-    pipeline = ClipPipeline(first, ClipConfig(sequence_samples=WINDOW), config, CONTEXT, BATCH, peaks=found)
-    wanted = quantize.encode(config, scanned.audio(0) / np.float32(max(heights)))
-    np.testing.assert_array_equal(pipeline.levels(0), wanted)
+    pipeline = WindowPipeline(first, WindowConfig(sequence_samples=WINDOW), config, CONTEXT, BATCH, peaks=peaks)
+    expected = quantize.encode(config, scanned.audio(0) / np.float32(max(heights)))
+    np.testing.assert_array_equal(pipeline.levels(0), expected)
 
 
-def test_batches_have_one_shape(made):
-    pipeline = made()
+def test_batches_have_one_shape(build):
+    pipeline = build()
     for batch in pipeline.batches(epochs=1):
         for part, spec in zip(batch, pipeline.signature, strict=True):
             assert part.shape == spec.shape and part.dtype == spec.dtype
     assert pipeline.signature.levels == tf.TensorSpec([BATCH, CONTEXT + WINDOW], tf.int32)
 
 
-def test_clips_that_are_shorter_than_a_window_are_left_out(converted):
+def test_clips_that_are_shorter_than_a_window_are_skipped(converted):
     manifest = shards.read_manifest(converted)
     every = index.scan_clips(manifest, converted, "train", 1)
     middle = int(np.sort(every.samples)[len(every) // 2])
     some = index.scan_clips(manifest, converted, "train", middle)
     assert (some.samples >= middle).all() and len(some) + some.dropped.total() == len(every)
-    fact = f"left out: {len(every)} shorter than a window of 999999 samples. The longest clip has {every.samples.max()}"
+    fact = f"skipped: {len(every)} shorter than a window of 999999 samples. The longest clip has {every.samples.max()}"
     with pytest.raises(TfvoiceError, match=fact):
         index.scan_clips(manifest, converted, "train", 999999)
     with pytest.raises(TfvoiceError, match="there is no split tset; did you mean test"):

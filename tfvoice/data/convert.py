@@ -1,7 +1,7 @@
 """From a corpus to shards: audio is decoded, mixed down and resampled in worker processes, and written in order.
 
-No process of a conversion imports TensorFlow. The parent decides everything before it starts (`shards.plan`), so the
-bytes of the output do not depend on the number of workers.
+No process of a conversion imports TensorFlow. The parent plans all shards first (`shards.plan`), so that the bytes of
+the output do not depend on the number of workers.
 """
 
 import itertools
@@ -14,28 +14,27 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import tqdm
 
 from tfvoice.audio import io as audio_io
-from tfvoice.data import output, records, shards
+from tfvoice.data import records, shards
 from tfvoice.data.corpora import base
 from tfvoice.data.corpora.base import Listing, Skip, Utterance
-from tfvoice.data.shards import ConversionConfig, Manifest, Plan, Shard
+from tfvoice.data.output import ConversionOutput, EncodedUtterance
+from tfvoice.data.shards import ConversionConfig, ConversionPlan, Manifest, Shard
 from tfvoice.errors import TfvoiceError
-
-read_manifest = shards.read_manifest
-validate = shards.validate
 
 # The corpus that is any folder of audio, cut into clips.
 AUDIO = "audio"
 
 _CHUNK = 8
 _HEADER_CHUNK = 512
-# Formats whose header tells the length; for others only decoding would.
-_TELLING_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".sph")
+# Formats whose header states the length; for others only decoding would.
+_SUFFIXES_WITH_LENGTH = (".wav", ".flac", ".ogg", ".opus", ".sph")
 _TYPICAL_BYTES_PER_SECOND = 8000
 
 
@@ -43,26 +42,17 @@ class ConversionError(TfvoiceError):
     """A conversion that cannot start, or whose result cannot be used."""
 
 
-@dataclass(frozen=True)
-class Converted:
-    """An utterance as it goes into a shard: the framed record, its length, and the number of its characters."""
-
-    frame: bytes
-    seconds: float
-    characters: int
-
-
-def prepare(listing: Listing, settings: ConversionConfig, workers: int = 1) -> Plan:
-    """Assigns splits, looks up how long every recording is, and plans the shards.
+def prepare(listing: Listing, settings: ConversionConfig, workers: int = 1) -> ConversionPlan:
+    """Assigns splits, finds the length of every recording, and plans the shards.
 
     Args:
-      listing: what a corpus reader found.
+      listing: from the reader of a corpus.
       settings: of the conversion.
       workers: processes that read the headers.
 
     Raises:
       ConversionError: there is no utterance at all.
-      CorpusError: `settings.split` cannot be understood.
+      CorpusError: `settings.split` is malformed.
     """
     if not listing.utterances:
         raise ConversionError(f"there is no usable utterance in this corpus{_listed(listing.skipped)}; check --input.")
@@ -71,66 +61,67 @@ def prepare(listing: Listing, settings: ConversionConfig, workers: int = 1) -> P
         if longest > settings.max_seconds:
             raise ConversionError(
                 f"--clip_seconds={longest:g} is more than --max_seconds={settings.max_seconds:g}, so that every whole "
-                f"clip would be left out; add --max_seconds={longest:g}."
+                f"clip would be skipped; add --max_seconds={longest:g}."
             )
     listing = base.with_splits(listing, base.parse_split(settings.split), settings.split_by)
     chunks = [(chunk,) for chunk in _chunks(listing.utterances, _HEADER_CHUNK)]
-    # To start a process takes as long as to read some thousand headers.
+    # Starting a process takes as long as reading some thousand headers.
     with _Workers(min(workers, len(chunks) // 8)) as pool:
         utterances = list(itertools.chain.from_iterable(pool.ordered(_with_seconds, chunks)))
     return shards.plan(replace(listing, utterances=utterances), settings)
 
 
 def convert(
-    plan: Plan,
+    plan: ConversionPlan,
     output: str | Path,
     workers: int = 1,
     max_skipped: float = 0.01,
     overwrite: bool = False,
     progress: bool = True,
 ) -> Manifest:
-    """Converts a corpus, or finishes a conversion that was interrupted.
+    """Converts a corpus, or resumes a conversion that was interrupted.
 
     Args:
       plan: from `prepare`.
-      output: folder of the shards, made where it does not exist.
+      output: folder of the shards, created where it does not exist.
       workers: processes; with one, everything happens in this process.
       max_skipped: the largest fraction of the expected utterances that may be bad.
       overwrite: delete an earlier conversion in `output` that differs or is finished.
-      progress: show a bar, where the standard error is a terminal.
+      progress: show a progress bar, where the standard error is a terminal.
 
     Returns:
-      What `manifest.json` holds now.
+      The content of `manifest.json`.
 
     Raises:
       ConversionError: too many utterances are bad, the disk is full, or a worker process died.
       ShardError: `output` holds other files or another conversion.
+      LockedError: another process is converting into `output`.
     """
-    book = output.Journal(output, plan, overwrite)
+    target = ConversionOutput(output, plan, overwrite)
     try:
-        if book.complete:
-            return book.complete
-        _limit(book, plan.listing, plan.listing.skipped, max_skipped)
-        done, skipped = _write_shards(book, plan, workers, progress)
+        if target.complete:
+            return target.complete
+        _check_skipped(target, plan.listing, plan.listing.skipped, max_skipped)
+        done, skipped = _write_shards(target, plan, workers, progress)
         skipped = sorted(plan.listing.skipped + skipped, key=lambda skip: (skip.id_or_path, skip.reason))
-        _limit(book, plan.listing, skipped, max_skipped)
+        _check_skipped(target, plan.listing, skipped, max_skipped)
         manifest = _manifest(plan, done, skipped)
-        path = book.write_skipped(skipped)
+        path = target.write_skipped(skipped)
         if not manifest.splits:
             raise ConversionError(f"{output}: no utterance is left{_listed(skipped)}; each is listed in {path}")
-        book.complete_with(manifest)
+        target.write_manifest(manifest)
         return manifest
     except OSError as error:
         raise ConversionError(
-            f"{output}: cannot go on ({error.strerror or error}). Finished shards are kept: mend that, and run the "
+            f"{output}: cannot continue ({error.strerror or error}). Finished shards are kept: fix that, and run the "
             "same command again."
         ) from error
     finally:
-        book.close()
+        target.close()
 
 
-def convert_one(utterance: Utterance, settings: ConversionConfig) -> Converted | Skip:
-    """Reads the audio of an utterance and makes its record; anything wrong with it becomes a Skip."""
+def convert_one(utterance: Utterance, settings: ConversionConfig) -> EncodedUtterance | Skip:
+    """Decodes the audio of an utterance and encodes its record; bad audio becomes a Skip."""
     try:
         part = (0.0, None) if utterance.start_seconds is None else (utterance.start_seconds, utterance.seconds)
         samples = audio_io.read(_source(utterance), settings.sample_rate_hz, settings.max_seconds, *part)
@@ -142,13 +133,19 @@ def convert_one(utterance: Utterance, settings: ConversionConfig) -> Converted |
     if seconds < settings.min_seconds:
         return Skip(utterance.id, "too_short", detail=f"{utterance.audio}: {seconds:.3f} s")
     if pcm16.min() == pcm16.max():
-        # Where something is said it should be heard; a rest in music is no defect.
+        # Speech cannot be silent; a rest in music is no defect.
         expected = not utterance.text
         return Skip(utterance.id, "silent", expected, detail=f"{utterance.audio}: every sample is the same")
     record = records.encode(
         utterance.id, utterance.speaker, utterance.text, pcm16, settings.sample_rate_hz, settings.encoding
     )
-    return Converted(records.frame(record), seconds, len(utterance.text))
+    return EncodedUtterance(
+        records.frame(record), utterance.id, utterance.speaker, utterance.text, len(pcm16), _peak(pcm16)
+    )
+
+
+def _peak(pcm16: np.ndarray) -> float:
+    return max(-int(pcm16.min()), int(pcm16.max())) / 32768
 
 
 def _source(utterance: Utterance) -> str | bytes:
@@ -157,7 +154,7 @@ def _source(utterance: Utterance) -> str | bytes:
     return utterance.audio
 
 
-def _convert_chunk(utterances: list[Utterance], settings: ConversionConfig) -> list[Converted | Skip]:
+def _convert_chunk(utterances: list[Utterance], settings: ConversionConfig) -> list[EncodedUtterance | Skip]:
     return [convert_one(utterance, settings) for utterance in utterances]
 
 
@@ -166,13 +163,13 @@ def _with_seconds(utterances: list[Utterance]) -> list[Utterance]:
 
 
 def _expected_seconds(utterance: Utterance) -> float:
-    """How long the audio probably is, to plan by: as the corpus states, or by its header, or by its size."""
+    """Expected length of the audio: as the corpus states it, from its header, or from its size."""
     if utterance.seconds is not None:
         return utterance.seconds
     try:
         if utterance.bare_hz:
             return os.path.getsize(utterance.audio) / (2 * utterance.bare_hz)
-        if utterance.audio.lower().endswith(_TELLING_SUFFIXES):
+        if utterance.audio.lower().endswith(_SUFFIXES_WITH_LENGTH):
             return max(0.0, audio_io.seconds(utterance.audio) - (utterance.start_seconds or 0.0))
         return os.path.getsize(utterance.audio) / _TYPICAL_BYTES_PER_SECOND
     except (audio_io.AudioError, OSError):
@@ -180,17 +177,17 @@ def _expected_seconds(utterance: Utterance) -> float:
 
 
 def _write_shards(
-    book: output.Journal, plan: Plan, workers: int, progress: bool
+    target: ConversionOutput, plan: ConversionPlan, workers: int, progress: bool
 ) -> tuple[dict[str, list[Shard]], list[Skip]]:
-    finished = {shard.name: book.finished(shard) for shard in plan.shards}
+    finished = {shard.name: target.finished(shard) for shard in plan.shards}
     todo = {shard.name: shard for shard in plan.shards if not finished[shard.name]}
     tasks = [(name, chunk) for name, shard in todo.items() for chunk in _chunks(shard.utterances, _CHUNK)]
     bar = _bar(sum(shard.seconds for shard in todo.values()), progress)
     with _Workers(min(workers, len(tasks))) as pool, bar:
         results = pool.ordered(_convert_chunk, ((chunk, plan.settings) for _, chunk in tasks))
-        owned = ((name, _counted(bar, chunk, result)) for (name, chunk), result in zip(tasks, results, strict=True))
-        for name, group in itertools.groupby(owned, key=lambda item: item[0]):
-            finished[name] = book.write(todo[name], (result for _, result in group))
+        named = ((name, _counted(bar, chunk, result)) for (name, chunk), result in zip(tasks, results, strict=True))
+        for name, group in itertools.groupby(named, key=lambda item: item[0]):
+            finished[name] = target.write(todo[name], (result for _, result in group))
     done: dict[str, list[Shard]] = {}
     for shard in plan.shards:
         done.setdefault(shard.split, []).append(finished[shard.name][0])
@@ -217,17 +214,17 @@ def _counted(bar: tqdm.tqdm, utterances: list[Utterance], chunk: list) -> list:
     return chunk
 
 
-def _limit(book: output.Journal, listing: Listing, skipped: list[Skip], max_skipped: float) -> None:
-    """Refuses to go on when more than `max_skipped` of the expected utterances are bad."""
+def _check_skipped(target: ConversionOutput, listing: Listing, skipped: list[Skip], max_skipped: float) -> None:
+    """Raises `ConversionError` when more than `max_skipped` of the expected utterances are bad."""
     bad = sum(not skip.expected for skip in skipped)
     if bad <= max_skipped * listing.expected:
         return
     percent = 100 * bad / listing.expected
-    path = book.write_skipped(skipped)
+    path = target.write_skipped(skipped)
     raise ConversionError(
-        f"{book.directory}: {bad} of {listing.expected} utterances ({percent:.1f} %) are bad, more than "
-        f"--max_skipped={100 * max_skipped:g}%{_listed(skipped)}. Each is listed in {path}; mend them and add "
-        f"--overwrite, or leave them out with --max_skipped={math.ceil(percent)}%"
+        f"{target.directory}: {bad} of {listing.expected} utterances ({percent:.1f} %) are bad, more than "
+        f"--max_skipped={100 * max_skipped:g}%{_listed(skipped)}. Each is listed in {path}; fix them and add "
+        f"--overwrite, or skip them with --max_skipped={math.ceil(percent)}%"
     )
 
 
@@ -236,7 +233,7 @@ def _listed(skipped: Iterable[Skip]) -> str:
     return f" ({', '.join(f'{count} {reason}' for reason, count in counts.items())})" if counts else ""
 
 
-def _manifest(plan: Plan, done: dict[str, list[Shard]], skipped: list[Skip]) -> Manifest:
+def _manifest(plan: ConversionPlan, done: dict[str, list[Shard]], skipped: list[Skip]) -> Manifest:
     splits = {split: shards.total(finished) for split, finished in done.items()}
     order = {split: place for place, split in enumerate(base.SPLITS)}
     names = sorted(splits, key=lambda split: (order.get(split, len(order)), split))
@@ -254,13 +251,13 @@ def _manifest(plan: Plan, done: dict[str, list[Shard]], skipped: list[Skip]) -> 
 
 
 class _Workers:
-    """A pool whose results come in order and which never holds more than a few of them."""
+    """A process pool that yields results in order and never holds more than a few of them."""
 
     def __init__(self, count: int):
         self._window = 4 * count
         self._pool = None
         if count > 1:
-            # A fork would copy whatever threads the caller has, TensorFlow's among them.
+            # Forking a process with threads, such as TensorFlow's, can deadlock.
             context = multiprocessing.get_context("spawn")
             self._pool = futures.ProcessPoolExecutor(count, context, initializer=end_with_parent)
 
@@ -286,13 +283,13 @@ class _Workers:
                 yield pending.popleft().result()
         except BrokenProcessPool:
             raise ConversionError(
-                "a worker process died, perhaps for want of memory. Finished shards are kept: run the same command "
+                "a worker process died, perhaps out of memory. Finished shards are kept: run the same command "
                 "again, with fewer --workers."
             ) from None
 
 
 def end_with_parent() -> None:
-    """Makes a worker leave Ctrl-C to its parent, and end when the parent is killed."""
+    """Makes a worker ignore Ctrl-C, which its parent handles, and exit when the parent is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:

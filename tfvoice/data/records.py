@@ -1,8 +1,8 @@
-"""The record: one utterance as a serialized `tf.train.Example`, encoded and decoded here and nowhere else.
+"""The record: one utterance as a serialized `tf.train.Example`, encoded and decoded only here.
 
-`encode` writes the protocol buffer's few fields directly, in a fixed order. It needs no TensorFlow, so that conversion
-starts at once and its worker processes stay small, and it gives the same bytes under every version of the protobuf
-library (whose maps have no order). `decode` is TensorFlow, in the graph.
+`encode` writes the few fields of the protocol buffer directly, in a fixed order. It needs no TensorFlow, so that
+conversion starts at once and its worker processes stay small, and it gives the same bytes under every version of the
+protobuf library (whose maps have no order). `decode` is TensorFlow, in the graph.
 
 | key | type | content |
 |---|---|---|
@@ -16,6 +16,7 @@ library (whose maps have no order). `decode` is TensorFlow, in the graph.
 import contextlib
 import functools
 import io
+import re
 import struct
 from collections.abc import Iterator
 
@@ -29,6 +30,9 @@ from tfvoice.errors import TfvoiceError
 SCHEMA = 1
 ENCODINGS = ("pcm16", "flac")
 
+# A TFRecord frame puts 12 bytes before each record (length, checksum) and 4 after it (checksum).
+HEADER_BYTES, FOOTER_BYTES = 12, 4
+
 _SCHEMA_SENTENCE = "this record has another schema version than this tfvoice reads"
 _SIZE_SENTENCE = "this record holds another number of samples than it states"
 
@@ -40,15 +44,15 @@ class RecordError(TfvoiceError):
 def encode(
     id: str, speaker: str, text: str, samples: np.ndarray, sample_rate_hz: int, encoding: str = "pcm16"
 ) -> bytes:
-    """Makes a record.
+    """Encodes an utterance.
 
     Args:
       id: name of the utterance, unique in its corpus.
       speaker: name of the speaker, or "".
-      text: the transcript as the corpus has it; normalising is the alphabet's business, later.
+      text: the transcript as the corpus has it; the alphabet normalises it at training time.
       samples: `[samples]`, int16, or float32 in [-1, 1].
       sample_rate_hz: rate of `samples`.
-      encoding: `pcm16`, or the lossless `flac` (about half the size, slower to read).
+      encoding: `pcm16`, or the lossless `flac` (about half the size, slower to decode).
 
     Returns:
       A serialized `tf.train.Example`, the same bytes for the same arguments.
@@ -75,7 +79,7 @@ def encode(
 
 
 def decode(serialized) -> dict:
-    """Reads a record, in the graph.
+    """Decodes a record, in the graph.
 
     Args:
       serialized: string scalar, one record.
@@ -85,8 +89,8 @@ def decode(serialized) -> dict:
       `sample_rate_hz` (int64 scalars).
 
     Raises:
-      tf.errors.InvalidArgumentError: when it runs on something else than a whole record of this `SCHEMA`;
-        `explained` turns that into a `RecordError`.
+      tf.errors.InvalidArgumentError: at run time, for anything but a whole record of this `SCHEMA`; `explained` turns
+        it into a `RecordError`.
     """
     import tensorflow as tf
 
@@ -107,10 +111,10 @@ def decode(serialized) -> dict:
 
 @contextlib.contextmanager
 def explained(directory) -> Iterator[None]:
-    """Turns TensorFlow's errors about the shards of `directory` into a `RecordError` that says what to type.
+    """Turns TensorFlow's errors about the shards of `directory` into a `RecordError` that says what to type next.
 
     Raises:
-      RecordError: inside the `with` a shard was missing, truncated or damaged, or of another schema.
+      RecordError: inside the `with` a shard was missing, truncated or damaged, or had another schema.
     """
     import tensorflow as tf
 
@@ -129,13 +133,19 @@ def explained(directory) -> Iterator[None]:
     except tf.errors.NotFoundError as error:
         raise RecordError(_advice(directory, "a shard is missing")) from error
     except UnicodeDecodeError as error:
-        # TensorFlow quotes the bytes that it cannot parse, and then fails to make a string of its own message.
+        # TensorFlow quotes the bytes that it cannot parse, and then fails to decode its own message.
         raise RecordError(_advice(directory, foreign)) from error
     except tf.errors.InvalidArgumentError as error:
         fact = next((fact for sentence, fact in facts.items() if sentence in error.message), None)
         if fact is None:
             raise
         raise RecordError(_advice(directory, fact)) from error
+    except tf.errors.UnknownError as error:
+        # Raised by Python inside the graph (`Index.read`): TensorFlow keeps the name of its class and its text.
+        sentence = re.search(r"RecordError: (.+)", error.message)
+        if sentence is None:
+            raise
+        raise RecordError(sentence[1]) from error
 
 
 def frame(record: bytes) -> bytes:
@@ -144,23 +154,38 @@ def frame(record: bytes) -> bytes:
     return b"".join((length, _masked_crc(length), record, _masked_crc(record)))
 
 
-def count_frames(path) -> int:
-    """Counts the records of a shard and checks every checksum.
+def unframe(framed: bytes) -> bytes | None:
+    """Takes a record out of its frame; None where the frame is truncated or a checksum differs."""
+    header, record = framed[:HEADER_BYTES], framed[HEADER_BYTES:-FOOTER_BYTES]
+    whole = _frame_length(header) == len(record) and _masked_crc(record) == framed[-FOOTER_BYTES:]
+    return record if whole else None
+
+
+def frames(path) -> Iterator[tuple[int, int]]:
+    """Reads a whole shard and checks every checksum.
+
+    Yields:
+      The offset and the size of each record, in bytes.
 
     Raises:
       RecordError: the file is truncated or damaged; the text names the file and the record.
     """
-    count = 0
+    offset, count = HEADER_BYTES, 0
     with open(path, "rb") as shard:
-        while header := shard.read(12):
-            if len(header) < 12 or _masked_crc(header[:8]) != header[8:]:
-                raise RecordError(f"{path}: damaged at record {count + 1}")
-            length = struct.unpack("<Q", header[:8])[0]
-            record, checksum = shard.read(length), shard.read(4)
-            if len(record) < length or _masked_crc(record) != checksum:
-                raise RecordError(f"{path}: damaged at record {count + 1}")
+        while header := shard.read(HEADER_BYTES):
             count += 1
-    return count
+            size = _frame_length(header)
+            if size is None or unframe(header + shard.read(size + FOOTER_BYTES)) is None:
+                raise RecordError(f"{path}: damaged at record {count}")
+            yield offset, size
+            offset += size + HEADER_BYTES + FOOTER_BYTES
+
+
+def _frame_length(header: bytes) -> int | None:
+    """The length of the record that follows; None where the header is truncated or damaged."""
+    if len(header) < HEADER_BYTES or _masked_crc(header[:8]) != header[8:]:
+        return None
+    return struct.unpack("<Q", header[:8])[0]
 
 
 def _advice(directory, fact: str) -> str:
@@ -201,7 +226,7 @@ def _flac(pcm16: np.ndarray, sample_rate_hz: int) -> bytes:
 
 @functools.cache
 def _flac_decoder():
-    """Picks tensorflow-io's op where it is installed and its native library loads, and soundfile elsewhere."""
+    """The op of tensorflow-io where it is installed and its native library loads, and soundfile elsewhere."""
     import tensorflow as tf
 
     with tf.init_scope(), contextlib.suppress(Exception):

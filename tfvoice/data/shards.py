@@ -10,8 +10,8 @@ from typing import Literal
 
 import pydantic
 
-from tfvoice import config
-from tfvoice.data import records
+from tfvoice import config, storage
+from tfvoice.data import records, shard_index
 from tfvoice.data.corpora.base import Listing, Utterance
 from tfvoice.errors import TfvoiceError
 
@@ -22,17 +22,17 @@ _FLAC_RATIO = 0.6
 
 
 class ShardError(TfvoiceError):
-    """A folder of shards that is absent, unfinished, damaged, or another's."""
+    """A folder of shards that is missing, unfinished, damaged, or of another conversion."""
 
 
 class ConversionConfig(config.Config):
-    """Everything, beside the corpus itself, that decides the bytes of the shards.
+    """Everything besides the corpus itself that determines the bytes of the shards.
 
     Attributes:
       corpus: name in the table of corpora.
-      options: flags that belong to this corpus.
-      split: percentages of train, valid and test, where the corpus has no splits of its own.
-      split_by: what is kept together in a split.
+      options: flags of this corpus alone.
+      split: percentages of train, valid and test, where the corpus defines no splits.
+      split_by: the utterances of one speaker, or of one text, are kept in the same split.
       min_seconds, max_seconds: audio outside of this range is skipped.
     """
 
@@ -68,15 +68,15 @@ class Split(config.Config):
 
 
 class Manifest(config.Config):
-    """What `manifest.json` holds. It is written last: where it is, the conversion is complete.
+    """The content of `manifest.json`, which is written last: where it exists, the conversion is complete.
 
     Attributes:
       splits: by name; a split without utterances is absent.
-      skipped: how many utterances are left out, by reason.
+      skipped: number of skipped utterances, by reason.
       expected_skips: the same for known defects of the corpus.
-      speakers: facts about the speakers, as far as the corpus states any.
-      settings: what the conversion was asked for.
-      fingerprint: of the settings and of every utterance, to know the same conversion again.
+      speakers: metadata of the speakers, as far as the corpus has any.
+      settings: of the conversion.
+      fingerprint: of the settings and of every utterance; it identifies the conversion.
     """
 
     schema_version: int = records.SCHEMA
@@ -106,8 +106,8 @@ class PlannedShard:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The whole conversion, decided before any audio is read."""
+class ConversionPlan:
+    """The whole conversion, planned before any audio is decoded."""
 
     settings: ConversionConfig
     listing: Listing
@@ -115,11 +115,11 @@ class Plan:
     fingerprint: str
 
 
-def plan(listing: Listing, settings: ConversionConfig) -> Plan:
-    """Decides which utterance goes into which shard.
+def plan(listing: Listing, settings: ConversionConfig) -> ConversionPlan:
+    """Assigns every utterance to a shard.
 
-    The records of a split are in the order of a hash of their ids, so that every shard is a random sample of its
-    split. Membership depends on nothing but the corpus and the settings.
+    The records of a split are sorted by a hash of their ids, so that every shard is a random sample of its split. The
+    assignment depends on the corpus and the settings alone.
 
     Args:
       listing: with splits assigned, and with the expected `seconds` of every utterance.
@@ -132,18 +132,18 @@ def plan(listing: Listing, settings: ConversionConfig) -> Plan:
         groups = list(_groups(members, settings))
         for index, group in enumerate(groups):
             planned.append(PlannedShard(f"{split}-{index:05d}-of-{len(groups):05d}.tfrecord", split, group))
-    return Plan(settings, listing, planned, _fingerprint(planned, settings))
+    return ConversionPlan(settings, listing, planned, _fingerprint(planned, settings))
 
 
 def read_manifest(directory: str | Path) -> Manifest:
     """Reads `manifest.json`.
 
     Raises:
-      ShardError: there is none, or another version of tfvoice wrote it.
+      ShardError: there is none, or it has another schema version.
     """
     path = Path(directory) / MANIFEST
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = storage.read_json(path)
         version = values["schema_version"]
     except FileNotFoundError:
         if (path.parent / ".progress").is_dir():
@@ -162,26 +162,41 @@ def read_manifest(directory: str | Path) -> Manifest:
 
 
 def validate(directory: str | Path, after_each: Callable[[], object] = lambda: None) -> Manifest:
-    """Reads every shard again and compares its sha256, its checksums and its number of records with the manifest.
+    """Reads every shard and compares its sha256, checksums and number of records with the manifest and its index.
 
     Args:
       directory: folder of the shards.
       after_each: called after each shard, to show progress.
 
     Raises:
-      ShardError: a shard is missing or damaged; the text names each of them.
+      ShardError: a shard is missing or damaged, or an index is damaged; the text names each of them.
     """
     manifest = read_manifest(directory)
-    defects = []
+    of_shards, of_indices = [], []
     for split in manifest.splits.values():
         for shard in split.shards:
-            defects.append(_damage(Path(directory) / shard.name, shard))
+            shard_defect, index_defect = _defects(Path(directory) / shard.name, shard)
+            of_shards.append(shard_defect)
+            of_indices.append(index_defect)
             after_each()
-    if any(defects):
+    if any(of_shards):
         raise ShardError(
-            f"{'; '.join(filter(None, defects))}. Convert the corpus again with --overwrite --output={directory}"
+            f"{'; '.join(filter(None, of_shards))}. Convert the corpus again with --overwrite --output={directory}"
+        )
+    if any(of_indices):
+        raise ShardError(
+            f"{'; '.join(filter(None, of_indices))}. Delete it: the next command that needs it writes it again."
         )
     return manifest
+
+
+def size_defect(path: Path, shard: Shard) -> str | None:
+    """Compares the size of a shard with the manifest, without reading it; None where they are equal."""
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        return f"{path}: this shard is missing"
+    return None if size == shard.bytes else f"{path}: this shard has {size} bytes instead of {shard.bytes}"
 
 
 def total(shards: list[Shard]) -> Split:
@@ -194,22 +209,38 @@ def total(shards: list[Shard]) -> Split:
     )
 
 
-def _damage(path: Path, shard: Shard) -> str | None:
-    if not path.is_file():
-        return f"{path}: this shard is missing"
-    size = path.stat().st_size
-    if size != shard.bytes:
-        return f"{path}: this shard has {size} bytes instead of {shard.bytes}"
+def _defects(path: Path, shard: Shard) -> tuple[str | None, str | None]:
+    """The defect of a shard and, where it has none, that of its index."""
+    defect = size_defect(path, shard)
+    if defect:
+        return defect, None
     try:
-        count = records.count_frames(path)
+        frames = list(records.frames(path))
     except records.RecordError as error:
-        return str(error)
+        return str(error), None
+    if _sha256(path) != shard.sha256 or len(frames) != shard.utterances:
+        return f"{path}: this shard is not the one that was written (sha256 differs)", None
+    return None, _index_defect(path, shard, frames)
+
+
+def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
-    if digest.hexdigest() != shard.sha256 or count != shard.utterances:
-        return f"{path}: this shard is not the one that was written (sha256 differs)"
+    return digest.hexdigest()
+
+
+def _index_defect(path: Path, shard: Shard, frames: list[tuple[int, int]]) -> str | None:
+    # Conversions of version 0.1.0 have no indices.
+    if not shard_index.path_of(path).exists():
+        return None
+    try:
+        entries = shard_index.read(path, shard.sha256)
+    except shard_index.ShardIndexError as error:
+        return str(error)
+    if [(entry.offset, entry.size) for entry in entries] != frames:
+        return f"{shard_index.path_of(path)}: this index does not fit its shard"
     return None
 
 

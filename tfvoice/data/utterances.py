@@ -1,13 +1,12 @@
-"""From shards to batches, in an order that depends on nothing but (seed, epoch).
+"""From shards to batches of features and labels, in an order that depends on (seed, epoch) alone.
 
 An epoch is planned in NumPy: utterances are shuffled, put into buckets of similar length, cut into batches, and the
 batches are shuffled. tf.data then reads, decodes, computes features and augments, several batches at once and in
-order. To start in the middle of an epoch costs nothing: the plan is made again and its first batches are left out.
+order. Starting in the middle of an epoch costs nothing: the epoch is planned again and its first batches are skipped.
 """
 
-import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,20 +14,22 @@ import numpy as np
 import pydantic
 import tensorflow as tf
 
-from tfvoice import ctc
-from tfvoice.audio import augment, features, noise
+from tfvoice import keys
+from tfvoice.audio import augment, features
 from tfvoice.audio.augment import AugmentationConfig
 from tfvoice.data import records
-from tfvoice.data.index import FilterConfig, Index
+from tfvoice.data.datasets import BatchDataset, epochs_from
+from tfvoice.data.index import FilterConfig, Index, minimum_frames, padded
+from tfvoice.keys import Purpose
 
 
 class DataConfig(FilterConfig):
-    """How batches are made.
+    """How utterances are selected and batched.
 
     Attributes:
-      buckets: how many lengths a batch can be padded to. Fewer waste time on padding, more cost compilations.
-      sorta_grad: go through the first epoch from short to long (Amodei et al., arXiv 1512.02595, section 3.2).
-      workers: batches that are prepared at the same time.
+      buckets: number of lengths that batches are padded to. Fewer waste time on padding, more cost compilations.
+      sorta_grad: sort the first epoch from short to long (Amodei et al., arXiv 1512.02595, section 3.2).
+      workers: batches that are prepared in parallel.
     """
 
     buckets: int = pydantic.Field(8, ge=1)
@@ -37,16 +38,16 @@ class DataConfig(FilterConfig):
 
 
 class Batch(NamedTuple):
-    """What one step sees; rows beyond the utterances at hand have length 0.
+    """The input of one step; a batch that is not full has rows of length 0 at its end.
 
     Attributes:
       features: float32 `[batch, frames, channels]`, frames being the boundary of a bucket.
       lengths: int32 `[batch]`, frames of each row.
       labels: int32 `[batch, labels]`.
       label_lengths: int32 `[batch]`.
-      rows: int64 `[batch]`, positions in the index; -1 where there is no utterance.
-      epoch, position: int64 scalars; which batch of which epoch this is.
-      samples: int64 scalar, real audio in the batch.
+      rows: int64 `[batch]`, rows of the index; -1 for padding.
+      epoch, position: int64 scalars, number of the epoch and of the batch in it.
+      samples: int64 scalar, samples of audio in the batch, without padding.
     """
 
     features: tf.Tensor
@@ -60,7 +61,7 @@ class Batch(NamedTuple):
 
 
 def signature(channels: int) -> Batch:
-    """What a compiled function says it takes, so that it is traced once and not for every bucket."""
+    """Shapes and types of a batch for `tf.function`, so that it is traced once and not for every bucket."""
     int32, int64 = tf.int32, tf.int64
     return Batch(
         features=tf.TensorSpec([None, None, channels], tf.float32),
@@ -74,13 +75,19 @@ def signature(channels: int) -> Batch:
     )
 
 
-# An epoch and a position in it.
+# An epoch and the position of a batch in it.
 _PLACE = (tf.TensorSpec([], tf.int64), tf.TensorSpec([], tf.int64))
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The batches of one epoch: rows of the index, and frames to pad to; and how each utterance is bent."""
+class EpochPlan:
+    """The batches of one epoch.
+
+    Attributes:
+      batches: rows of the index, int64 `[batch]` each.
+      boundaries: frames to which each batch is padded.
+      tempo, vocal_tract: factors for `augment.warp`, float32 `[utterances]` each.
+    """
 
     batches: list[np.ndarray]
     boundaries: list[int]
@@ -88,18 +95,18 @@ class Plan:
     vocal_tract: np.ndarray
 
 
-class Pipeline:
+class UtterancePipeline:
     """Batches of one split.
 
     Args:
       index: the utterances.
-      config: how batches are made.
-      feature_config: the features.
-      statistics: of the corpus, where features are normalised with them.
+      config: how they are batched.
+      feature_config: of the features.
       output_lengths: frames of features to frames of the network.
       batch_size: utterances in a batch.
       seed: of order and augmentation.
-      augmentation: None: nothing is changed and nothing is shuffled, as for validation.
+      augmentation: for training; None: neither shuffled nor augmented, as for validation.
+      statistics: of the corpus, where features are normalised with them.
     """
 
     def __init__(
@@ -111,7 +118,7 @@ class Pipeline:
         batch_size: int,
         seed: int = 0,
         augmentation: AugmentationConfig | None = None,
-        statistics: features.Statistics | None = None,
+        statistics: features.FeatureStatistics | None = None,
     ):
         self.index = index
         self.config = config
@@ -123,37 +130,37 @@ class Pipeline:
         self.statistics = statistics
         self.frames = np.asarray(features.frame_count(feature_config, index.samples))
         self.boundaries = _boundaries(self.frames, config.buckets, augmentation.tempo if augmentation else 0.0)
-        self._labels = _padded(index.labels)
+        self._labels = padded(index.labels)
         self._label_lengths = np.array([len(labels) for labels in index.labels], np.int32)
-        self._needed = np.array([ctc.minimum_frames(labels) for labels in index.labels])
+        self._needed = minimum_frames(index.labels)
         self._noise = None
         if augmentation and augmentation.noise_folder:
-            self._noise = noise.load(augmentation.noise_folder, feature_config.sample_rate_hz)
-        self._plans: dict[int, Plan] = {}
+            self._noise = augment.load_noise(augmentation.noise_folder, feature_config.sample_rate_hz)
+        self._plans: dict[int, EpochPlan] = {}
         self._lock = threading.Lock()
-        # Traced once: each graph that an epoch makes anew costs memory that TensorFlow gives back late or never.
+        # Traced once: a new graph for each epoch would cost memory that TensorFlow frees late or never.
         self._compiled = tf.function(self._batch, input_signature=_PLACE)
 
-    def plan(self, epoch: int) -> Plan:
-        """Decides the batches of an epoch; the same for the same (seed, epoch)."""
+    def plan(self, epoch: int) -> EpochPlan:
+        """Plans the batches of an epoch; the same for the same (seed, epoch)."""
         with self._lock:
             if epoch not in self._plans:
-                # Prefetching looks one epoch ahead; older plans are never asked for again.
+                # Prefetching is at most one epoch ahead; older plans are not needed again.
                 self._plans = {known: plan for known, plan in self._plans.items() if known >= epoch - 1}
-                self._plans[epoch] = self._make_plan(epoch)
+                self._plans[epoch] = self._planned(epoch)
             return self._plans[epoch]
 
     def steps(self, epoch: int = 0) -> int:
-        """Batches of an epoch; the same for every epoch, since only one of them is not full."""
+        """Number of batches of an epoch; the same for every epoch, because at most one batch is not full."""
         return len(self.plan(epoch).batches)
 
-    def batches(self, epoch: int = 0, position: int = 0, epochs: int | None = None) -> tf.data.Dataset:
+    def batches(self, epoch: int = 0, position: int = 0, epochs: int | None = None) -> BatchDataset:
         """Batches from a position of an epoch on.
 
         Args:
           epoch: first epoch.
           position: first batch of that epoch.
-          epochs: how many epochs; None: without end.
+          epochs: number of epochs; None: without end.
 
         Returns:
           A dataset of `Batch`.
@@ -166,41 +173,48 @@ class Pipeline:
 
         dataset = tf.data.Dataset.from_generator(positions, output_signature=_PLACE)
         dataset = dataset.map(self._compiled, num_parallel_calls=self.config.workers, deterministic=True)
-        return prefetched(dataset, 2 * self.config.workers)
+        return BatchDataset(dataset, self.index.directory, 2 * self.config.workers)
 
-    def _make_plan(self, epoch: int) -> Plan:
-        random = np.random.default_rng((self.seed, epoch))
+    def _planned(self, epoch: int) -> EpochPlan:
         count = len(self.index)
         if self.augmentation is None:
-            flat = np.ones(count, np.float32)
-            return self._cut(np.argsort(self.frames, kind="stable"), flat, flat, None)
-        tempo = _drawn(random, self.augmentation.tempo, count)
-        # Faster speech can leave too few frames for its text: such an utterance keeps its own speed.
-        tempo[self.output_lengths(_bent(self.frames, tempo)) < self._needed] = 1.0
-        vocal_tract = _drawn(random, self.augmentation.vocal_tract, count)
+            ones = np.ones(count, np.float32)
+            return self._cut(np.argsort(self.frames, kind="stable"), ones, ones, None)
+        tempo = _factors(self._generator(epoch, Purpose.TEMPO), self.augmentation.tempo, count)
+        # Faster speech can have too few frames for its text: such an utterance keeps its tempo.
+        tempo[self.output_lengths(_warped_frames(self.frames, tempo)) < self._needed] = 1.0
+        vocal_tract = _factors(self._generator(epoch, Purpose.VOCAL_TRACT), self.augmentation.vocal_tract, count)
         if self.config.sorta_grad and epoch == 0:
-            return self._cut(np.argsort(_bent(self.frames, tempo), kind="stable"), tempo, vocal_tract, None)
-        return self._cut(random.permutation(count), tempo, vocal_tract, random)
+            return self._cut(np.argsort(_warped_frames(self.frames, tempo), kind="stable"), tempo, vocal_tract, None)
+        shuffle = self._generator(epoch, Purpose.SHUFFLE)
+        return self._cut(shuffle.permutation(count), tempo, vocal_tract, shuffle)
 
-    def _cut(self, order: np.ndarray, tempo, vocal_tract, random: np.random.Generator | None) -> Plan:
-        """Cuts an order into batches of one bucket each, and shuffles the batches where `random` is given.
+    def _generator(self, epoch: int, purpose: Purpose) -> np.random.Generator:
+        return np.random.default_rng((self.seed, epoch, purpose))
+
+    def _key(self, epoch: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
+        """The key of a batch, int32 `[2]`, into which each kind of augmentation folds its purpose."""
+        return keys.fold_in(keys.from_seed(self.seed), epoch, position)
+
+    def _cut(self, order: np.ndarray, tempo, vocal_tract, shuffle: np.random.Generator | None) -> EpochPlan:
+        """Cuts an order into batches of one bucket each, and shuffles the batches with `shuffle`.
 
         What does not fill a batch goes into the next longer bucket, so that at most one batch is not full.
         """
-        bucket = np.searchsorted(self.boundaries, _bent(self.frames, tempo)[order])
-        batches, boundaries, left = [], [], order[:0]
+        bucket = np.searchsorted(self.boundaries, _warped_frames(self.frames, tempo)[order])
+        batches, boundaries, rest = [], [], order[:0]
         for number, boundary in enumerate(self.boundaries):
-            members = np.concatenate([left, order[bucket == number]])
+            members = np.concatenate([rest, order[bucket == number]])
             last = number == len(self.boundaries) - 1
             full = len(members) if last else len(members) // self.batch_size * self.batch_size
-            left = members[full:]
+            rest = members[full:]
             for start in range(0, full, self.batch_size):
                 batches.append(members[start : min(start + self.batch_size, full)])
                 boundaries.append(int(boundary))
-        if random is not None:
-            shuffled = random.permutation(len(batches))
+        if shuffle is not None:
+            shuffled = shuffle.permutation(len(batches))
             batches, boundaries = [batches[k] for k in shuffled], [boundaries[k] for k in shuffled]
-        return Plan(batches, boundaries, tempo, vocal_tract)
+        return EpochPlan(batches, boundaries, tempo, vocal_tract)
 
     def _batch(self, epoch, position) -> Batch:
         fetched = tf.numpy_function(
@@ -221,10 +235,10 @@ class Pipeline:
 
         signature = (tf.TensorSpec([None], tf.float32), tf.TensorSpec([], tf.int32))
         waveforms, samples = tf.map_fn(waveform, serialized, fn_output_signature=signature, parallel_iterations=1)
-        seed = tf.stack([tf.cast(epoch, tf.int32), tf.cast(position, tf.int32)]) + tf.constant([self.seed, 0])
-        waveforms = self._distorted(waveforms, samples, seed)
+        key = self._key(epoch, position)
+        waveforms = self._augmented_waveforms(waveforms, samples, key)
         values = features.compute(self.feature_config, waveforms, samples, self.statistics)
-        values, lengths = self._augmented(values, tempo, vocal_tract, seed, tf.cast(boundary, tf.int32))
+        values, lengths = self._augmented_features(values, tempo, vocal_tract, key, tf.cast(boundary, tf.int32))
         missing = self.batch_size - tf.shape(values)[0]
         values = tf.pad(values, [[0, missing], [0, tf.cast(boundary, tf.int32) - tf.shape(values)[1]], [0, 0]])
         values = tf.ensure_shape(values, [self.batch_size, None, features.channels(self.feature_config)])
@@ -234,6 +248,7 @@ class Pipeline:
         return Batch(values, lengths, labels, label_lengths, rows, epoch, position, total)
 
     def _fetch(self, epoch, position):
+        """Reads the records of a batch and looks up what else the graph needs of it."""
         plan = self.plan(int(epoch))
         rows = plan.batches[int(position)]
         label_lengths = self._label_lengths[rows]
@@ -248,79 +263,59 @@ class Pipeline:
             np.int64(self.index.samples[rows].max()),
         )
 
-    def _distorted(self, waveforms, samples, seed):
-        chosen = self.augmentation
-        if chosen is None:
+    def _augmented_waveforms(self, waveforms, samples, key):
+        config = self.augmentation
+        if config is None:
             return waveforms
-        if chosen.reverb_share:
+        if config.reverb_share:
             rate_hz = self.feature_config.sample_rate_hz
             waveforms = augment.reverberation(
-                waveforms, samples, seed, rate_hz, *chosen.reverb_seconds, chosen.reverb_share
+                waveforms, samples, key, rate_hz, *config.reverb_seconds, config.reverb_share
             )
-        if chosen.snr_db is not None:
-            waveforms = augment.noise(waveforms, samples, seed, *chosen.snr_db, chosen.noise_share, self._noise)
-        if chosen.gain_db != (0.0, 0.0):
-            waveforms = augment.gain(waveforms, samples, seed, *chosen.gain_db)
+        if config.snr_db is not None:
+            waveforms = augment.noise(waveforms, samples, key, *config.snr_db, config.noise_share, self._noise)
+        if config.gain_db != (0.0, 0.0):
+            waveforms = augment.gain(waveforms, samples, key, *config.gain_db)
         return waveforms
 
-    def _augmented(self, values, tempo, vocal_tract, seed, boundary):
-        chosen = self.augmentation
-        if chosen is None:
+    def _augmented_features(self, values, tempo, vocal_tract, key, boundary):
+        config = self.augmentation
+        if config is None:
             return values
-        if chosen.tempo or chosen.vocal_tract:
+        if config.tempo or config.vocal_tract:
             values = augment.warp(values.values, values.lengths, tempo, vocal_tract, boundary)
         masked = values.values
-        if chosen.noise:
-            drawn = tf.random.stateless_normal(tf.shape(masked), seed + tf.constant([0, 1 << 20]), stddev=chosen.noise)
-            masked += drawn * tf.cast(tf.sequence_mask(values.lengths, tf.shape(masked)[1]), tf.float32)[..., None]
+        if config.noise:
+            noise_key = keys.fold_in(key, Purpose.FEATURE_NOISE)
+            noise = tf.random.stateless_normal(tf.shape(masked), noise_key, stddev=config.noise)
+            masked += noise * tf.cast(tf.sequence_mask(values.lengths, tf.shape(masked)[1]), tf.float32)[..., None]
         masked = augment.spec_augment(
             masked,
             values.lengths,
-            seed,
-            frequency_masks=chosen.frequency_masks,
-            frequency_width=chosen.frequency_width,
-            time_masks=chosen.time_masks,
-            time_width=chosen.time_width,
-            time_fraction=chosen.time_fraction,
+            key,
+            frequency_masks=config.frequency_masks,
+            frequency_width=config.frequency_width,
+            time_masks=config.time_masks,
+            time_width=config.time_width,
+            time_fraction=config.time_fraction,
         )
         return masked, values.lengths
 
 
-def epochs_from(epoch: int, position: int, epochs: int | None) -> Iterator[tuple[int, int]]:
-    """Yields so many epochs, or epochs without end, each with its first position: the first one can begin later."""
-    for current in itertools.count(epoch) if epochs is None else range(epoch, epoch + epochs):
-        yield current, position if current == epoch else 0
-
-
-def prefetched(dataset: tf.data.Dataset, batches: int) -> tf.data.Dataset:
-    """Keeps so many batches ready, and lets tf.data change nothing else."""
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return dataset.prefetch(batches).with_options(options)
-
-
-def _drawn(random: np.random.Generator, spread: float, count: int) -> np.ndarray:
+def _factors(random: np.random.Generator, spread: float, count: int) -> np.ndarray:
     return random.uniform(1 - spread, 1 + spread, count).astype(np.float32)
 
 
-def _bent(frames: np.ndarray, tempo: np.ndarray) -> np.ndarray:
+def _warped_frames(frames: np.ndarray, tempo: np.ndarray) -> np.ndarray:
     """Frames after a change of tempo, computed as `augment.warp` computes them."""
     return np.ceil(frames.astype(np.float32) / tempo).astype(np.int64)
 
 
 def _boundaries(frames: np.ndarray, buckets: int, tempo: float) -> np.ndarray:
-    """Frames to pad to, so that each bucket holds about the same audio; the last holds the longest utterance."""
+    """Frames to pad to: each bucket has about as much audio, and the last one fits the longest utterance."""
     longest = int(np.ceil(np.float32(frames.max()) / np.float32(1 - tempo)))
     ordered = np.sort(frames)
     share = np.cumsum(ordered) / ordered.sum()
     inner = [int(ordered[np.searchsorted(share, number / buckets)]) for number in range(1, buckets)]
     rounded = {min(-(-boundary // 16) * 16, longest) for boundary in inner}
     return np.array(sorted(rounded | {longest}))
-
-
-def _padded(labels: list[np.ndarray]) -> np.ndarray:
-    table = np.zeros((len(labels), max(len(row) for row in labels)), np.int32)
-    for row, values in enumerate(labels):
-        table[row, : len(values)] = values
-    return table

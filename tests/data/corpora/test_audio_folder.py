@@ -24,15 +24,15 @@ def folder(tmp_path):
 
 def test_recordings_are_cut_into_clips(folder):
     listing = audio_folder.read(str(folder), "2")
-    found = [(u.id, u.start_seconds, round(u.seconds, 3), u.speaker) for u in listing.utterances]
+    clips = [(u.id, u.start_seconds, round(u.seconds, 3), u.speaker) for u in listing.utterances]
     # The rest of 0.5 s of the first recording is too short for a clip.
-    assert found[:4] == [
+    assert clips[:4] == [
         ("a@00000.000", 0.0, 2.0, "a"),
         ("deep/b@00000.000", 0.0, 2.0, "deep/b"),
         ("deep/b@00002.000", 2.0, 2.0, "deep/b"),
         ("deep/b@00004.000", 4.0, 1.2, "deep/b"),
     ]
-    assert found[4][:2] == ("deep/c@00000.000", 0.0)
+    assert clips[4][:2] == ("deep/c@00000.000", 0.0)
     assert not listing.skipped
 
 
@@ -41,28 +41,27 @@ def test_clips_joined_are_the_recording(folder, tmp_path):
     listing = audio_folder.read(str(folder / "a.wav"), "1")
     whole = audio_io.read(folder / "a.wav", 8000)
     converted = [convert.convert_one(utterance, settings) for utterance in listing.utterances]
-    assert [one.seconds for one in converted] == [1.0, 1.0]
-    # A frame is a record between 12 bytes and 4.
-    clips = [records.decode(one.frame[12:-4])["audio"].numpy() for one in converted]
+    assert [one.samples for one in converted] == [8000, 8000]
+    clips = [records.decode(records.unframe(one.frame))["audio"].numpy() for one in converted]
     np.testing.assert_allclose(np.concatenate(clips), whole[:16000], atol=1 / 32768)
 
 
-@pytest.mark.parametrize("suffix, untold", [("mp3", without_xing_header), ("flac", without_length)])
-def test_a_recording_whose_header_does_not_tell_its_length_loses_nothing(tmp_path, suffix, untold):
+@pytest.mark.parametrize("suffix, strip_length", [("mp3", without_xing_header), ("flac", without_length)])
+def test_a_recording_without_a_length_in_its_header_is_read_whole(tmp_path, suffix, strip_length):
     path = tmp_path / f"a.{suffix}"
     audio_io.write(path, np.random.default_rng(1).uniform(-0.3, 0.3, 4 * 16000), 16000)
-    path.write_bytes(untold(path.read_bytes()))
+    path.write_bytes(strip_length(path.read_bytes()))
     settings = ConversionConfig(corpus="audio", sample_rate_hz=16000, min_seconds=0.1)
     listing = audio_folder.read(str(tmp_path), "1.5")
     converted = [convert.convert_one(utterance, settings) for utterance in listing.utterances]
-    clips = np.concatenate([records.decode(one.frame[12:-4])["audio"].numpy() for one in converted])
+    clips = np.concatenate([records.decode(records.unframe(one.frame))["audio"].numpy() for one in converted])
     whole = audio_io.read(path, 16000)
     assert len(whole) >= 4 * 16000 - 2000
     np.testing.assert_allclose(clips, whole[: len(clips)], atol=1 / 32768)
     assert len(whole) - len(clips) < 1
 
 
-def test_a_rest_in_a_recording_is_left_out_and_is_not_bad(tmp_path):
+def test_silence_in_a_recording_is_skipped_as_expected(tmp_path):
     audio_io.write(tmp_path / "a.wav", np.concatenate([prime(), np.zeros(16000), prime()]), 8000)
     settings = ConversionConfig(corpus="audio", sample_rate_hz=8000)
     plan = convert.prepare(audio_folder.read(str(tmp_path), "1"), settings)
@@ -70,7 +69,7 @@ def test_a_rest_in_a_recording_is_left_out_and_is_not_bad(tmp_path):
     assert manifest.expected_skips == {"silent": 2} and not manifest.skipped
 
 
-def test_files_of_one_name_are_two_recordings_and_hidden_ones_none(folder):
+def test_files_with_one_stem_are_two_recordings_and_hidden_files_none(folder):
     audio_io.write(folder / "a.flac", prime(), 8000)
     (folder / "._a.wav").write_bytes(b"what macOS leaves")
     (folder / "linked").symlink_to(folder / "deep")
@@ -81,7 +80,7 @@ def test_files_of_one_name_are_two_recordings_and_hidden_ones_none(folder):
     }  # fmt: skip
 
 
-def test_clips_that_are_longer_than_is_allowed_are_told_at_once(folder):
+def test_clips_longer_than_max_seconds_are_refused_before_conversion(folder):
     settings = ConversionConfig(corpus="audio", max_seconds=3)
     with pytest.raises(convert.ConversionError, match=r"_seconds=4 is more than --max_seconds=3, .* add --max_s"):
         convert.prepare(audio_folder.read(str(folder), "4"), settings)
@@ -91,7 +90,7 @@ def prime():
     return np.random.default_rng(3).uniform(-0.3, 0.3, 8000)
 
 
-def test_what_is_no_audio_is_skipped_and_told(folder):
+def test_files_that_are_not_audio_are_skipped_with_a_reason(folder):
     (folder / "bad.wav").write_text("hello")
     (folder / "empty.flac").touch()
     skipped = audio_folder.read(str(folder)).skipped
@@ -109,6 +108,6 @@ def test_what_is_no_audio_is_skipped_and_told(folder):
         (lambda root: root, "nan", "--clip_seconds=nan: write a length"),
     ],
 )
-def test_what_cannot_be_cut_is_told(tmp_path, make, clip_seconds, fact):
+def test_unusable_input_gets_a_sentence(tmp_path, make, clip_seconds, fact):
     with pytest.raises(base.CorpusError, match=re.escape(fact)):
         audio_folder.read(str(make(tmp_path)), clip_seconds)

@@ -45,12 +45,12 @@ def test_a_split_by_speaker_or_text_keeps_the_group_together():
         assert len({base.assign_split(utterance(text, text), fractions, "text") for text in texts}) == 1
 
 
-def test_an_own_split_is_kept():
+def test_a_split_of_the_corpus_is_kept():
     listing = Listing([utterance("a", split="test"), utterance("b")], [])
     assert [u.split for u in base.with_splits(listing, {"train": 1.0}, "utterance").utterances] == ["test", "train"]
 
 
-def test_a_split_of_nothing_gets_nothing():
+def test_a_split_of_zero_percent_is_empty():
     fractions = base.parse_split("0/0/100")
     assert {base.assign_split(utterance(str(n)), fractions, "utterance") for n in range(200)} == {"test"}
 
@@ -60,7 +60,7 @@ def test_sentence_key_falls_back_to_the_text():
     assert base.sentence_key("Route 1") != base.sentence_key("Route 2")
 
 
-def test_checked_sorts_and_takes_out_what_cannot_be_used():
+def test_checked_sorts_and_skips_unusable_utterances():
     half = "\udcff"
     listing = base.checked(
         [utterance("b"), utterance("a"), utterance("b"), utterance("c", text=""), utterance("d", text=half)],
@@ -78,21 +78,21 @@ def test_checked_sorts_and_takes_out_what_cannot_be_used():
     assert list(base.reasons(listing.skipped, expected=False)) == ["duplicate_id", "empty_transcript", "not_unicode"]
 
 
-def test_read_text_takes_off_byte_order_mark_and_blanks(tmp_path):
+def test_read_text_strips_byte_order_mark_and_blanks(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbf Please call Stella.\r\n")
     assert base.read_text(tmp_path / "a.txt") == "Please call Stella."
 
 
 def test_find_tree(tmp_path):
-    def wanted(folder: Path) -> bool:
+    def is_root(folder: Path) -> bool:
         return (folder / "x").is_dir()
 
     with pytest.raises(CorpusError, match=r"nowhere: there is no such folder; name the one that holds x/ with --input"):
-        base.find_tree(tmp_path / "nowhere", wanted, "x/")
+        base.find_tree(tmp_path / "nowhere", is_root, "x/")
     with pytest.raises(CorpusError, match=r"looked for x/, in it and in its subfolders"):
-        base.find_tree(tmp_path, wanted, "x/")
+        base.find_tree(tmp_path, is_root, "x/")
     (tmp_path / "one" / "x").mkdir(parents=True)
-    assert base.find_tree(tmp_path, wanted, "x/") == tmp_path / "one" == base.find_tree(tmp_path / "one", wanted, "")
+    assert base.find_tree(tmp_path, is_root, "x/") == tmp_path / "one" == base.find_tree(tmp_path / "one", is_root, "")
     (tmp_path / "two" / "x").mkdir(parents=True)
     with pytest.raises(CorpusError, match=r"one and two both hold x/; choose: --input=.*one"):
-        base.find_tree(tmp_path, wanted, "x/")
+        base.find_tree(tmp_path, is_root, "x/")

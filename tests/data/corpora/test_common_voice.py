@@ -38,7 +38,7 @@ def test_tables_give_the_splits(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "written, meant",
+    "written, expected",
     [
         ('"""Hello,"" he said."', '"Hello," he said.'),
         ('"Hello," he said.', '"Hello," he said.'),
@@ -47,12 +47,12 @@ def test_tables_give_the_splits(tmp_path):
         ('"', '"'),
     ],
 )
-def test_quotation_marks_as_releases_write_them(tmp_path, written, meant):
+def test_quotation_marks_of_all_releases(tmp_path, written, expected):
     root = tree(tmp_path, {"train": f"{ONE}\ta.mp3\t{written}\t2\t0\t\t\t\n"}, ["a.mp3"])
-    assert [u.text for u in common_voice.read(str(root)).utterances] == [meant]
+    assert [u.text for u in common_voice.read(str(root)).utterances] == [expected]
 
 
-def test_a_release_without_splits_is_read_from_what_was_validated(tmp_path):
+def test_a_release_without_splits_is_read_from_validated_tsv(tmp_path):
     rows = f"{ONE}\ta.mp3\tValid\t2\t0\t\t\t\n"
     listing = common_voice.read(str(tree(tmp_path, {"validated": rows, "other": rows}, ["a.mp3"])))
     assert [(u.text, u.split) for u in listing.utterances] == [("Valid", "")]
@@ -70,7 +70,7 @@ def test_no_such_tree(tmp_path):
         common_voice.read(str(tmp_path))
 
 
-def test_a_table_that_is_none(tmp_path):
+def test_a_table_without_its_columns_is_refused(tmp_path):
     root = tree(tmp_path, {}, [])
     (root / "train.tsv").write_text("filename\ttext\n")
     with pytest.raises(CorpusError, match=r"train\.tsv: its first line names no column client_id, path, sentence"):

@@ -37,7 +37,7 @@ def tree(tmp_path):
     return root
 
 
-def test_subsets_give_the_splits_and_the_tests_stay_apart(tree):
+def test_subsets_give_the_splits_and_the_test_sets_stay_separate(tree):
     listing = librispeech.read(str(tree.parent))
     assert [(u.id, u.text, u.speaker, u.split) for u in listing.utterances] == [
         ("103-1240-0000", "CHAPTER ONE", "103", "train"),
@@ -64,7 +64,7 @@ def test_a_folder_of_subsets_may_be_called_anything(tree):
     assert len({u.split for u in librispeech.read(str(renamed)).utterances}) == 4
 
 
-def test_what_has_no_partner_is_bad(tree):
+def test_audio_without_text_and_text_without_audio_are_skipped(tree):
     (tree / "dev-clean/84/121123/84-121123-0007.flac").write_bytes(b"audio")
     (tree / "test-clean/61/70968/61-70968-0000.flac").unlink()
     (tree / "test-other/367/130732/367-130732.trans.txt").write_text("367-130732-0000\n")

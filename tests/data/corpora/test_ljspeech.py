@@ -21,7 +21,7 @@ def test_reads_the_normalised_text(tmp_path):
     assert listing.utterances[0].audio == str(root / "wavs" / "LJ001-0001.wav")
 
 
-def test_what_has_no_partner_is_bad(tmp_path):
+def test_audio_without_text_and_text_without_audio_are_skipped(tmp_path):
     listing = ljspeech.read(str(tree(tmp_path, "a|A|a\nb|B|b\n\nc\nd||\n", ["a", "c", "d", "e"])))
     assert [u.id for u in listing.utterances] == ["a"]
     reasons = {skip.id_or_path: skip.reason for skip in listing.skipped}

@@ -93,15 +93,15 @@ def test_nemo(home):
 
 
 def test_deepspeech_pytorch(home):
-    wanted = [Utterance("clips/a", str(home / "clips" / "a.wav"), "Text of a.")]
-    assert manifest.read(write(home / "list.csv", "clips/a.wav,clips/a.txt\n")).utterances == wanted
+    expected = [Utterance("clips/a", str(home / "clips" / "a.wav"), "Text of a.")]
+    assert manifest.read(write(home / "list.csv", "clips/a.wav,clips/a.txt\n")).utterances == expected
     samples = {"root_path": "clips", "samples": [{"wav_path": "a.wav", "transcript_path": "a.txt"}]}
-    assert manifest.read(write(home / "list.json", json.dumps(samples))).utterances == wanted
+    assert manifest.read(write(home / "list.json", json.dumps(samples))).utterances == expected
     samples["root_path"] = str(home / "clips")
-    assert manifest.read(write(home / "list.json", json.dumps(samples))).utterances == wanted
+    assert manifest.read(write(home / "list.json", json.dumps(samples))).utterances == expected
 
 
-def test_ids_do_not_depend_on_where_the_corpus_lies(home, monkeypatch):
+def test_ids_do_not_depend_on_the_location_of_the_corpus(home, monkeypatch):
     path = write(home / "list.csv", FORMS["csv"])
     ids = [u.id for u in manifest.read(path).utterances]
     monkeypatch.chdir(home / "clips")
@@ -113,13 +113,13 @@ def test_ids_do_not_depend_on_where_the_corpus_lies(home, monkeypatch):
 def test_file_names_give_the_split_of_several(home):
     files = {"train": "clips/a.wav", "dev": "clips/b.flac", "my_test": "clips/c.wav"}
     paths = [write(home / f"{name}.tsv", f"audio\ttext\n{audio}\tx\n") for name, audio in files.items()]
-    wanted = {"clips/a": "train", "clips/b": "valid", "clips/c": "test"}
-    assert {u.id: u.split for u in manifest.read(str(home)).utterances} == wanted
-    assert {u.id: u.split for u in manifest.read(",".join(paths)).utterances} == wanted
+    expected = {"clips/a": "train", "clips/b": "valid", "clips/c": "test"}
+    assert {u.id: u.split for u in manifest.read(str(home)).utterances} == expected
+    assert {u.id: u.split for u in manifest.read(",".join(paths)).utterances} == expected
     assert manifest.read(paths[0]).utterances[0].split == ""
 
 
-def test_a_split_column_goes_before_the_file_name(home):
+def test_a_split_column_has_precedence_over_the_file_name(home):
     write(home / "train.csv", "audio,text,split\nclips/a.wav,x,validation\nclips/b.flac,y,\n")
     write(home / "test.csv", "audio,text,split\nclips/c.wav,z,hard_ones\n")
     splits = [u.split for u in manifest.read(str(home)).utterances]
@@ -164,7 +164,7 @@ def test_a_row_of_another_width_is_malformed(home):
 
 
 @pytest.mark.parametrize("seconds", ["long", "-1", "nan", "inf", ""])
-def test_a_duration_that_is_none_is_ignored(home, seconds):
+def test_an_invalid_duration_is_ignored(home, seconds):
     listing = manifest.read(write(home / "list.csv", f"audio,text,duration\nclips/a.wav,x,{seconds}\n"))
     assert listing.utterances[0].seconds is None
 

@@ -39,20 +39,20 @@ def test_a_segment_is_an_utterance(tmp_path):
     assert (two.id, two.text, two.split) == ("B_2008-0000010-0000090", "it's 'round", "valid")
 
 
-def test_what_was_never_meant_to_be_read_is_left_out_as_expected(tmp_path):
+def test_segments_excluded_from_scoring_are_skipped_as_expected(tmp_path):
     skipped = tedlium.read(str(tree(tmp_path))).skipped
     reasons = {skip.id_or_path.split("-", 1)[1]: (skip.reason, skip.expected) for skip in skipped}
     assert reasons == {
-        "0000000-0000050": ("left_out_of_scoring", True),
+        "0000000-0000050": ("excluded_from_scoring", True),
         "0000125-0000175": ("unknown_word", True),
-        "0000175-0000180": ("left_out_of_scoring", True),
+        "0000175-0000180": ("excluded_from_scoring", True),
         "0000180-0000200": ("empty_transcript", False),
     }
 
 
 def test_only_its_part_of_the_talk_is_converted(tmp_path):
     (utterance,) = tedlium.read(str(tree(tmp_path))).utterances
-    assert convert.convert_one(utterance, ConversionConfig(corpus="tedlium")).seconds == 0.75
+    assert convert.convert_one(utterance, ConversionConfig(corpus="tedlium")).samples == 12000
 
 
 def test_bad_lines_and_talks_without_audio_are_counted(tmp_path):

@@ -28,20 +28,20 @@ def release_092(root):
     return root
 
 
-def found(listing):
+def summary(listing):
     return [utterance.id for utterance in listing.utterances], [(s.id_or_path, s.reason) for s in listing.skipped]
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".opus", ".WAV"])
 def test_release_080(tmp_path, suffix):
     listing = vctk.read(str(release_080(tmp_path, suffix)))
-    assert found(listing) == (["p225_001", "p225_002", "p226_001"], [("p315_001", "speaker_without_transcripts")])
+    assert summary(listing) == (["p225_001", "p225_002", "p226_001"], [("p315_001", "speaker_without_transcripts")])
     assert listing.skipped[0].expected and listing.expected == 3
     assert listing.utterances[2].speaker == "p226" and listing.utterances[2].text == "Text of p226_001."
     assert listing.utterances[2].audio == str(tmp_path / "wav48" / "p226" / f"p226_001{suffix}")
 
 
-def test_the_folder_above_and_the_audio_folder_do_as_well(tmp_path):
+def test_the_parent_folder_and_the_audio_folder_are_accepted_too(tmp_path):
     root = release_080(tmp_path / "VCTK-Corpus")
     whole = vctk.read(str(root))
     assert vctk.read(str(tmp_path)) == whole == vctk.read(str(root / "wav48"))
@@ -49,17 +49,17 @@ def test_the_folder_above_and_the_audio_folder_do_as_well(tmp_path):
 
 def test_release_092_has_two_microphones(tmp_path):
     root = release_092(tmp_path)
-    ids, skipped = found(vctk.read(str(root)))
+    ids, skipped = summary(vctk.read(str(root)))
     assert ids == ["p225_001", "p225_002", "p280_001", "p280_002"]
     assert skipped == [("p315_001", "speaker_without_transcripts")]
     listing = vctk.read(str(root), mic="mic2")
-    assert found(listing)[0] == ["p225_001", "p225_002"]
-    assert found(listing)[1] == [("p280_001", "speaker_without_mic2"), ("p280_002", "speaker_without_mic2")]
+    assert summary(listing)[0] == ["p225_001", "p225_002"]
+    assert summary(listing)[1] == [("p280_001", "speaker_without_mic2"), ("p280_002", "speaker_without_mic2")]
     assert all(skip.expected for skip in listing.skipped)
     assert all(utterance.audio.endswith("_mic2.flac") for utterance in listing.utterances)
 
 
-def test_files_without_a_partner_are_bad(tmp_path):
+def test_audio_without_text_and_text_without_audio_are_skipped(tmp_path):
     root = release_080(tmp_path)
     touch(root / "wav48" / "p225" / "p225_003.wav")
     touch(root / "txt" / "p225" / "p225_004.txt")
@@ -68,7 +68,7 @@ def test_files_without_a_partner_are_bad(tmp_path):
     (root / "txt" / "p225" / "p225_002.txt").write_bytes(b"caf\xe9")
     touch(root / "wav48" / "p225" / "p225_005.raw")
     listing = vctk.read(str(root))
-    assert found(listing) == (
+    assert summary(listing) == (
         ["p226_001"],
         [
             ("p225_001", "empty_transcript"),

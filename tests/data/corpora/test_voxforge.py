@@ -36,13 +36,13 @@ def test_submissions_of_both_kinds(tmp_path):
     assert not listing.skipped and listing.utterances[0].audio == str(one / "wav" / "b0019.wav")
 
 
-def test_prompts_with_their_punctuation_go_first(tmp_path):
+def test_prompts_with_punctuation_are_preferred(tmp_path):
     folder = submission(tmp_path, "Bo-1", "Bo-1/mfc/a1 IT IS\n", ["a1"])
     (folder / "etc" / "prompts-original").write_bytes("a1 It is caf\xe9.\r\n".encode("latin-1"))
     assert [u.text for u in voxforge.read(str(tmp_path)).utterances] == ["It is café."]
 
 
-def test_what_has_no_partner_is_bad(tmp_path):
+def test_audio_without_text_and_text_without_audio_are_skipped(tmp_path):
     submission(tmp_path, "Bo-1", "a1 one\na2 two\na3\n", ["a1", "a3", "a4"])
     listing = voxforge.read(str(tmp_path))
     assert [u.id for u in listing.utterances] == ["Bo-1/a1"]

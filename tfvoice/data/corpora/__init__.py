@@ -1,4 +1,4 @@
-"""Corpora in, records out; `CORPORA` is the table of what `--corpus` can name."""
+"""Readers of corpora; `CORPORA` lists the values of `--corpus`."""
 
 from tfvoice.data.corpora import (
     an4,
@@ -28,7 +28,7 @@ CORPORA = {
     ),
     "audio": Corpus(
         audio_folder.read,
-        "a folder of music or speech without transcripts, which is cut into clips",
+        "a folder of music or speech without transcripts, cut into clips",
         "utterance",
         ("clip_seconds",),
         "sample_rnn",

@@ -15,7 +15,7 @@ _LINE = re.compile(r"(?:<s>)?(?P<text>.*?)(?:</s>)?\s*\((?P<id>[^()\s]+)\)\s*")
 
 
 def read(source: str) -> Listing:
-    """Reads AN4. A tenth of its training utterances, drawn by hash, becomes valid; the corpus itself has none.
+    """Reads AN4. The corpus has no validation split: a tenth of its training utterances, chosen by hash, becomes valid.
 
     Args:
       source: the folder that holds `etc` and `wav`, or the folder above it.
@@ -24,18 +24,20 @@ def read(source: str) -> Listing:
       CorpusError: there is no such tree.
     """
     root = base.find_tree(Path(source), _is_root, "etc/an4_train.transcription beside wav/")
-    # Of several forms of one recording, sphere tells its rate and byte order, bare samples do not.
+    # Of several files of one recording, sphere states its rate and byte order, bare samples do not.
     files = sorted(_audio(root / "wav"), key=lambda path: -_SUFFIXES.index(path.suffix.lower()))
     audio = {path.stem: path for path in files}
     utterances, skipped, known = [], [], set()
     for part in ("train", "test"):
         path = root / "etc" / f"an4_{part}.transcription"
         for number, line in enumerate(_lines(path), 1):
-            found = _LINE.fullmatch(line)
-            if not found:
-                skipped.append(Skip(f"{path.name} line {number}", "malformed_row", detail=f"no (id) ends it: {line}"))
+            match = _LINE.fullmatch(line)
+            if not match:
+                skipped.append(
+                    Skip(f"{path.name} line {number}", "malformed_row", detail=f"no (id) at the end: {line}")
+                )
                 continue
-            id, text = found["id"], found["text"].strip()
+            id, text = match["id"], match["text"].strip()
             known.add(id)
             if id not in audio:
                 skipped.append(Skip(id, "missing_audio", detail=f"{path.name} names it"))

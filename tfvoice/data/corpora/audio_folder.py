@@ -3,28 +3,29 @@
 from collections import Counter
 from pathlib import Path
 
-from tfvoice.audio import files as audio_files
+from tfvoice.audio import decoding
 from tfvoice.audio import io as audio_io
 from tfvoice.data.corpora import base
 from tfvoice.data.corpora.base import CorpusError, Listing, Skip, Utterance
 
 CLIP_SECONDS = "8"
-# What is left at the end of a recording is a clip of its own from this length on.
-_SHORTEST_REST = 1.0
+# The rest at the end of a recording becomes a clip from this length on.
+_SHORTEST_REST_SECONDS = 1.0
 
 
 def read(source: str, clip_seconds: str = CLIP_SECONDS) -> Listing:
     """Finds the recordings below a folder, and cuts each into clips.
 
-    The id of a clip is `recording@start`, its speaker the recording, so that `--split_by=speaker` keeps the clips of a
-    recording together.
+    The id of a clip is `recording@start`, and its speaker is the recording, so that `--split_by=speaker` keeps the
+    clips of a recording together.
 
     Args:
       source: the folder, or a single file.
-      clip_seconds: length of a clip; the last of a recording can be shorter. A rest of less than a second is left out.
+      clip_seconds: length of a clip; the last one of a recording can be shorter. A rest of less than a second is
+        dropped.
 
     Raises:
-      CorpusError: there is no audio, or the length is none.
+      CorpusError: there is no audio, or `clip_seconds` is not a length.
     """
     try:
         length = float(clip_seconds)
@@ -35,9 +36,9 @@ def read(source: str, clip_seconds: str = CLIP_SECONDS) -> Listing:
     root = Path(source)
     if not root.exists():
         raise CorpusError(f"{source}: there is no such folder; name one that holds audio with --input.")
-    files = [root] if root.is_file() else sorted(map(Path, audio_files.below(source, links=True)))
+    files = [root] if root.is_file() else sorted(map(Path, decoding.find_audio(source, links=True)))
     if not files:
-        known = ", ".join(audio_files.SUFFIXES)
+        known = ", ".join(decoding.AUDIO_SUFFIXES)
         raise CorpusError(f"{source}: no audio is in this folder or below it; looked for {known}.")
     home = root.parent if root.is_file() else root
     stems = Counter(path.with_suffix("") for path in files)
@@ -45,8 +46,8 @@ def read(source: str, clip_seconds: str = CLIP_SECONDS) -> Listing:
     skipped: list[Skip] = []
     for path in files:
         # song.flac beside song.mp3 keep their suffixes.
-        told = path if stems[path.with_suffix("")] > 1 else path.with_suffix("")
-        name = told.relative_to(home).as_posix()
+        unique = path if stems[path.with_suffix("")] > 1 else path.with_suffix("")
+        name = unique.relative_to(home).as_posix()
         try:
             total = audio_io.seconds(str(path))
         except audio_io.AudioError as error:
@@ -58,7 +59,7 @@ def read(source: str, clip_seconds: str = CLIP_SECONDS) -> Listing:
 
 def _clips(name: str, path: Path, total: float, length: float) -> list[Utterance]:
     clips, start = [], 0.0
-    while start == 0.0 or total - start >= min(_SHORTEST_REST, length):
+    while start == 0.0 or total - start >= min(_SHORTEST_REST_SECONDS, length):
         seconds = min(length, total - start)
         clips.append(Utterance(f"{name}@{start:09.3f}", str(path), "", name, "", start, seconds))
         start += length

@@ -1,4 +1,4 @@
-"""What every corpus is read into: utterances, the reasons why some are left out, and splits by hash."""
+"""What every corpus is read into: utterances, skipped utterances with their reasons, and splits by hash."""
 
 import hashlib
 import unicodedata
@@ -14,22 +14,22 @@ AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 
 
 class CorpusError(TfvoiceError):
-    """A folder, a manifest or a flag from which no corpus can be read."""
+    """A folder, manifest or flag from which no corpus can be read."""
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """One recording and what is said in it.
+    """One recording and its transcript.
 
     Attributes:
       id: unique in its corpus.
       audio: path of the audio file.
       text: the transcript as the corpus has it, without surrounding blanks.
       speaker: name of the speaker, or "".
-      split: `train`, `valid`, `test` or a name of the corpus's own; "" until one is assigned.
-      start_seconds: where the utterance begins in a file that holds several; None where it is the whole file.
-      seconds: its length as far as the corpus states it.
-      bare_hz: sample rate of a file that is nothing but 16-bit samples; None where a header tells.
+      split: `train`, `valid`, `test` or a split that the corpus defines; "" until one is assigned.
+      start_seconds: start of the utterance in a longer recording; None where it is the whole file.
+      seconds: duration, where the corpus states it.
+      bare_hz: sample rate of a file of 16-bit samples without a header; None where there is a header.
     """
 
     id: str
@@ -44,13 +44,13 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Skip:
-    """Something that is left out.
+    """A skipped utterance.
 
     Attributes:
-      id_or_path: the utterance or the file.
-      reason: short snake_case, to count by.
-      expected: a known defect of the corpus, which does not count as bad.
-      detail: the fact, for people.
+      id_or_path: of the utterance, or of its file.
+      reason: short, in snake_case; skips are counted by it.
+      expected: whether it is a known defect of the corpus, which does not count as bad.
+      detail: what exactly is wrong, for the user.
     """
 
     id_or_path: str
@@ -61,12 +61,12 @@ class Skip:
 
 @dataclass(frozen=True)
 class Listing:
-    """What a reader finds: every utterance that should be there is in one of the two lists.
+    """The content of a corpus: each of its utterances is in one of the two lists.
 
     Attributes:
       utterances: sorted by id.
-      skipped: what is left out already.
-      speakers: facts about each speaker, as far as the corpus states any.
+      skipped: sorted by id, then by reason.
+      speakers: metadata of each speaker, as far as the corpus has any.
     """
 
     utterances: list[Utterance]
@@ -75,7 +75,7 @@ class Listing:
 
     @property
     def expected(self) -> int:
-        """Number of utterances that the corpus should have given, known defects aside."""
+        """Number of utterances of an intact corpus, not counting known defects."""
         return len(self.utterances) + sum(not skip.expected for skip in self.skipped)
 
 
@@ -85,10 +85,10 @@ class Corpus:
 
     Attributes:
       read: turns `--input` into a Listing; takes the options below as keyword arguments.
-      summary: the expected tree in one line, for the help text.
-      split_by: what is kept together in a split unless `--split_by` says otherwise.
-      options: names of the flags that belong to this corpus.
-      model: what it is most likely wanted for.
+      summary: the expected folder tree in one line, for the help text.
+      split_by: default of `--split_by`.
+      options: names of the flags of this corpus alone.
+      model: the model that `tfvoice_convert` suggests to train next.
     """
 
     read: Callable[..., Listing]
@@ -104,12 +104,12 @@ def checked(
     speakers: dict[str, dict[str, str]] | None = None,
     with_text: bool = True,
 ) -> Listing:
-    """Sorts a reader's finds by id; takes out empty transcripts, ids that came before, and what is not Unicode.
+    """Makes a Listing: sorts by id, and skips empty transcripts, duplicate ids, and text that is not Unicode.
 
     Args:
       utterances: in any order.
-      skipped: what the reader has left out itself.
-      speakers: facts about them.
+      skipped: by the reader.
+      speakers: their metadata.
       with_text: whether an empty transcript is a defect.
     """
     kept: list[Utterance] = []
@@ -135,7 +135,7 @@ def _is_unicode(utterance: Utterance) -> bool:
 
 
 def read_text(path: Path) -> str:
-    """Reads a transcript file: UTF-8 with or without a byte order mark, surrounding blanks taken off.
+    """Reads a transcript file: UTF-8 with or without a byte order mark, without surrounding blanks.
 
     Raises:
       OSError, UnicodeDecodeError: the file cannot be read, or is not UTF-8.
@@ -144,31 +144,36 @@ def read_text(path: Path) -> str:
 
 
 def read_lines(path: Path) -> list[str]:
-    """Reads the lines of a file that came in a corpus's archive; raises `CorpusError` where it is not UTF-8."""
+    """Reads the lines of a UTF-8 file of a corpus; raises `CorpusError` where it is not UTF-8."""
     try:
         return path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise CorpusError(f"{path}: not UTF-8 ({error}); unpack the archive again.") from None
 
 
-def find_tree(source: Path, wanted: Callable[[Path], bool], what: str) -> Path:
-    """Finds the folder that satisfies `wanted`: `source` itself, or exactly one of its subfolders.
+def find_tree(source: Path, is_root: Callable[[Path], bool], what: str) -> Path:
+    """Finds the root of a corpus: `source` itself, or exactly one of its subfolders.
+
+    Args:
+      source: `--input`.
+      is_root: whether a folder is the root.
+      what: the content of the root, for the error message.
 
     Raises:
-      CorpusError: there is none, or more than one; `what` says in the text what was looked for.
+      CorpusError: there is no such folder, or more than one.
     """
     if not source.is_dir():
         raise CorpusError(f"{source}: there is no such folder; name the one that holds {what} with --input.")
-    if wanted(source):
+    if is_root(source):
         return source
-    found = sorted(child for child in source.iterdir() if child.is_dir() and wanted(child))
-    if not found:
+    roots = sorted(child for child in source.iterdir() if child.is_dir() and is_root(child))
+    if not roots:
         raise CorpusError(
             f"{source}: looked for {what}, in it and in its subfolders, and found no such folder; name it with --input."
         )
-    if len(found) > 1:
-        raise CorpusError(f"{source}: {found[0].name} and {found[1].name} both hold {what}; choose: --input={found[0]}")
-    return found[0]
+    if len(roots) > 1:
+        raise CorpusError(f"{source}: {roots[0].name} and {roots[1].name} both hold {what}; choose: --input={roots[0]}")
+    return roots[0]
 
 
 def parse_split(text: str) -> dict[str, float]:
@@ -190,42 +195,42 @@ def parse_split(text: str) -> dict[str, float]:
 
 
 def sentence_key(text: str) -> str:
-    """What remains of a sentence when case, accents, blanks and punctuation are ignored."""
+    """The letters and digits of a sentence, without case and accents; the sentence itself where it has none."""
     letters = "".join(c for c in unicodedata.normalize("NFKD", text).casefold() if c.isalnum())
     return letters or text
 
 
 def assign_split(utterance: Utterance, fractions: dict[str, float], by: str) -> str:
-    """Draws the split of an utterance by hash.
+    """Assigns an utterance to a split by hash.
 
-    The draw depends on nothing else, so an utterance stays where it is when the corpus grows or a file goes missing.
+    The split depends on the hash alone, so that an utterance keeps it when the corpus grows or a file goes missing.
 
     Args:
-      utterance: its own `split`, where it has one, is kept.
+      utterance: a split that it has already is kept.
       fractions: of each split, adding up to 1.
-      by: `speaker`, `text` (same `sentence_key`) or `utterance`: what always falls into the same split.
+      by: `speaker`, `text` (its `sentence_key`) or `utterance` (its id): what is hashed, and so kept in one split.
 
     Returns:
-      A key of `fractions`, or the utterance's own split.
+      A key of `fractions`, or the split of the utterance.
     """
     if utterance.split:
         return utterance.split
     key = {"speaker": utterance.speaker, "text": sentence_key(utterance.text), "utterance": utterance.id}[by]
-    draw = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
+    position = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
     for split, fraction in fractions.items():
-        if draw < fraction:
+        if position < fraction:
             return split
-        draw -= fraction
+        position -= fraction
     return max(fractions, key=fractions.__getitem__)
 
 
 def with_splits(listing: Listing, fractions: dict[str, float], by: str) -> Listing:
-    """Assigns every utterance its split."""
+    """Assigns every utterance to a split."""
     utterances = [replace(u, split=assign_split(u, fractions, by)) for u in listing.utterances]
     return replace(listing, utterances=utterances)
 
 
 def reasons(skipped: Iterable[Skip], expected: bool) -> dict[str, int]:
-    """Counts skips by reason, the most frequent first; either the known defects or the rest."""
+    """Counts skips by reason, the most frequent first: the known defects, or the others."""
     counts = Counter(skip.reason for skip in skipped if skip.expected == expected)
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

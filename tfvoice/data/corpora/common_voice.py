@@ -7,13 +7,13 @@ from tfvoice.data.corpora import base
 from tfvoice.data.corpora.base import CorpusError, Listing, Skip, Utterance
 
 _SPLITS = {"train": "train", "dev": "valid", "test": "test"}
-_FACTS = ("age", "gender", "accents", "accent", "locale")
+_METADATA = ("age", "gender", "accents", "accent", "locale")
 # Enough of the 128 digits to tell speakers apart.
 _SPEAKER_DIGITS = 16
 
 
 def read(source: str) -> Listing:
-    """Reads Common Voice. Clips that its listeners have not validated are left alone.
+    """Reads Common Voice: only the clips that its listeners have validated.
 
     A release without train, dev and test (a delta, a small language) is read from `validated.tsv` and split by hash.
 
@@ -21,7 +21,7 @@ def read(source: str) -> Listing:
       source: the folder that holds `clips`, or the folder above it.
 
     Raises:
-      CorpusError: there is no such tree, or a table that cannot be understood.
+      CorpusError: there is no such tree, or a table lacks a column.
     """
     root = base.find_tree(Path(source), _is_root, "clips/ beside train.tsv or validated.tsv")
     tables = {split: root / f"{name}.tsv" for name, split in _SPLITS.items() if (root / f"{name}.tsv").is_file()}
@@ -42,9 +42,9 @@ def read(source: str) -> Listing:
                 skipped.append(Skip(id, "missing_audio", detail=f"{table.name} line {number}: no clips/{name}"))
                 continue
             utterances.append(Utterance(id, str(audio), _unquoted(row["sentence"]), speaker, split))
-            facts = {key: row[key] for key in _FACTS if row.get(key)}
-            if facts:
-                speakers[speaker] = facts
+            metadata = {key: row[key] for key in _METADATA if row.get(key)}
+            if metadata:
+                speakers[speaker] = metadata
     return base.checked(utterances, skipped, speakers)
 
 

@@ -11,9 +11,9 @@ _PURPOSES = ("train-", "dev-", "test-")
 
 
 def read(source: str) -> Listing:
-    """Reads LibriSpeech, as many of its subsets as are there.
+    """Reads all subsets of LibriSpeech that are present.
 
-    The subsets give the splits: `train-*` is train, `dev-*` is valid, and the tests stay apart, as they are always
+    The subsets give the splits: `train-*` is train, `dev-*` is valid, and the test sets stay separate, as results are
     reported: test_clean and test_other.
 
     Args:
@@ -28,14 +28,14 @@ def read(source: str) -> Listing:
     else:
         root = base.find_tree(path, lambda folder: bool(_subsets(folder)), "train-clean-100/, dev-clean/ or their like")
         subsets = _subsets(root)
-    found = [each for subset in subsets for each in _subset(subset)]
-    utterances = [each for each in found if isinstance(each, Utterance)]
+    items = [item for subset in subsets for item in _subset(subset)]
+    utterances = [item for item in items if isinstance(item, Utterance)]
     if not utterances:
         raise CorpusError(
             f"{source}: no chapter with a .trans.txt is in {', '.join(subset.name for subset in subsets)}; "
             "unpack the whole archive."
         )
-    skipped = [each for each in found if isinstance(each, Skip)]
+    skipped = [item for item in items if isinstance(item, Skip)]
     return base.checked(utterances, skipped, _speakers(root / "SPEAKERS.TXT"))
 
 
@@ -74,9 +74,9 @@ def _speakers(path: Path) -> dict[str, dict[str, str]]:
     """Reads `SPEAKERS.TXT`: id | sex | subset | minutes | name, after comment lines."""
     if not path.is_file():
         return {}
-    names, found = ("sex", "subset", "minutes", "name"), {}
+    names, speakers = ("sex", "subset", "minutes", "name"), {}
     for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
-        id, *facts = (part.strip() for part in line.split("|", 4))
-        if id.isdigit() and len(facts) == len(names):
-            found[id] = dict(zip(names, facts, strict=True))
-    return found
+        id, *values = (part.strip() for part in line.split("|", 4))
+        if id.isdigit() and len(values) == len(names):
+            speakers[id] = dict(zip(names, values, strict=True))
+    return speakers

@@ -1,4 +1,4 @@
-"""The tree of LJ Speech: one reader, `metadata.csv` (id|text|normalised text) and `wavs/`."""
+"""The tree of LJ Speech: one speaker, `metadata.csv` (id|text|normalised text) and `wavs/`."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
 """Any corpus as a list of audio files and texts: CSV, TSV, JSON lines or JSON.
 
-What is recognised, beside a plain table with a header:
+Recognised formats, besides a table with a header:
 
 - NeMo's JSON lines: `audio_filepath`, `text`, `duration`, `offset`;
 - deepspeech.pytorch's CSV without a header, audio and transcript file per row, and its later JSON,
@@ -38,7 +38,13 @@ _SPLIT_NAMES |= {split: split for split in base.SPLITS}
 
 
 class _Row(NamedTuple):
-    """A row of a manifest: where it stands, and its values under the keys of `COLUMNS`; None for a malformed one."""
+    """A row of a manifest.
+
+    Attributes:
+      where: file and line, for messages.
+      values: under the keys of `COLUMNS`; None for a malformed row.
+      root: folder that relative paths are relative to.
+    """
 
     where: str
     values: dict[str, str] | None
@@ -50,10 +56,10 @@ def read(source: str) -> Listing:
 
     Args:
       source: a manifest, several with commas between them, or a folder with `train.*`, `valid.*` and `test.*`. Of
-        several, the file names give the split; a `split` column goes before that.
+        several, the file names give the split; a `split` column has precedence.
 
     Raises:
-      CorpusError: there is no manifest, or one that cannot be understood.
+      CorpusError: there is no manifest, or one of an unknown format.
     """
     files = _manifests(source)
     home = os.path.commonpath([os.path.abspath(path.parent) for path in files])
@@ -63,13 +69,13 @@ def read(source: str) -> Listing:
     for path in files:
         split = split_in_name(path.stem) if named else ""
         for row in _rows(path):
-            found = _utterance(row, split, home)
-            (skipped if isinstance(found, Skip) else utterances).append(found)
+            item = _utterance(row, split, home)
+            (skipped if isinstance(item, Skip) else utterances).append(item)
     return base.checked(utterances, skipped)
 
 
 def split_in_name(stem: str) -> str:
-    """Finds the split that a file name such as `an4_val_manifest` speaks of; "" where it speaks of none."""
+    """The split that a file name such as `an4_val_manifest` contains; "" where it contains none."""
     words = re.split(r"[^a-z0-9]+", stem.lower())
     return next((_SPLIT_NAMES[word] for word in words if word in _SPLIT_NAMES), "")
 
@@ -87,16 +93,16 @@ def _manifests(source: str) -> list[Path]:
 
 
 def _in_folder(folder: Path) -> list[Path]:
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
     named: dict[str, Path] = {}
-    for path in found:
+    for path in paths:
         split = split_in_name(path.stem)
         if split in named:
             raise CorpusError(
                 f"{folder}: {named[split].name} and {path.name} both look like the {split or 'whole'} manifest; "
                 f"name the right ones, with commas between them: --input={named[split]},..."
             )
-        if split or len(found) == 1:
+        if split or len(paths) == 1:
             named[split] = path
     if not named:
         raise CorpusError(

@@ -1,4 +1,4 @@
-"""The tree of TED-LIUM 1 to 3: talks in `sph/` and, in `stm/`, when in them which words are said."""
+"""The tree of TED-LIUM 1 to 3: talks in `sph/`, and in `stm/` the times and transcripts of their segments."""
 
 import re
 from collections.abc import Iterator
@@ -9,17 +9,17 @@ from tfvoice.data.corpora.base import Listing, Skip, Utterance
 
 _SPLITS = {"train": "train", "dev": "valid", "test": "test"}
 _NOT_SPEECH = "ignore_time_segment_in_scoring"
-# Which of several pronunciations, as in "a(2)"; and noises, as in {BREATH} and <sil>.
-_MARKS = re.compile(r"\([^()\s]*\)|\{[^{}]*\}|<(?:sil|s|/s)>")
-# Of a word, and written apart from it.
+# Pronunciation variants, as in "a(2)", and noises, as in {BREATH} and <sil>.
+_MARKUP = re.compile(r"\([^()\s]*\)|\{[^{}]*\}|<(?:sil|s|/s)>")
+# Separated from their word by a blank.
 _ENDINGS = re.compile(r" '(?=(?:s|m|re|ve|ll|d|t)\b)")
 
 
 def read(source: str) -> Listing:
     """Reads TED-LIUM; each segment of a talk is an utterance.
 
-    Segments that its authors left out of scoring, and those with a word that nobody understood (`<unk>`), are left
-    out as expected. "it 's" becomes "it's".
+    Segments that its authors excluded from scoring, and those with an unintelligible word (`<unk>`), are skipped as
+    expected. "it 's" becomes "it's".
 
     Args:
       source: the folder that holds `train`, `dev` and `test` (of release 3: `legacy`), or the folder above it.
@@ -28,14 +28,14 @@ def read(source: str) -> Listing:
       CorpusError: there is no such tree.
     """
     root = base.find_tree(Path(source), _is_root, "train/stm beside train/sph")
-    found = [
-        each
+    items = [
+        item
         for name, split in _SPLITS.items()
         for path in sorted((root / name / "stm").glob("*.stm"))
-        for each in _talk(path, split)
+        for item in _talk(path, split)
     ]
-    utterances = [each for each in found if isinstance(each, Utterance)]
-    return base.checked(utterances, [each for each in found if isinstance(each, Skip)])
+    utterances = [item for item in items if isinstance(item, Utterance)]
+    return base.checked(utterances, [item for item in items if isinstance(item, Skip)])
 
 
 def _is_root(folder: Path) -> bool:
@@ -45,7 +45,7 @@ def _is_root(folder: Path) -> bool:
 def _talk(path: Path, split: str) -> Iterator[Utterance | Skip]:
     audio = path.parent.parent / "sph" / f"{path.stem}.sph"
     if not audio.is_file():
-        yield Skip(path.stem, "missing_audio", detail=f"no {audio}, which {path.name} speaks of")
+        yield Skip(path.stem, "missing_audio", detail=f"no {audio}, the audio of {path.name}")
         return
     for number, line in enumerate(base.read_lines(path), 1):
         if line.strip() and not line.startswith(";;"):
@@ -64,8 +64,8 @@ def _segment(where: str, line: str, audio: Path, split: str) -> Utterance | Skip
     id = f"{audio.stem}-{round(100 * start):07d}-{round(100 * end):07d}"
     text = re.sub(r"^<(?:[^>]*,[^>]*|F0_[MF])>", "", fields[5] if len(fields) > 5 else "").strip()
     if text == _NOT_SPEECH:
-        return Skip(id, "left_out_of_scoring", True, where)
+        return Skip(id, "excluded_from_scoring", True, where)
     if "<unk>" in text:
         return Skip(id, "unknown_word", True, f"{where}: {text[:80]}")
-    text = _ENDINGS.sub("'", " ".join(_MARKS.sub(" ", text).split()))
+    text = _ENDINGS.sub("'", " ".join(_MARKUP.sub(" ", text).split()))
     return Utterance(id, str(audio), text, fields[2], split, start, end - start)

@@ -1,4 +1,4 @@
-"""The tree of VCTK: 110 speakers of English who read newspaper sentences (University of Edinburgh).
+"""The tree of VCTK: 110 speakers of English read newspaper sentences (University of Edinburgh).
 
 Release 0.80 has `wav48/p225/p225_001.wav`, release 0.92 `wav48_silence_trimmed/p225/p225_001_mic1.flac`; both have
 `txt/p225/p225_001.txt` and, usually, `speaker-info.txt`. Speaker p315 has recordings and no transcripts.
@@ -17,7 +17,7 @@ MICROPHONES = ("mic1", "mic2")
 
 
 def read(source: str, mic: str = "mic1") -> Listing:
-    """Reads either release.
+    """Reads VCTK of either release.
 
     Args:
       source: the folder that holds `wav48` (or `wav48_silence_trimmed`) and `txt`, or the folder above it.
@@ -25,8 +25,9 @@ def read(source: str, mic: str = "mic1") -> Listing:
         skipped as expected.
 
     Returns:
-      The utterances, with their speakers. Files without a partner are skipped: `missing_audio`, `missing_transcript`.
-      Where a speaker has no folder in `txt` at all the reason is `speaker_without_transcripts`, and expected.
+      The utterances and metadata of the speakers. A transcript without audio is skipped as `missing_audio`, audio
+      without a transcript as `missing_transcript`, and all audio of a speaker without a folder in `txt` as
+      `speaker_without_transcripts`, which is expected.
 
     Raises:
       CorpusError: there is no such tree, or no such microphone.
@@ -34,20 +35,20 @@ def read(source: str, mic: str = "mic1") -> Listing:
     if mic not in MICROPHONES:
         raise CorpusError(f"--mic={mic}: no such microphone; use {' or '.join(MICROPHONES)}.")
     root, audio_folder = _find(Path(source))
-    found: list[Utterance | Skip] = []
+    items: list[Utterance | Skip] = []
     for speaker in sorted(_folders(audio_folder) | _folders(root / "txt")):
-        found += _speaker(root, audio_folder, speaker, mic)
-    utterances = [item for item in found if isinstance(item, Utterance)]
-    skipped = [item for item in found if isinstance(item, Skip)]
+        items += _speaker(root, audio_folder, speaker, mic)
+    utterances = [item for item in items if isinstance(item, Utterance)]
+    skipped = [item for item in items if isinstance(item, Skip)]
     return base.checked(utterances, skipped, speaker_info(root))
 
 
 def speaker_info(root: Path) -> dict[str, dict[str, str]]:
-    """Reads `speaker-info.txt`, columns ID AGE GENDER ACCENTS REGION, whose last may hold blanks.
+    """Reads `speaker-info.txt`, columns ID AGE GENDER ACCENTS REGION, the last of which can contain blanks.
 
     Returns:
-      For each speaker (`p225`, though release 0.80 writes `225`) its columns, named in lower case; empty where there
-      is no such file.
+      The columns, named in lower case, of each speaker (`p225`, for which release 0.80 writes `225`); empty where the
+      file does not exist.
     """
     path = root / "speaker-info.txt"
     if not path.is_file():
@@ -64,8 +65,8 @@ def speaker_info(root: Path) -> dict[str, dict[str, str]]:
 
 def _find(source: Path) -> tuple[Path, Path]:
     def audio_folder(root: Path) -> Path | None:
-        found = (root / name for name in AUDIO_FOLDERS if (root / name).is_dir() and (root / "txt").is_dir())
-        return next(found, None)
+        folders = (root / name for name in AUDIO_FOLDERS if (root / name).is_dir() and (root / "txt").is_dir())
+        return next(folders, None)
 
     what = f"{', '.join(f'{name}/' for name in AUDIO_FOLDERS[:-1])} or {AUDIO_FOLDERS[-1]}/ beside txt/"
     if source.name in AUDIO_FOLDERS and source.is_dir():
@@ -100,7 +101,7 @@ def _speaker(root: Path, audio_folder: Path, speaker: str, mic: str) -> Iterator
 
 
 def _audio_files(folder: Path, mic: str) -> list[tuple[str, Path]]:
-    """The id and path of each recording; names that end in a microphone are taken only where it is `mic`."""
+    """The id and path of each recording; of names that end in a microphone, only those of `mic`."""
     return sorted(_matching(folder, mic)) if folder.is_dir() else []
 
 

@@ -7,36 +7,36 @@ from pathlib import Path
 from tfvoice.data.corpora import base
 from tfvoice.data.corpora.base import CorpusError, Listing, Skip, Utterance
 
-# With case and punctuation first.
+# Files with case and punctuation first.
 _PROMPTS = ("prompts-original", "PROMPTS", "prompts", "prompts.txt")
 
 
 def read(source: str) -> Listing:
     """Reads VoxForge submissions.
 
-    Everybody who gave no name is called anonymous there; here each of their submissions is a speaker of its own.
+    Users without a name are all called anonymous in the corpus; each of their submissions counts as another speaker.
 
     Args:
       source: a folder that holds submissions, at any depth.
 
     Raises:
-      CorpusError: there is none.
+      CorpusError: there is no submission.
     """
     root = Path(source)
     if not root.is_dir():
         raise CorpusError(f"{root}: there is no such folder; name the one that holds the submissions with --input.")
-    found, count = [], 0
+    items, count = [], 0
     for place, folders, _ in os.walk(root):
         folders.sort()
         prompts = _prompts(Path(place))
         if prompts:
             folders.clear()
             count += 1
-            found.extend(_submission(Path(place), prompts))
+            items.extend(_submission(Path(place), prompts))
     if not count:
         raise CorpusError(f"{root}: no folder in it holds etc/{_PROMPTS[0]} or etc/{_PROMPTS[1]}; unpack the archives.")
-    utterances = [each for each in found if isinstance(each, Utterance)]
-    return base.checked(utterances, [each for each in found if isinstance(each, Skip)])
+    utterances = [item for item in items if isinstance(item, Utterance)]
+    return base.checked(utterances, [item for item in items if isinstance(item, Skip)])
 
 
 def _prompts(folder: Path) -> Path | None:
@@ -58,8 +58,8 @@ def _submission(folder: Path, prompts: Path) -> Iterator[Utterance | Skip]:
     known: set[str] = set()
     for line in filter(str.strip, _text(prompts).split("\n")):
         # PROMPTS has folder/mfc/b0019 where prompts-original has b0019.
-        mark, *text = line.strip().split(None, 1)
-        clip = mark.rsplit("/", 1)[-1].removesuffix(".wav")
+        recording, *text = line.strip().split(None, 1)
+        clip = recording.rsplit("/", 1)[-1].removesuffix(".wav")
         known.add(clip)
         id = f"{folder.name}/{clip}"
         if clip in audio:
@@ -72,7 +72,7 @@ def _submission(folder: Path, prompts: Path) -> Iterator[Utterance | Skip]:
 
 
 def _text(path: Path) -> str:
-    """Submissions come from everywhere: what is not UTF-8 is Latin-1."""
+    """Reads prompts, which are UTF-8 or else Latin-1."""
     content = path.read_bytes()
     try:
         return content.decode("utf-8-sig")
