@@ -1,5 +1,10 @@
-"""Laws of the configuration: differences add up, nothing is guessed, and what is written comes back."""
+"""Configurations: merging, overrides, errors of one sentence, round trips, and where the files are found."""
 
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
 from typing import Literal
 
 import pydantic
@@ -9,6 +14,8 @@ from hypothesis import strategies as st
 
 from tfvoice import config
 from tfvoice.config import Config, ConfigError
+
+ROOT = Path(config.__file__).parents[1]
 
 
 class Inner(Config):
@@ -51,13 +58,13 @@ values = st.fixed_dictionaries(
 
 
 @given(values)
-def test_json_brings_back_what_was_written(given_values):
-    made = config.build(Outer, given_values)
-    assert config.from_json(Outer, config.to_json(made)) == made
+def test_a_configuration_survives_a_round_trip_through_json(nested):
+    built = config.build(Outer, nested)
+    assert config.from_json(Outer, config.to_json(built)) == built
 
 
 @given(values, values)
-def test_differences_are_empty_exactly_between_equals(one, other):
+def test_differences_are_empty_if_and_only_if_configurations_are_equal(one, other):
     one, other = config.build(Outer, one), config.build(Outer, other)
     assert (config.differences(one, other) == []) == (one == other)
     assert config.differences(one, one) == []
@@ -103,12 +110,12 @@ def test_a_configuration_is_frozen():
         ("a=two words", {"a": "two words"}),
     ],
 )
-def test_an_override_is_a_toml_value_or_else_a_string(text, parsed):
+def test_the_value_of_an_override_is_toml_or_else_a_string(text, parsed):
     assert config.parse_override(text) == parsed
 
 
 @pytest.mark.parametrize("text", ["", "a", "=3", " =3", "a.=3", ".a=3", "a..b=3"])
-def test_an_override_without_key_or_value_says_how_it_is_written(text):
+def test_an_override_without_a_key_or_value_is_refused(text):
     with pytest.raises(ConfigError, match=r"write it as section\.key=value, for example training\.batch_size=8\."):
         config.parse_override(text)
 
@@ -120,7 +127,7 @@ def test_an_override_sets_one_key_only(text):
 
 
 @pytest.mark.parametrize(
-    ("given_values", "sentence"),
+    ("nested", "sentence"),
     [
         ({"nmae": "b"}, "f.toml: there is no key nmae; did you mean name? Known: inner, maybe, name, rate."),
         (
@@ -137,31 +144,31 @@ def test_an_override_sets_one_key_only(text):
         ({"rate": 9}, "f.toml: rate must be at most inner.size."),
     ],
 )
-def test_a_bad_value_is_told_in_one_sentence(given_values, sentence):
+def test_an_invalid_key_or_value_is_an_error_of_one_sentence(nested, sentence):
     with pytest.raises(ConfigError) as error:
-        config.build(Outer, given_values, "f.toml")
+        config.build(Outer, nested, "f.toml")
     assert str(error.value) == sentence
 
 
-@pytest.mark.parametrize("given_values", [{"inner": 3}, {"inner": {"steps": ["x"]}}, {"rate": "fast"}, {"name": 3}])
-def test_a_value_of_the_wrong_type_names_its_key(given_values):
-    (key,) = config.flatten(given_values)
+@pytest.mark.parametrize("nested", [{"inner": 3}, {"inner": {"steps": ["x"]}}, {"rate": "fast"}, {"name": 3}])
+def test_a_value_of_the_wrong_type_names_its_key(nested):
+    (key,) = config.flatten(nested)
     with pytest.raises(ConfigError, match=rf"^f\.toml: {key}.*\.$"):
-        config.build(Outer, given_values, "f.toml")
+        config.build(Outer, nested, "f.toml")
 
 
 @pytest.mark.parametrize("text", ["[]", "3", "null", '"a"'])
-def test_json_that_is_no_object_is_refused(text):
+def test_json_that_is_not_an_object_is_refused(text):
     with pytest.raises(ConfigError, match=r"^run\.json: Outer: .*\.$"):
         config.from_json(Outer, text, "run.json")
 
 
-def test_what_is_not_json_is_refused():
+def test_text_that_is_not_json_is_refused():
     with pytest.raises(ConfigError, match=r"^run\.json: not JSON: .*\.$"):
         config.from_json(Outer, "{", "run.json")
 
 
-def test_toml_files_are_read_and_bad_ones_named(tmp_path):
+def test_toml_files_are_parsed_and_errors_name_the_file(tmp_path):
     path = tmp_path / "f.toml"
     path.write_text('name = "ä"\n[inner]\nsize = 4\n', encoding="utf-8")
     assert config.read_toml(path) == {"name": "ä", "inner": {"size": 4}}
@@ -181,6 +188,50 @@ def test_toml_files_are_read_and_bad_ones_named(tmp_path):
         config.read_toml(tmp_path)
 
 
-def test_the_nearest_name_is_meant_and_all_are_listed():
+def test_the_nearest_name_is_suggested_and_all_are_listed():
     assert config.nearest("trian", ["valid", "train"]) == "did you mean train? Known: train, valid"
     assert config.nearest("qqqq", ["valid", "train"]) == "known: train, valid"
+
+
+def test_a_configuration_is_found_by_path_or_by_name(tmp_path, monkeypatch):
+    assert config.find("wavenet_asr_demo") == config.find("wavenet_asr_demo.toml")
+    assert config.find("wavenet_asr_demo") == ROOT / "configs" / "wavenet_asr_demo.toml"
+    monkeypatch.chdir(tmp_path)
+    Path("wavenet_asr_demo.toml").touch()
+    assert config.find("wavenet_asr_demo.toml") == Path("wavenet_asr_demo.toml")
+    with pytest.raises(ConfigError, match=r"^--config=wavenet_asr_dmo: no such file, and no such name; did you mean "):
+        config.find("wavenet_asr_dmo")
+
+
+def test_a_folder_beside_an_installed_package_is_not_taken_for_its_configurations(tmp_path, monkeypatch):
+    for folder in ("configs", "tfvoice/configs"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "a.toml").touch()
+    monkeypatch.setattr(config, "__file__", str(tmp_path / "tfvoice" / "config.py"))
+    assert config.find("a") == tmp_path / "tfvoice" / "configs" / "a.toml"
+
+
+def test_a_wheel_has_the_configurations_and_no_file_of_an_earlier_build(tmp_path):
+    source = tmp_path / "source"
+    for name in ("tfvoice", "configs", "bin"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.py", "setup.cfg", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    (source / "build" / "lib" / "tfvoice" / "configs").mkdir(parents=True)
+    for name in ("deleted.py", "configs/deleted.toml"):
+        (source / "build" / "lib" / "tfvoice" / name).touch()
+    pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index", "--quiet"]
+    subprocess.run([*pip, f"--wheel-dir={tmp_path}", str(source)], capture_output=True, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "installed")
+    installed = {path.name for path in (tmp_path / "installed" / "tfvoice" / "configs").iterdir()}
+    assert installed == {path.name for path in (ROOT / "configs").iterdir()}
+    assert not (tmp_path / "installed" / "tfvoice" / "deleted.py").exists()
+
+    code = "from tfvoice import config; print(config.find('wavenet_asr_demo'))"
+    environment = {"PYTHONPATH": str(tmp_path / "installed")}
+    printed = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    ).stdout
+    assert printed == f"{tmp_path / 'installed' / 'tfvoice' / 'configs' / 'wavenet_asr_demo.toml'}\n"

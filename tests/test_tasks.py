@@ -2,22 +2,35 @@
 
 import pytest
 
-from tfvoice import experiment, models, tasks
+from tfvoice import run, tasks
 from tfvoice.asr.recognizer import Recognizer
 from tfvoice.config import ConfigError
 from tfvoice.errors import TfvoiceError
 
 
-def test_every_model_has_one():
-    for name, entry in models.MODELS.items():
-        assert tasks.of_model(name).run.task == entry.task
-    with pytest.raises(ConfigError, match="--model=wavnet"):
-        tasks.of_model("wavnet")
+def test_every_model_has_a_task_whose_configuration_names_it():
+    for name in tasks.TASKS:
+        assert tasks.resolve(name).model.name == name
+        assert tasks.resolve(name) == tasks.of_model(name).run.config_class(model={"name": name})
+    with pytest.raises(ConfigError, match=r"--model=wavnet_asr: there is no such model; did you mean wavenet_asr\?"):
+        tasks.of_model("wavnet_asr")
 
 
-def test_a_run_has_that_of_its_model(tmp_path):
+def test_the_defaults_of_a_model_are_those_of_its_configuration():
+    for name in tasks.TASKS:
+        schema = tasks.of_model(name).run.config_class
+        (kind,) = [kind for kind in run.model_configs(schema) if kind.model_fields["name"].default == name]
+        assert tasks.resolve(name) == schema(model=kind())
+
+
+def test_a_run_has_the_task_of_its_model(tmp_path):
     small = ("model.width=8", "model.dilations=[1]", "model.stacks=1")
-    Recognizer.create(tmp_path / "run", experiment.resolve("wavenet_asr", overrides=small))
-    assert tasks.of_run(tmp_path / "run") is tasks.TASKS["recognition"]
+    Recognizer.create(tmp_path / "run", tasks.resolve("wavenet_asr", overrides=small))
+    assert tasks.of_run(tmp_path / "run", "tfvoice_transcribe") is tasks.of_model("wavenet_asr")
     with pytest.raises(TfvoiceError, match="is not the folder of a run"):
         tasks.of_run(tmp_path / "none")
+    sentence = (
+        "is a run of wavenet_asr, a recogniser; tfvoice_transcribe, tfvoice_tune_lm, tfvoice_text and tfvoice_eval "
+    )
+    with pytest.raises(TfvoiceError, match=f"{sentence}are for it, tfvoice_sample is not"):
+        tasks.of_run(tmp_path / "run", "tfvoice_sample")

@@ -1,8 +1,8 @@
-"""Frozen configuration: defaults in the class, differences in TOML, single keys on the command line.
+"""Frozen configurations: defaults in the classes, differences in TOML files, single keys on the command line.
 
-A configuration is a tree of `Config` classes. Every default is written once, in a field; a TOML file holds only
-what differs, and `training.learning_rate=3e-4` changes one key. A key that does not exist is an error that names
-the nearest one that does.
+A configuration is a tree of `Config` classes. Each default is written once, in a field; a TOML file holds only the
+keys that differ from it, and `training.learning_rate=3e-4` changes one key. An unknown key is an error that names the
+nearest known one.
 """
 
 import difflib
@@ -23,7 +23,7 @@ else:
 
 
 class Config(pydantic.BaseModel):
-    """Base of every configuration class: immutable, and closed to keys it does not know."""
+    """Base of all configuration classes: immutable, and without unknown keys."""
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
@@ -32,31 +32,31 @@ ConfigT = TypeVar("ConfigT", bound=Config)
 
 
 class ConfigError(TfvoiceError):
-    """A configuration key or value that cannot be used."""
+    """An unknown configuration key, or an invalid value."""
 
 
 def build(schema: type[ConfigT], values: dict[str, Any], source: str = "configuration") -> ConfigT:
-    """Makes a `schema` from nested dictionaries.
+    """Builds a configuration from nested dictionaries.
 
     Args:
-      schema: the class to make.
-      values: nested plain values; what is absent takes the default of its field.
-      source: what an error calls the origin of the values, usually a file name.
+      schema: class of the configuration.
+      values: values by key, nested by section; a missing key takes the default of its field.
+      source: where the values come from, for error messages; usually a file name.
 
     Returns:
       The frozen configuration.
 
     Raises:
-      ConfigError: a key is unknown, or a value has the wrong type or breaks a rule of its class.
+      ConfigError: a key is unknown, or a value has the wrong type or violates a rule of its class.
     """
     try:
         return schema.model_validate(values)
     except pydantic.ValidationError as error:
-        raise ConfigError(_sentence(schema, error.errors()[0], source)) from None
+        raise ConfigError(_error_message(schema, error.errors()[0], source)) from None
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
-    """Reads a TOML file into nested dictionaries; raises `ConfigError` where it is absent or is not TOML."""
+    """Parses a TOML file to nested dictionaries; raises `ConfigError` if it cannot be read or is not TOML."""
     try:
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -66,7 +66,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
 
 
 def parse_override(text: str) -> dict[str, Any]:
-    """Turns `a.b=c` into `{"a": {"b": c}}`, where c is read as a TOML value, or else as a bare string."""
+    """Parses `a.b=c` to `{"a": {"b": c}}`; c is a TOML value, or else a bare string."""
     key, separator, value = text.partition("=")
     parts = [part.strip() for part in key.split(".")]
     if not separator or not all(parts):
@@ -75,7 +75,7 @@ def parse_override(text: str) -> dict[str, Any]:
         document = tomllib.loads(f"value = {value}")
     except tomllib.TOMLDecodeError:
         document = {}
-    # A value of several lines could be a whole document.
+    # A value of several lines could contain further keys.
     parsed = document["value"] if document.keys() == {"value"} else value.strip()
     for part in reversed(parts):
         parsed = {part: parsed}
@@ -83,7 +83,7 @@ def parse_override(text: str) -> dict[str, Any]:
 
 
 def merge(*layers: dict[str, Any]) -> dict[str, Any]:
-    """Merges nested dictionaries; where two layers set the same key, the later one wins."""
+    """Merges nested dictionaries; of two values of a key the later one wins."""
     merged: dict[str, Any] = {}
     for layer in layers:
         for key, value in layer.items():
@@ -95,14 +95,14 @@ def merge(*layers: dict[str, Any]) -> dict[str, Any]:
 
 
 def differences(one: Config, other: Config) -> list[str]:
-    """Lists the keys in which two configurations differ, as `a.b: 1 -> 2`, sorted by key."""
+    """The keys in which two configurations differ, as `a.b: 1 -> 2`, sorted by key."""
     before, after = flatten(one.model_dump(mode="json")), flatten(other.model_dump(mode="json"))
     keys = sorted(before.keys() | after.keys())
     return [f"{key}: {before.get(key)} -> {after.get(key)}" for key in keys if before.get(key) != after.get(key)]
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Turns nested dictionaries into one with dotted keys."""
+    """Flattens nested dictionaries to one with dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, dict):
@@ -113,12 +113,12 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def to_json(config: Config) -> str:
-    """Writes a configuration as indented JSON, every key present; `from_json` reads it back."""
+    """A configuration as indented JSON with all keys; `from_json` parses it."""
     return json.dumps(config.model_dump(mode="json"), indent=2)
 
 
 def from_json(schema: type[ConfigT], text: str, source: str = "configuration") -> ConfigT:
-    """Reads what `to_json` wrote; raises `ConfigError` where the text is not JSON or does not fit `schema`."""
+    """Parses the output of `to_json`; raises `ConfigError` if it is not JSON or not valid for `schema`."""
     try:
         values = json.loads(text)
     except json.JSONDecodeError as error:
@@ -127,30 +127,30 @@ def from_json(schema: type[ConfigT], text: str, source: str = "configuration") -
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Says which known name was probably meant, and lists them all."""
+    """For an error message: suggests the most similar known name, and lists all of them."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1)
     listed = ", ".join(known)
     return f"did you mean {close[0]}? Known: {listed}" if close else f"known: {listed}"
 
 
-def _sentence(schema: type[Config], error: dict[str, Any], source: str) -> str:
-    section, location = _place(schema, [str(part) for part in error["loc"]])
+def _error_message(schema: type[Config], error: dict[str, Any], source: str) -> str:
+    section, location = _locate(schema, [str(part) for part in error["loc"]])
     key = ".".join(location)
     if error["type"] == "extra_forbidden":
         return f"{source}: there is no key {key}; {nearest(location[-1], section.model_fields)}."
     message = error["msg"].removeprefix("Value error, ")
     value = error.get("input")
     shown = "" if isinstance(value, dict) else f" (it is {value!r})"
-    # A rule about several keys names them itself.
+    # The message of a rule about several keys names them.
     place = key or ("" if error["type"] == "value_error" else schema.__name__)
     return ": ".join(filter(None, (source, place, message))) + f"{shown}."
 
 
-def _place(schema: type[Config], location: list[str]) -> tuple[type[Config], list[str]]:
-    """Follows the location of an error; returns the section that it leads to, and the keys as a user writes them.
+def _locate(schema: type[Config], location: list[str]) -> tuple[type[Config], list[str]]:
+    """The section of an error and the keys of its location as the user writes them.
 
-    Where a section can be of several classes, pydantic puts the name that chose one of them between the keys.
+    Where a section can be of several classes, pydantic inserts the value of the discriminator between the keys.
     """
     keys, parts = [], iter(location)
     for part in parts:
@@ -161,9 +161,32 @@ def _place(schema: type[Config], location: list[str]) -> tuple[type[Config], lis
         candidates = [field.annotation, *get_args(field.annotation)]
         nested = [kind for kind in candidates if isinstance(kind, type) and issubclass(kind, Config)]
         if field.discriminator:
-            chosen = next(parts, None)
-            nested = [kind for kind in nested if kind.model_fields[field.discriminator].default == chosen]
+            value = next(parts, None)
+            nested = [kind for kind in nested if kind.model_fields[field.discriminator].default == value]
         if not nested:
             break
         schema = nested[0]
     return schema, keys + list(parts)
+
+
+def find(config: str) -> Path:
+    """Path of a configuration file, given as a path or as the name of one that comes with tfvoice.
+
+    Raises:
+      ConfigError: there is neither such a file nor such a name.
+    """
+    if Path(config).is_file():
+        return Path(config)
+    name = config.removesuffix(".toml")
+    known = {path.stem: path for path in _packaged_configs().glob("*.toml")}
+    if name not in known:
+        raise ConfigError(f"--config={config}: no such file, and no such name; {nearest(name, known)}.")
+    return known[name]
+
+
+def _packaged_configs() -> Path:
+    """The folder `configs/` of the repository, which an installed package holds as `tfvoice/configs/`."""
+    package = Path(__file__).parent
+    installed = package / "configs"
+    # In this order: beside an installed package, a folder `configs` would be that of another project.
+    return installed if installed.is_dir() else package.parent / "configs"

@@ -1,49 +1,106 @@
-"""What a model is for decides how it is made, trained and judged: a table."""
+"""One explicit table: model name to task; and what needs the table: configurations, loading and training by name."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
-from tfvoice import experiment, models
-from tfvoice.asr import evaluate
-from tfvoice.asr.recognizer import Recognizer
-from tfvoice.asr.task import Recognition
-from tfvoice.experiment import Experiment
-from tfvoice.generation import evaluate as generation_evaluate
-from tfvoice.generation.generator import Generator
-from tfvoice.generation.task import Generation
+from tfvoice import config as config_
+from tfvoice.config import ConfigError
+from tfvoice.errors import TfvoiceError
+from tfvoice.run import Run, RunConfig, model_name, read_description
+from tfvoice.training import trainer
+from tfvoice.training.task import Task
+from tfvoice.training.trainer import StopConditions, TrainingState
 
 
-class Task(NamedTuple):
-    """A kind of model.
+def _recognition() -> Task:
+    from tfvoice.asr.task import RECOGNITION
 
-    Attributes:
-      run: class of its runs.
-      training: class of what `training.Trainer` needs.
-      evaluate: measures a run: `(run_dir, data_dir, split, checkpoint, decoder, compare)` to a report and the
-        path of its page.
-      as_text: the report for people: `(report, how many of the worst)`.
-    """
-
-    run: type[Experiment]
-    training: type[Recognition] | type[Generation]
-    evaluate: Callable
-    as_text: Callable
+    return RECOGNITION
 
 
-TASKS = {
-    "recognition": Task(Recognizer, Recognition, evaluate.evaluate_run, evaluate.as_text),
-    "generation": Task(Generator, Generation, generation_evaluate.evaluate_run, generation_evaluate.as_text),
+def _generation() -> Task:
+    from tfvoice.generation.task import GENERATION
+
+    return GENERATION
+
+
+# Functions, so that a command imports the task that it uses and no other.
+TASKS: dict[str, Callable[[], Task]] = {
+    "wavenet_asr": _recognition,
+    "deepspeech2": _recognition,
+    "sample_rnn": _generation,
 }
 
 
 def of_model(name: str) -> Task:
-    """The task of a model; raises `ConfigError` where there is none of that name."""
-    return TASKS[models.entry(name).task]
+    """The task of a model; raises `ConfigError` with the known names where there is none of that name."""
+    if name not in TASKS:
+        raise ConfigError(f"--model={name}: there is no such model; {config_.nearest(name, TASKS)}.")
+    return TASKS[name]()
 
 
-def of_run(run_dir: str | Path) -> Task:
-    """The task of a run; raises `TfvoiceError` where the folder is none."""
-    name = experiment.model_name(experiment.read_description(run_dir))
-    # Where the description is damaged, opening the run says how.
-    return of_model(name) if name in models.MODELS else TASKS["recognition"]
+def of_run(run_dir: str | Path, command: str | None = None) -> Task:
+    """The task of a run.
+
+    Args:
+      run_dir: the folder.
+      command: the command that is to use the run, such as `tfvoice_sample`; None: any task will do.
+
+    Raises:
+      TfvoiceError: the folder is no run, its model is unknown, or the command is not for runs of its task.
+    """
+    name = model_name(read_description(run_dir))
+    if name not in TASKS:
+        raise TfvoiceError(f"{run_dir}: is a run of {name or 'an unknown model'}; known: {', '.join(sorted(TASKS))}.")
+    task = TASKS[name]()
+    if command is not None and command not in task.commands:
+        listed = " and ".join(", ".join((*task.commands, "tfvoice_eval")).rsplit(", ", 1))
+        verb = "are" if task.commands else "is"
+        raise TfvoiceError(f"{run_dir}: is a run of {name}, {task.summary}; {listed} {verb} for it, {command} is not.")
+    return task
+
+
+def load(run_dir: str | Path, checkpoint: str = "best", command: str | None = None) -> Run:
+    """Loads a run of any task, with its weights; arguments and errors as for `of_run` and `Run.load`."""
+    return of_run(run_dir, command).run.load(run_dir, checkpoint)
+
+
+def train(
+    run_dir: str | Path,
+    data_dir: str | Path,
+    settings: RunConfig,
+    stop: StopConditions = StopConditions(),  # noqa: B008 - frozen
+    overwrite: bool = False,
+) -> TrainingState:
+    """Trains the model that `settings.model` names; arguments, result and errors as for `trainer.train`."""
+    return trainer.train(of_model(settings.model.name), run_dir, data_dir, settings, stop, overwrite)
+
+
+def resolve(model: str, config: str | None = None, overrides: list[str] | tuple[str, ...] = ()) -> RunConfig:
+    """Puts a configuration together: defaults of the model, then the TOML file, then `section.key=value` overrides.
+
+    Args:
+      model: a key of `TASKS`.
+      config: path of a TOML file, or the name of one that comes with tfvoice, such as `wavenet_asr_faithful`.
+      overrides: texts such as `training.batch_size=8`.
+
+    Raises:
+      ConfigError: a name, key or value that cannot be used.
+    """
+    schema = of_model(model).run.config_class
+    values: dict = {"model": {"name": model}}
+    source = "configuration"
+    if config:
+        path = config_.find(config)
+        source = str(path)
+        values = config_.merge(values, config_.read_toml(path))
+        if not isinstance(values["model"], dict):
+            raise ConfigError(f'{path}: model must be a section, as in [model] and name = "{model}" below it.')
+        if values["model"]["name"] != model:
+            raise ConfigError(f"{path}: is for --model={values['model']['name']}, not {model}.")
+    if overrides:
+        source = "--set" if not config else f"{source} with --set"
+        values = config_.merge(values, *(config_.parse_override(text) for text in overrides))
+    if isinstance(values["model"], dict) and values["model"]["name"] != model:
+        raise ConfigError(f"{source}: model.name={values['model']['name']} contradicts --model={model}.")
+    return config_.build(schema, values, source)

@@ -1,4 +1,4 @@
-"""Laws of what a run tells while it trains."""
+"""Laws of the logs of a training."""
 
 import json
 import re
@@ -8,11 +8,12 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tfvoice import experiment
+from tfvoice import tasks
 from tfvoice.asr.recognizer import Recognizer
 from tfvoice.training import callbacks
-from tfvoice.training.callbacks import Monitor, Validation
-from tfvoice.training.trainer import State
+from tfvoice.training.callbacks import MetricsLogger
+from tfvoice.training.task import Validation
+from tfvoice.training.trainer import TrainingState
 
 SMALL = ("model.width=8", "model.kernel_size=3", "model.dilations=[1]", "model.stacks=1", "features.bins=20")
 FOUND = Validation(0.25, 3.0, {"wer": 0.5, "cer": 0.25}, "WER  50.0%  CER  25.0%", lambda epoch: note(epoch))
@@ -24,18 +25,16 @@ def note(epoch):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    return Recognizer.create(
-        tmp_path_factory.mktemp("runs") / "run", experiment.resolve("wavenet_asr", overrides=SMALL)
-    )
+    return Recognizer.create(tmp_path_factory.mktemp("runs") / "run", tasks.resolve("wavenet_asr", overrides=SMALL))
 
 
 @pytest.fixture
 def monitor(made):
-    """Opens a monitor at a step and an epoch, in a folder that keeps what was written."""
+    """Opens a logger at a step and an epoch, in a folder that is kept."""
     for path in (made.run_dir / "logs").glob("*"):
         path.unlink()
     (made.run_dir / "metrics.jsonl").unlink(missing_ok=True)
-    return lambda step=0, validations=0: Monitor(made, State(step=step, validations=validations))
+    return lambda step=0, validations=0: MetricsLogger(made, TrainingState(step=step, validations=validations))
 
 
 @pytest.fixture
@@ -50,11 +49,13 @@ def logged(made):
 
 
 def validated(monitor, epoch, loss=3.0, train_loss=2.0):
-    state = State(10 * epoch, epoch, minutes=1.5, loss_sum=4 * train_loss, losses=4, skipped=1, validations=epoch)
+    state = TrainingState(
+        10 * epoch, epoch, minutes=1.5, loss_sum=4 * train_loss, losses=4, skipped=1, validations=epoch
+    )
     monitor.validation(state, FOUND._replace(loss=loss), 40.0)
 
 
-def test_a_validation_is_a_line_for_programs_and_a_line_for_people(monitor, metrics, capsys):
+def test_a_validation_is_a_line_of_json_and_a_printed_line(monitor, metrics, capsys):
     with monitor() as opened:
         validated(opened, 1)
         validated(opened, 2)
@@ -67,11 +68,11 @@ def test_a_validation_is_a_line_for_programs_and_a_line_for_people(monitor, metr
         "train_loss": 2.0, "valid_loss": 3.0, "wer": 0.5, "cer": 0.25,
         "audio_seconds_per_second": 40.0, "skipped_steps": 1,
     }  # fmt: skip
-    wanted = r"epoch   1     1\.5 min  train loss    2\.00  valid loss    3\.00  WER  50\.0%  CER  25\.0%  40 s/s\n"
-    assert re.search(wanted, capsys.readouterr().out)
+    expected = r"epoch   1     1\.5 min  train loss    2\.00  valid loss    3\.00  WER  50\.0%  CER  25\.0%  40 s/s\n"
+    assert re.search(expected, capsys.readouterr().out)
 
 
-def test_tensorboard_holds_the_numbers_of_steps_and_validations(made, monitor):
+def test_steps_and_validations_are_logged_to_tensorboard(made, monitor):
     with monitor() as opened:
         for step in range(1, 61):
             opened.step(step, 5.0, 1.0, 1e-3, 30.0)
@@ -86,10 +87,10 @@ def test_tensorboard_holds_the_numbers_of_steps_and_validations(made, monitor):
     assert b"of epoch 2" in tags["valid/note"][1].tensor_proto.string_val[0]
 
 
-def test_what_there_is_to_hear_can_be_heard_in_tensorboard(made, monitor):
+def test_audio_is_logged_to_tensorboard(made, monitor):
     with monitor() as opened:
         found = FOUND._replace(summaries=lambda _: callbacks.write_audio("valid/audio", np.zeros(80), 8000))
-        opened.validation(State(step=5, validations=1), found, 1.0)
+        opened.validation(TrainingState(step=5, validations=1), found, 1.0)
     found = EventAccumulator(str(made.run_dir / "logs"))
     found.Reload()
     assert found.SummaryMetadata("valid/audio").plugin_data.plugin_name == "audio", "it stands on its tab"
@@ -98,10 +99,10 @@ def test_what_there_is_to_hear_can_be_heard_in_tensorboard(made, monitor):
     assert int(rate) == 8000 and len(samples) == 80
 
 
-def test_a_loss_that_is_no_number_is_null(monitor, metrics):
+def test_a_loss_that_is_not_finite_is_null(monitor, metrics):
     with monitor() as opened:
         validated(opened, 1, loss=float("nan"), train_loss=float("inf"))
-        opened.validation(State(step=3, validations=1), FOUND._replace(loss=float("inf")), 1.0)
+        opened.validation(TrainingState(step=3, validations=1), FOUND._replace(loss=float("inf")), 1.0)
 
     def refuse(constant):
         raise AssertionError(constant)
@@ -111,7 +112,7 @@ def test_a_loss_that_is_no_number_is_null(monitor, metrics):
         assert values["train_loss"] is None and values["valid_loss"] is None
 
 
-def test_lines_of_a_future_that_was_lost_are_removed(monitor, metrics):
+def test_lines_after_the_restored_checkpoint_are_removed(monitor, metrics):
     with monitor() as opened:
         for epoch in (1, 2, 3):
             validated(opened, epoch)

@@ -1,4 +1,4 @@
-"""Laws of the optimizers: equal to their equations in NumPy, and what the equations promise."""
+"""Laws of the optimizers: equal to their equations in NumPy."""
 
 import keras
 import numpy as np
@@ -64,11 +64,11 @@ def assert_close(found, expected):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
-def test_maxprop_is_its_equations():
+def test_maxprop_follows_its_equations():
     assert_close(maxprop(), maxprop_in_numpy())
 
 
-def test_maxprop_does_not_see_the_scale_of_the_loss():
+def test_maxprop_does_not_depend_on_the_scale_of_the_loss():
     # At a scale of 100 the epsilon is small against the smallest gradient.
     assert_close(maxprop(100.0), maxprop(1e4))
 
@@ -79,14 +79,14 @@ def test_maxprop_never_moves_a_weight_by_more_than_the_learning_rate():
         assert np.abs(one - other).max() <= STEPS * RATE * (1 + 1e-5)
 
 
-def test_adamw_is_its_equations_and_decays_kernels_only():
+def test_adamw_follows_its_equations_and_decays_kernels_only():
     weights = variables()
     optimizer = optimizers.build("adamw", weights, 0.1)
     assert_close(moved(optimizer, weights), adamw_in_numpy(decays=[0.1, 0.0]))
 
 
 @pytest.mark.parametrize("name", ["adamw", "maxprop"])
-def test_a_compiled_step_is_the_eager_one(name):
+def test_a_compiled_step_equals_the_eager_one(name):
     eager, compiled = variables(), variables()
     moved(optimizers.build(name, eager, 0.1), eager)
     optimizer = optimizers.build(name, compiled, 0.1)
@@ -99,7 +99,7 @@ def test_a_compiled_step_is_the_eager_one(name):
 
 @pytest.mark.parametrize("name", ["adamw", "maxprop"])
 def test_all_state_exists_before_the_first_step(name):
-    """A checkpoint can be restored into an optimizer that has done nothing yet, and goes on exactly."""
+    """A checkpoint can be restored into a new optimizer, which then continues exactly."""
     weights = variables()
     optimizer = optimizers.build(name, weights, 0.1)
     count = len(optimizer.variables)
@@ -114,7 +114,7 @@ def test_all_state_exists_before_the_first_step(name):
         np.testing.assert_array_equal(one, two)
 
 
-def test_sgd_is_nesterovs():
+def test_sgd_has_nesterov_momentum():
     weights = variables()
     found = moved(optimizers.build("sgd", weights, 0.0), weights)
     expected = []

@@ -1,4 +1,4 @@
-"""Laws of a run: it can be killed, stopped, limited and asked again, and only its configuration decides the weights."""
+"""Laws of training: it can be killed, stopped, limited and resumed, and its configuration alone decides the weights."""
 
 import hashlib
 import json
@@ -18,19 +18,19 @@ import pytest
 import tensorflow as tf
 from written import arrays, assert_same_run, lines, state_of
 
-from tfvoice import experiment, hardware
-from tfvoice.asr import evaluate
+from tfvoice import hardware, storage, tasks
+from tfvoice.asr import scoring, task
 from tfvoice.asr.recognizer import Recognizer
 from tfvoice.audio import features
 from tfvoice.data import records
 from tfvoice.errors import TfvoiceError
-from tfvoice.experiment import TrainingConfig
-from tfvoice.training import objectives, step, trainer
-from tfvoice.training.trainer import Limits
+from tfvoice.training import step, trainer
+from tfvoice.training.config import TrainingConfig
+from tfvoice.training.trainer import StopConditions
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "bin" / "tfvoice_train"
-# Everything that draws random numbers is on.
+# Everything that uses random numbers is on.
 TINY = """
 [model]
 name = "wavenet_asr"
@@ -54,7 +54,7 @@ batch_size = 1
 accumulate = 2
 average = 0.9
 """
-# What needs time to be traced, and matters to few laws.
+# Off: what takes time to trace and matters to few laws.
 PLAIN = (
     "augmentation.tempo=0",
     "augmentation.vocal_tract=0",
@@ -62,7 +62,7 @@ PLAIN = (
     "model.dropout=0",
     "training.xla=off",
 )
-# Its own: to make a model seeds that of the module.
+# Not that of the process: the moments of the signals are to differ from run to run.
 RANDOM = random.Random()
 EXACT = ("step", "epoch", "train_loss", "valid_loss", "wer", "cer", "skipped_steps")
 GROUPS = {"weights", "optimizer", "raw"}
@@ -77,15 +77,15 @@ def tiny(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def settings(tiny):
-    """Makes the tiny configuration, with changes."""
-    return lambda *changes: experiment.resolve("wavenet_asr", str(tiny), changes)
+    """The tiny configuration, with changes."""
+    return lambda *changes: tasks.resolve("wavenet_asr", str(tiny), changes)
 
 
 @pytest.fixture(scope="module")
 def finished(converted, settings, tmp_path_factory):
-    """A run that nothing disturbed. Read only."""
+    """A run that was not interrupted. Read only."""
     run = tmp_path_factory.mktemp("runs") / "finished"
-    state = trainer.train(run, converted, settings())
+    state = tasks.train(run, converted, settings())
     assert state.finished == "all" and state.step == 3 * 7
     return run
 
@@ -110,7 +110,7 @@ class Command:
         """Sends a signal at a random moment after the run has saved `step`; returns status and output."""
         deadline = time.monotonic() + 300
         while self.process.poll() is None and time.monotonic() < deadline:
-            if (self.run / "checkpoints" / "last.npz").is_file() and state_of(self.run)["step"] >= step:
+            if (self.run / "checkpoints" / "last.safetensors").is_file() and state_of(self.run)["step"] >= step:
                 break
             time.sleep(0.005)
         time.sleep(RANDOM.uniform(0, 0.1))
@@ -122,7 +122,7 @@ class Command:
         return self.process.returncode, out, err
 
 
-def test_a_run_that_is_interrupted_and_killed_ends_as_if_nothing_had_happened(finished, converted, tiny, tmp_path):
+def test_an_interrupted_and_killed_run_resumes_bit_for_bit(finished, converted, tiny, tmp_path):
     run = tmp_path / "run"
     moments = [RANDOM.randint(1, 4), RANDOM.randint(6, 9), RANDOM.randint(11, 16)]
     print(f"moments: {moments}")
@@ -130,7 +130,7 @@ def test_a_run_that_is_interrupted_and_killed_ends_as_if_nothing_had_happened(fi
     saved = state_of(run)["step"]
     assert status == 130 and moments[0] <= saved < 21
     assert err.splitlines()[-1] == (
-        f"tfvoice_train: interrupted; saved after step {saved}; the same command goes on from there."
+        f"tfvoice_train: interrupted; saved after step {saved}; the same command resumes from there."
     )
     for moment in moments[1:]:
         status, _, err = Command(tiny, converted, run).signal_after(moment, signal.SIGKILL)
@@ -141,102 +141,116 @@ def test_a_run_that_is_interrupted_and_killed_ends_as_if_nothing_had_happened(fi
     assert_same_run(run, finished, EXACT, GROUPS)
 
 
-def test_what_a_killed_process_left_behind_does_not_count(finished, converted, settings, tmp_path, capsys):
+def test_a_second_process_on_one_run_stops_at_once(finished, converted, tiny, tmp_path):
+    run = shutil.copytree(finished, tmp_path / "run")
+    with storage.locked(run, "tfvoice_train"):
+        status, _, err = Command(tiny, converted, run).end()
+    sentence = f"tfvoice_train: error: {run}: another tfvoice_train is writing here; wait until it ends."
+    assert status == 1 and err.splitlines()[-1] == sentence
+
+
+def test_a_state_of_another_version_is_an_error(finished, tmp_path):
+    with pytest.raises(TfvoiceError, match=r"last: its state holds momentum, steps, which this version"):
+        trainer.TrainingState.from_checkpoint({"step": 1, "steps": 2, "momentum": 3}, Path("last"))
+    assert trainer.TrainingState.from_checkpoint({"step": 3}, Path("last")).step == 3
+
+
+def test_leftovers_of_a_killed_process_are_ignored(finished, converted, settings, tmp_path, capsys):
     run = tmp_path / "run"
-    state = trainer.train(run, converted, settings(), Limits(max_steps=9))
+    state = tasks.train(run, converted, settings(), StopConditions(max_steps=9))
     assert (state.step, state.epoch, state.position, state.finished) == (9, 1, 4, "")
-    assert "Stopped at the limit, after step 9; a higher or no limit goes on from there." in capsys.readouterr().out
-    (run / "checkpoints" / ".last.npz.writing").write_bytes(b"half a checkpoint")
-    (run / ".metrics.jsonl.writing").write_bytes(b"half")
+    assert "Stopped at the limit, after step 9; a higher or no limit resumes from there." in capsys.readouterr().out
+    (run / "checkpoints" / ".tfvoice-0123.safetensors").write_bytes(b"half a checkpoint")
+    (run / ".tfvoice-4567.jsonl").write_bytes(b"half")
     later = json.dumps(lines(run)[0] | {"step": 9, "epoch": 2, "validation": 2}) + "\n"
     with open(run / "metrics.jsonl", "a") as file:
         file.write(later + later.replace('"step": 9', '"step": 14') + later[:20])
-    trainer.train(run, converted, settings())
+    tasks.train(run, converted, settings())
     assert_same_run(run, finished, EXACT, GROUPS)
 
 
-def test_a_finished_run_says_so_and_stays_as_it_is(finished, converted, settings, capsys):
+def test_a_finished_run_is_not_changed(finished, converted, settings, capsys):
     before = fingerprints(finished)
-    state = trainer.train(finished, converted, settings(), Limits(max_steps=5))
+    state = tasks.train(finished, converted, settings(), StopConditions(max_steps=5))
     assert (state.step, state.finished) == (21, "all")
     assert capsys.readouterr().out == f"{finished}: has already finished after 3 epochs.\n"
     assert fingerprints(finished) == before
 
 
-def test_a_run_goes_on_in_its_precision_whatever_the_machine_would_choose(finished, converted, settings, monkeypatch):
-    monkeypatch.setattr(hardware, "multiplies_bfloat16", lambda: True)
-    assert trainer.train(finished, converted, settings("training.precision=auto")).finished == "all"
+def test_a_run_is_resumed_in_its_own_precision_on_any_machine(finished, converted, settings, monkeypatch):
+    monkeypatch.setattr(hardware, "has_fast_bfloat16", lambda: True)
+    assert tasks.train(finished, converted, settings("training.precision=auto")).finished == "all"
     with pytest.raises(TfvoiceError, match=r"training\.precision: float32 -> bfloat16"):
-        trainer.train(finished, converted, settings("training.precision=bfloat16"))
+        tasks.train(finished, converted, settings("training.precision=bfloat16"))
 
 
-def test_another_configuration_or_other_data_is_refused_by_key(finished, converted, settings, tmp_path):
+def test_another_configuration_or_other_data_are_refused_by_key(finished, converted, settings, tmp_path):
     before = fingerprints(finished)
-    wanted = (
+    expected = (
         f"{finished}: holds a run of another configuration: model.width: 8 -> 16; training.epochs: 3 -> 4. "
-        "Use another --run, or --overwrite to start this one anew."
+        "Use another --run, or --overwrite to start this one from scratch."
     )
-    with pytest.raises(TfvoiceError, match=f"^{re.escape(wanted)}$"):
-        trainer.train(finished, converted, settings("model.width=16", "training.epochs=4"))
+    with pytest.raises(TfvoiceError, match=f"^{re.escape(expected)}$"):
+        tasks.train(finished, converted, settings("model.width=16", "training.epochs=4"))
     other = shutil.copytree(converted, tmp_path / "other")
     with open(other / "manifest.json", "a") as file:
         file.write("\n")
     fact = f"another configuration: data: {converted} -> {other} (another manifest.json). Use"
     with pytest.raises(TfvoiceError, match=re.escape(fact)):
-        trainer.train(finished, other, settings())
+        tasks.train(finished, other, settings())
     assert fingerprints(finished) == before
 
 
-def test_what_no_weight_depends_on_can_change(finished, converted, settings, tmp_path):
+def test_settings_that_no_weight_depends_on_can_change(finished, converted, settings, tmp_path):
     run = shutil.copytree(finished, tmp_path / "run")
     before = fingerprints(run / "checkpoints")
-    trainer.train(run, converted, settings("training.patience=5", "training.validate_steps=3"))
+    tasks.train(run, converted, settings("training.patience=5", "training.validate_steps=3"))
     assert fingerprints(run / "checkpoints") == before
     known = json.loads((run / "experiment.json").read_text())["config"]["training"]
     assert (known["patience"], known["validate_steps"]) == (5, 3)
 
 
-def test_overwriting_starts_anew_but_not_before_the_data_have_been_looked_at(finished, converted, settings, tmp_path):
+def test_overwriting_starts_from_scratch_once_the_data_have_been_checked(finished, converted, settings, tmp_path):
     run = shutil.copytree(finished, tmp_path / "run")
     (run / "report").mkdir()
     (run / "report" / "eval-test.json").write_text("{}")
     (run / "notes.txt").write_text("mine")
     before = fingerprints(run)
     with pytest.raises(TfvoiceError, match="nothing to use in train"):
-        trainer.train(run, converted, settings("data.min_seconds=15"), overwrite=True)
+        tasks.train(run, converted, settings("data.min_seconds=15"), overwrite=True)
     assert fingerprints(run) == before
-    state = trainer.train(run, converted, settings("training.seed=1"), Limits(max_steps=1), overwrite=True)
+    state = tasks.train(run, converted, settings("training.seed=1"), StopConditions(max_steps=1), overwrite=True)
     assert state.step == 1 and state_of(run)["step"] == 1
     assert Recognizer.open(run).config.training.seed == 1
-    assert not (run / "metrics.jsonl").exists() and not (run / "checkpoints" / "best.npz").exists()
+    assert not (run / "metrics.jsonl").exists() and not (run / "checkpoints" / "best.safetensors").exists()
     assert not list((run / "report").iterdir()) and (run / "notes.txt").read_text() == "mine"
     assert len(list((run / "logs").iterdir())) == 1
 
 
-def test_data_that_cannot_be_used_leave_no_run_behind(converted, settings, tmp_path):
+def test_unusable_data_leave_no_run_behind(converted, settings, tmp_path):
     with pytest.raises(TfvoiceError, match=r"features\.sample_rate_hz=16000"):
-        trainer.train(tmp_path / "run", converted, settings("features.sample_rate_hz=8000"))
+        tasks.train(tmp_path / "run", converted, settings("features.sample_rate_hz=8000"))
     assert not (tmp_path / "run").exists()
 
 
-def test_pieces_of_a_run_are_not_taken_for_an_empty_folder(finished, converted, settings, tmp_path):
+def test_an_incomplete_run_is_refused(finished, converted, settings, tmp_path):
     run = shutil.copytree(finished, tmp_path / "run")
     (run / "experiment.json").unlink()
     before = fingerprints(run)
-    fact = f"{run}: holds checkpoints/best.npz but no experiment.json, so it is not a whole run; use another --run"
+    fact = f"{run}: holds checkpoints/best.safetensors but no experiment.json, so it is not a whole run; use another"
     with pytest.raises(TfvoiceError, match=re.escape(fact)):
-        trainer.train(run, converted, settings())
+        tasks.train(run, converted, settings())
     assert fingerprints(run) == before
 
 
-def test_a_damaged_checkpoint_is_told_and_not_replaced(finished, converted, settings, tmp_path):
+def test_a_damaged_checkpoint_is_an_error_and_not_replaced(finished, converted, settings, tmp_path):
     run = shutil.copytree(finished, tmp_path / "run")
-    path = run / "checkpoints" / "last.npz"
+    path = run / "checkpoints" / "last.safetensors"
     path.write_bytes(path.read_bytes()[:5000])
     before = fingerprints(run)
-    fact = rf"^{re.escape(str(path))}: this checkpoint is damaged .* --overwrite starts the run anew\.$"
+    fact = rf"^{re.escape(str(path))}: this checkpoint is damaged .* --overwrite starts the run from scratch\.$"
     with pytest.raises(TfvoiceError, match=fact):
-        trainer.train(run, converted, settings())
+        tasks.train(run, converted, settings())
     assert fingerprints(run) == before
 
 
@@ -250,50 +264,50 @@ def test_steps_without_a_finite_loss_change_nothing_and_ten_in_a_row_end_the_run
 
     monkeypatch.setattr(step.Learner, "gradients", poisoned)
     run, chosen = tmp_path / "run", settings(*PLAIN)
-    state = trainer.train(run, converted, chosen, Limits(max_steps=8))
+    state = tasks.train(run, converted, chosen, StopConditions(max_steps=8))
     assert (state.step, state.skipped, state.losses, state.loss) == (8, 8, 0, None)
     fresh = Recognizer.open(run)
     untouched = step.Learner(
-        objectives.Ctc(fresh.model, 20, chosen.training), chosen.training, tf.distribute.get_strategy()
+        task.CtcObjective(fresh.model, 20, chosen.training), chosen.training, tf.distribute.get_strategy()
     ).groups()
     for name, variables in untouched.items():
-        for number, variable in enumerate(variables):
-            np.testing.assert_array_equal(arrays(run)[f"{name}/{number:05d}"], variable)
+        for key, variable in variables.items():
+            np.testing.assert_array_equal(arrays(run)[f"{name}/{key}"], variable)
     assert [line["train_loss"] for line in lines(run)] == [None]
     fact = f"{run}: the loss was not finite in 10 steps in a row, the last at step 9; start a new run with --set "
     with pytest.raises(TfvoiceError, match=re.escape(fact) + "training.learning_rate=0.0003"):
-        trainer.train(run, converted, chosen)
+        tasks.train(run, converted, chosen)
     assert state_of(run)["step"] == 8
 
 
-def test_patience_ends_a_run(converted, settings, tmp_path, monkeypatch, capsys):
+def test_patience_stops_a_run_early(converted, settings, tmp_path, monkeypatch, capsys):
     rates = iter([0.9, 0.8, 0.85, 0.8])
-    monkeypatch.setattr(evaluate, "score", lambda readings: evaluate.Score(1.0, next(rates), 5.0))
+    monkeypatch.setattr(scoring, "score", lambda results: scoring.Score(1.0, next(rates), 5.0))
     run, chosen = (
         tmp_path / "run",
         settings("training.patience=2", "training.epochs=9", "training.batch_size=8", *PLAIN),
     )
-    state = trainer.train(run, converted, chosen, Limits(max_minutes=60))
+    state = tasks.train(run, converted, chosen, StopConditions(max_minutes=60))
     assert (state.epoch, state.best_validation, state.best_score, state.finished) == (4, 2, 0.8, "early")
     assert "Stopped early: no better result in 2 validations." in capsys.readouterr().out
     assert state_of(run)["finished"] == "early"
 
 
-def test_statistics_of_the_corpus_are_those_of_its_training_split_and_stay_with_the_run(converted, settings, tmp_path):
+def test_corpus_statistics_are_those_of_the_training_split_and_are_kept_in_the_run(converted, settings, tmp_path):
     chosen = settings("features.normalization=corpus", *PLAIN)
-    assert trainer.train(tmp_path / "run", converted, chosen, Limits(max_minutes=0)).step == 0
-    used = Recognizer.load(tmp_path / "run", "last")
-    scanned = used.scan(converted, "train")
-    heard = []
-    for record in scanned.read(np.arange(len(scanned))):
+    assert tasks.train(tmp_path / "run", converted, chosen, StopConditions(max_minutes=0)).step == 0
+    run = Recognizer.load(tmp_path / "run", "last")
+    utterances = run.scan(converted, "train")
+    matrices = []
+    for record in utterances.read(np.arange(len(utterances))):
         audio = records.decode(record)["audio"][tf.newaxis]
-        heard.append(features.compute(chosen.features, audio, tf.shape(audio)[1:], used.statistics).values[0])
-    heard = np.concatenate(heard)
-    np.testing.assert_allclose(heard.mean(axis=0), 0, atol=1e-4)
-    np.testing.assert_allclose(heard.std(axis=0, ddof=1), 1, atol=1e-3)
+        matrices.append(features.compute(chosen.features, audio, tf.shape(audio)[1:], run.statistics).values[0])
+    frames = np.concatenate(matrices)
+    np.testing.assert_allclose(frames.mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(frames.std(axis=0, ddof=1), 1, atol=1e-3)
 
 
-def test_the_learning_rate_rises_in_a_line_and_falls_as_a_cosine_in_steps_or_not_at_all():
+def test_the_learning_rate_warms_up_and_follows_its_schedule():
     chosen = TrainingConfig(learning_rate=0.5, warmup=0.1)
     rates = [trainer.learning_rate(step, 200, chosen) for step in range(201)]
     assert rates[:20] == pytest.approx([0.5 * (step + 1) / 20 for step in range(20)])

@@ -1,4 +1,4 @@
-"""What a run tells while it trains: a line an epoch, `metrics.jsonl`, and TensorBoard."""
+"""The logs of a training: a printed line a validation, `metrics.jsonl`, and TensorBoard."""
 
 import contextlib
 import ctypes
@@ -7,60 +7,40 @@ import json
 import math
 import resource
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from tensorboard.plugins.audio import metadata as audio_plugin
 
-from tfvoice.experiment import Experiment
-from tfvoice.training import checkpoints
+from tfvoice import storage
+from tfvoice.run import Run
+from tfvoice.training.task import Validation
 
 _EVERY_STEPS = 20
 
 
-class Validation(NamedTuple):
-    """What a validation found.
-
-    Attributes:
-      score: the lower, the better are the weights.
-      loss: of the split `valid`.
-      rates: further numbers, for `metrics.jsonl` and TensorBoard.
-      shown: these for people; "" for none.
-      summaries: writes what else belongs into TensorBoard; takes the epoch.
-    """
-
-    score: float
-    loss: float
-    rates: dict[str, float]
-    shown: str
-    summaries: Callable[[int], None]
-
-
-class Monitor:
-    """Writes the numbers of a run.
+class MetricsLogger:
+    """Logs the metrics of a run.
 
     Args:
-      experiment: the run.
-      state: where it stands (a `training.State`); lines of later steps, left by a run that was killed, are removed.
+      run: the run.
+      state: its progress (a `TrainingState`); lines of later steps, left by a process that was killed, are removed.
     """
 
-    def __init__(self, experiment: Experiment, state):
-        self._path = experiment.run_dir / "metrics.jsonl"
+    def __init__(self, run: Run, state):
+        self._path = run.run_dir / "metrics.jsonl"
         self._drop_after(state)
-        self._writer = tf.summary.create_file_writer(str(experiment.run_dir / "logs"))
+        self._writer = tf.summary.create_file_writer(str(run.run_dir / "logs"))
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         self._writer.close()
-        gc.unfreeze()
 
     def step(self, step: int, loss: float, norm: float, learning_rate: float, rate: float) -> None:
-        """Records one training step, every so often."""
+        """Logs one training step of every 20."""
         if step % _EVERY_STEPS:
             return
         with self._writer.as_default(step):
@@ -69,23 +49,23 @@ class Monitor:
             tf.summary.scalar("train/learning_rate", learning_rate)
             tf.summary.scalar("train/audio_seconds_per_second", rate)
 
-    def validation(self, state, found: Validation, rate: float) -> None:
-        """Records one validation.
+    def validation(self, state, validation: Validation, rate: float) -> None:
+        """Logs one validation.
 
         Args:
-          state: a `training.State`.
-          found: by it.
+          state: a `TrainingState`.
+          validation: its result.
           rate: seconds of audio trained on in a second.
         """
-        _give_back_memory()
+        _release_memory()
         line = {
             "step": state.step,
             "epoch": state.epoch,
             "validation": state.validations,
             "minutes": round(state.minutes, 3),
             "train_loss": _rounded(state.loss, 4),
-            "valid_loss": _rounded(found.loss, 4),
-            **found.rates,
+            "valid_loss": _rounded(validation.loss, 4),
+            **validation.rates,
             "audio_seconds_per_second": float(f"{rate:.4g}"),
             "skipped_steps": state.skipped,
             "memory_mib": round(_memory_mib(), 1),
@@ -93,44 +73,41 @@ class Monitor:
         with open(self._path, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         train_loss = math.nan if state.loss is None else state.loss
-        shown = "".join(f"  {part}" for part in (found.shown, f"{rate:.3g} s/s") if part)
+        rates = "".join(f"  {part}" for part in (validation.text, f"{rate:.3g} s/s") if part)
         print(
             f"epoch {state.epoch:3d}  {state.minutes:6.1f} min  train loss {train_loss:7.2f}  "
-            f"valid loss {found.loss:7.2f}{shown}",
+            f"valid loss {validation.loss:7.2f}{rates}",
             flush=True,
         )
         with self._writer.as_default(state.step):
-            for name in ("valid_loss", *found.rates, "memory_mib"):
+            for name in ("valid_loss", *validation.rates, "memory_mib"):
                 if line[name] is not None:
                     tf.summary.scalar(f"valid/{name.removeprefix('valid_')}", line[name])
-            found.summaries(state.epoch)
+            validation.summaries(state.epoch)
         self._writer.flush()
 
     def _drop_after(self, state) -> None:
         if self._path.is_file():
             lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines()
-            kept = [line for line in lines if _is_before(line, state)]
-            checkpoints.write_atomically(self._path, "".join(line + "\n" for line in kept).encode())
+            storage.write(self._path, "".join(line + "\n" for line in lines if _is_before(line, state)))
 
 
 def write_audio(tag: str, samples: np.ndarray, sample_rate_hz: int) -> None:
-    """Writes what `tf.summary.audio` would, which makes oneDNN log an error when it transposes strings."""
+    """Writes the summary of `tf.summary.audio`, which makes oneDNN log an error when it transposes strings."""
     wave = tf.audio.encode_wav(samples[:, np.newaxis], sample_rate_hz).numpy()
     encoding = audio_plugin.Encoding.Value("WAV")
     metadata = audio_plugin.create_summary_metadata(display_name=None, description=None, encoding=encoding)
     tf.summary.write(tag, tf.constant([[wave, b""]]), metadata=metadata)
 
 
-def _give_back_memory() -> None:
-    """Gives the system back what this epoch no longer needs; without it, a small run grew by 4 MiB an epoch and more.
+def _release_memory() -> None:
+    """Returns to the system what this epoch no longer needs; without it, a small run grew by 4 MiB an epoch and more.
 
-    Figures refer to themselves, and Python looks through all objects the more rarely the more there are: beside those
-    of TensorFlow, ten figures of 6 MiB would pile up. Freezing spares those that are there already. And glibc keeps
-    what the threads of tf.data have freed, each thread its own.
+    Figures refer to themselves, and Python's collector runs the more rarely the more objects there are: beside those
+    of TensorFlow, ten figures of 6 MiB would pile up. And glibc keeps what the threads of tf.data have freed, each
+    thread its own.
     """
     gc.collect()
-    if not gc.get_freeze_count():
-        gc.freeze()
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 
@@ -138,9 +115,9 @@ def _give_back_memory() -> None:
 def _is_before(line: str, state) -> bool:
     """Whether a line of `metrics.jsonl` is whole and was written before the run came to `state`."""
     try:
-        at = json.loads(line)
+        logged = json.loads(line)
         # The validation as well, because it and the last step before it have the same step.
-        return at["step"] <= state.step and at["validation"] <= state.validations
+        return logged["step"] <= state.step and logged["validation"] <= state.validations
     except (ValueError, KeyError, TypeError):
         return False
 
@@ -151,10 +128,10 @@ def _rounded(value: float | None, digits: int) -> float | None:
 
 
 def _memory_mib() -> float:
-    """Resident memory now, or where the system does not tell, the most there was."""
+    """Resident memory, or the peak where the system only reports that."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         return pages * resource.getpagesize() / 2**20
     except OSError:
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return most / (2**20 if sys.platform == "darwin" else 2**10)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / (2**20 if sys.platform == "darwin" else 2**10)

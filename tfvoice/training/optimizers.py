@@ -3,16 +3,19 @@
 import keras
 from keras import ops
 
+# A name of its own choosing would count the optimizers of the process, and name the tensors of checkpoints by it.
+_NAME = "optimizer"
+
 
 class MaxProp(keras.optimizers.Optimizer):
-    """Divides each gradient by the largest one that its weight has lately seen, as sugartensor 1.0.0.2 does.
+    """Divides each gradient by a decaying maximum of the gradients of its weight, as sugartensor 1.0.0.2 does.
 
     `m <- max(0.99 m + 1e-8, |g|)` and `w <- w - learning_rate * g / m`. A step never moves a weight by more than the
     learning rate, and the scale of the loss does not matter. There is no momentum and no paper.
 
     Args:
       learning_rate: largest move of a weight in a step.
-      decay: share of the largest gradient that is kept at each step.
+      decay: of the maximum, at each step.
       epsilon: added to it.
     """
 
@@ -40,15 +43,15 @@ def build(name: str, variables: list, weight_decay: float) -> keras.optimizers.O
 
     Args:
       name: `adamw` (Loshchilov and Hutter, arXiv 1711.05101), `sgd` with a Nesterov momentum of 0.9, or `maxprop`.
-      variables: trainable variables. Weight decay leaves biases and normalisation alone.
+      variables: trainable variables. Weight decay does not apply to biases and normalisation.
       weight_decay: of AdamW.
     """
     if name == "maxprop":
-        optimizer = MaxProp()
+        optimizer = MaxProp(name=_NAME)
     elif name == "sgd":
-        optimizer = keras.optimizers.SGD(momentum=0.9, nesterov=True)
+        optimizer = keras.optimizers.SGD(momentum=0.9, nesterov=True, name=_NAME)
     else:
-        optimizer = keras.optimizers.AdamW(weight_decay=weight_decay)
+        optimizer = keras.optimizers.AdamW(weight_decay=weight_decay, name=_NAME)
         optimizer.exclude_from_weight_decay(var_list=[variable for variable in variables if len(variable.shape) < 2])
     optimizer.build(variables)
     return optimizer

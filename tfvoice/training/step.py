@@ -1,28 +1,27 @@
-"""One update of the weights, on one device or on several, and the moving average of what it gives."""
+"""One update of the weights, on one device or on several, and their moving average."""
 
 import contextlib
 import functools
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import tensorflow as tf
 
+from tfvoice import checkpoints, keys
 from tfvoice.errors import TfvoiceError
-from tfvoice.experiment import TrainingConfig
 from tfvoice.layers import xla
 from tfvoice.training import optimizers
-from tfvoice.training.objectives import Objective
-
-# float16 products lose gradients below 6e-8; this lifts them, and is divided out again in float32.
-_FLOAT16_SCALE = 1024.0
+from tfvoice.training.config import TrainingConfig
+from tfvoice.training.task import Objective
 
 
 class Learner:
     """Weights, optimizer and average; make it inside the scope of the strategy.
 
     Args:
-      objective: the model, and what is minimised.
-      settings: how to train.
+      objective: the model and its loss.
+      settings: of the training.
       strategy: of `tf.distribute`.
     """
 
@@ -37,12 +36,12 @@ class Learner:
             tf.Variable(weight.numpy(), trainable=False, aggregation=tf.VariableAggregation.MEAN)
             for weight in (model.weights if settings.average else [])
         ]
-        self.carried = [Carried(value) for value in objective.start(settings.batch_size)]
-        self._kept: list[tf.Tensor] = []
+        self.carried = [CarriedState(value) for value in objective.initial_state(settings.batch_size)]
+        self._statistics_before: list[tf.Tensor] = []
         self._carried_before: list[tf.Tensor] = []
-        model.jit_loops = settings.xla != "off"
         as_a_whole = _uses_xla(settings, model)
-        forward = xla.whole(objective.forward) if as_a_whole else objective.forward
+        model.training_loop = _training_loop(settings, as_a_whole)
+        forward = xla.jit_scope(objective.forward) if as_a_whole else objective.forward
         self._network = tf.function(forward, jit_compile=as_a_whole)
         states = [tf.TensorSpec(carried.shape, tf.float32) for carried in self.carried]
         self._gradients = tf.function(self._distributed_gradients, input_signature=[objective.signature, states])
@@ -56,7 +55,7 @@ class Learner:
 
     def gradients(self, group: list) -> tuple[float, float, list[tf.Tensor]]:
         """Mean loss of the batches, the norm of its gradient, and the gradient."""
-        self._kept, self._carried_before = self._copy(), [carried.value for carried in self.carried]
+        self._statistics_before, self._carried_before = self._copy(), [carried.value for carried in self.carried]
         total, loss = None, 0.0
         for batch in group:
             batch_loss, gradients, after = self._gradients(batch, [carried.value for carried in self.carried])
@@ -73,11 +72,11 @@ class Learner:
         self._update(gradients, tf.constant(norm), tf.constant(step, tf.float32))
 
     def undo(self) -> None:
-        """Gives moving statistics, and what is carried, the values that they had before the last `gradients`."""
-        for carried, kept in zip(self.carried, self._carried_before, strict=True):
-            carried.assign(kept)
-        for variable, kept in zip(self.model.non_trainable_variables, self._kept, strict=True):
-            variable.assign(kept)
+        """Restores the moving statistics and the carried states from before the last `gradients`."""
+        for carried, before in zip(self.carried, self._carried_before, strict=True):
+            carried.assign(before)
+        for variable, before in zip(self.model.non_trainable_variables, self._statistics_before, strict=True):
+            variable.assign(before)
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
@@ -88,26 +87,27 @@ class Learner:
         finally:
             self._swap()
 
-    def groups(self) -> dict[str, list]:
-        """Everything a checkpoint holds: weights to use, weights to go on with, the optimizer, and what is carried."""
-        groups = {"weights": self.average or self.model.weights, "optimizer": self.optimizer.variables}
-        groups |= {"raw": self.model.weights} if self.average else {}
-        return groups | ({"carried": self.carried} if self.carried else {})
+    def groups(self) -> dict[str, dict[str, Any]]:
+        """Everything a checkpoint holds, by name: weights to use, weights to resume with, optimizer, carried states."""
+        weights = checkpoints.named(self.model.weights)
+        groups = {"weights": weights, "optimizer": checkpoints.named(self.optimizer.variables)}
+        if self.average:
+            groups |= {"weights": dict(zip(weights, self.average, strict=True)), "raw": weights}
+        if self.carried:
+            groups["carried"] = {f"state_{number}": state for number, state in enumerate(self.carried)}
+        return groups
 
     def _distributed_gradients(self, batch, carried):
         units = self.objective.units(batch)
-        seed = tf.stack([tf.cast(batch.epoch, tf.int32) + self.settings.seed, tf.cast(batch.position, tf.int32)])
-        scale = _FLOAT16_SCALE if self.settings.precision == "float16" else 1.0
+        key = keys.fold_in(keys.from_seed(self.settings.seed), batch.epoch, batch.position, keys.Purpose.REPLICA)
 
         def on_replica(inputs, targets, carried):
             replica = tf.distribute.get_replica_context().replica_id_in_sync_group
             with tf.GradientTape() as tape:
-                outputs, after = self._network(inputs, carried, seed + tf.stack([0, replica * 2**24]))
+                outputs, after = self._network(inputs, carried, keys.fold_in(key, replica))
                 losses = self.objective.losses(outputs, targets, units)
-                scaled = losses.minimised * scale
-            gradients = tape.gradient(scaled, [variable.value for variable in self.variables])
-            gradients = [gradient / scale for gradient in gradients] if scale != 1.0 else gradients
-            return tf.distribute.get_replica_context().all_reduce("SUM", [losses.told, *gradients]), after
+            gradients = tape.gradient(losses.minimised, [variable.value for variable in self.variables])
+            return tf.distribute.get_replica_context().all_reduce("SUM", [losses.logged, *gradients]), after
 
         inputs, targets = self.objective.split(batch)
         if self.strategy.num_replicas_in_sync > 1:
@@ -126,7 +126,7 @@ class Learner:
         )
 
     def _joined(self, shared) -> tf.Tensor:
-        """What `_split` has given to the replicas, as one batch again."""
+        """Rows that `_split` shared among the replicas, as one batch again."""
         shares = self.strategy.experimental_local_results(shared)
         if len(shares) == 1:
             return shares[0]
@@ -134,7 +134,7 @@ class Learner:
 
     def _distributed_update(self, gradients, norm, step):
         limit = self.settings.clip_norm or math.inf
-        # Every replica hands in the same gradients and Keras adds them up.
+        # Every replica passes the same gradients and Keras adds them up.
         factor = tf.minimum(1.0, limit / tf.maximum(norm, 1e-12)) / self.strategy.num_replicas_in_sync
         # A young average forgets faster, or the random start would stay in it for long.
         decay = tf.minimum(self.settings.average, (1.0 + step) / (10.0 + step))
@@ -158,8 +158,8 @@ class Learner:
             weight.assign(kept)
 
 
-class Carried:
-    """A tensor that goes from one step into the next; a checkpoint takes it for a variable.
+class CarriedState:
+    """A tensor that is carried from one step into the next; to a checkpoint it is a variable.
 
     Args:
       value: the tensor of the first step.
@@ -174,7 +174,7 @@ class Carried:
         return self.value.shape
 
     def assign(self, value) -> None:
-        """Puts another value of that shape in its place."""
+        """Replaces the value by another one of its shape."""
         self.value = tf.convert_to_tensor(value, self.value.dtype)
 
     def __array__(self, dtype=None, copy=None):
@@ -209,3 +209,10 @@ def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
 def _uses_xla(settings: TrainingConfig, model) -> bool:
     has_gpu = bool(tf.config.list_logical_devices("GPU"))
     return settings.xla == "on" or (settings.xla == "auto" and has_gpu and model.supports_jit)
+
+
+def _training_loop(settings: TrainingConfig, as_a_whole: bool) -> str:
+    """The time loop of recurrent layers, one of `layers.recurrent.LOOPS`."""
+    if tf.config.list_logical_devices("GPU") and not as_a_whole:
+        return "cudnn"
+    return "graph" if settings.xla == "off" else "xla"

@@ -2,54 +2,57 @@
 
 A run is decided by its configuration alone: order and augmentation come from (seed, epoch), dropout from (seed,
 epoch, position), the learning rate from the step. So a checkpoint needs the weights, the optimizer and a position,
-and a run that was killed goes on bit for bit (on one CPU) as if it had not been.
+and a run that was killed and restarted ends bit for bit (on one CPU) as one that was not.
 """
 
+import contextlib
 import hashlib
 import itertools
 import math
-import signal
-import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfvoice import config, tasks
-from tfvoice import experiment as experiment_
+from tfvoice import checkpoints, storage
+from tfvoice import config as config_
 from tfvoice.data import shards
 from tfvoice.errors import TfvoiceError
-from tfvoice.experiment import Experiment, GeneratorConfig, RecognizerConfig, TrainingConfig
-from tfvoice.training import checkpoints, step
-from tfvoice.training.callbacks import Monitor
+from tfvoice.run import Run, RunConfig, clear, is_run, model_name, read_description, with_precision
+from tfvoice.training import step
+from tfvoice.training.callbacks import MetricsLogger
+from tfvoice.training.config import TrainingConfig
+from tfvoice.training.task import Task, TrainingJob
 
 _GIVE_UP_AFTER = 10
-# What a run can go on with otherwise than it was begun: no weight depends on it.
-_FREE = ("sampling.", "training.patience:", "training.validate_steps:")
+# What can change when a run is resumed: no weight depends on it.
+_CHANGEABLE = ("sampling.", "training.patience:", "training.validate_steps:")
 
 
 @dataclass(frozen=True)
-class Limits:
-    """When a call of `train` ends before the last epoch. They decide nothing about the weights.
+class StopConditions:
+    """When a call of `train` stops before the last epoch. They decide nothing about the weights.
 
     Attributes:
       max_steps: total steps of the run.
       max_minutes: total training time of the run, earlier calls included.
       checkpoint_minutes: time between checkpoints inside an epoch.
+      requested: asked after each step: whether the user wants to stop, as with Ctrl-C.
     """
 
     max_steps: int | None = None
     max_minutes: float | None = None
     checkpoint_minutes: float = 5.0
+    requested: Callable[[], bool] = lambda: False
 
 
 @dataclass
-class State:
-    """Where a run stands: what a checkpoint holds beside weights and optimizer."""
+class TrainingState:
+    """Progress of a run: what a checkpoint holds beside weights and optimizer."""
 
     step: int = 0
     epoch: int = 0
@@ -64,6 +67,17 @@ class State:
     skipped_in_a_row: int = 0
     finished: str = ""
 
+    @classmethod
+    def from_checkpoint(cls, values: dict[str, Any], path: Path) -> "TrainingState":
+        """Makes a state of what a checkpoint holds; raises `TfvoiceError` where another version wrote it."""
+        unknown = values.keys() - {field.name for field in fields(cls)}
+        if unknown:
+            raise TfvoiceError(
+                f"{path}: its state holds {', '.join(sorted(unknown))}, which this version of tfvoice does not know; "
+                "resume it with the version that wrote it."
+            )
+        return cls(**values)
+
     @property
     def loss(self) -> float | None:
         """Mean loss of the steps since the last validation, those before a restart included; None before the first."""
@@ -71,207 +85,246 @@ class State:
 
 
 def train(
+    task: Task,
     run_dir: str | Path,
     data_dir: str | Path,
-    settings: RecognizerConfig | GeneratorConfig,
-    limits: Limits = Limits(),
+    settings: RunConfig,
+    stop: StopConditions = StopConditions(),
     overwrite: bool = False,
-) -> State:
-    """Trains a model, from the start or from where its run stands.
+) -> TrainingState:
+    """Trains a model; a run that exists is resumed.
 
     Args:
+      task: of the model.
       run_dir: folder of the run; made where it does not exist.
       data_dir: folder that `tfvoice_convert` wrote; needs splits `train` and `valid`.
       settings: the whole configuration.
-      limits: when to stop early.
-      overwrite: start anew, over an older run.
+      stop: when to stop before the last epoch.
+      overwrite: start from scratch, over an older run.
 
     Returns:
-      Where the run stands now.
+      The progress of the run.
 
     Raises:
-      TfvoiceError: the data cannot be used, the folder holds a run of another configuration, or the loss stays
-        infinite. An older run is touched only after the data and the configuration have been looked through.
-      KeyboardInterrupt: Ctrl-C or SIGTERM, once the run is saved.
+      TfvoiceError: the data cannot be used, the folder holds a run of another configuration, another process trains
+        it, or the loss stays infinite. An older run is touched only after the data and the configuration have been
+        checked.
+      KeyboardInterrupt: a stop was requested; the run is saved.
     """
     run_dir = Path(run_dir)
     strategy = step.strategy_for(settings.training)
-    new = overwrite or not experiment_.is_run(run_dir)
-    with strategy.scope():
-        experiment = _make(run_dir, settings, data_dir) if new else _open(run_dir, settings, data_dir)
-        trainer = Trainer(experiment, data_dir, strategy)
-    if new:
-        experiment_.clear(run_dir)
-    else:
-        trainer.restore()
-    experiment.write()
-    return trainer.run(limits)
+    new = overwrite or not is_run(run_dir)
+    with contextlib.ExitStack() as stack:
+        locked = storage.locked(run_dir, "tfvoice_train")
+        exists = run_dir.is_dir()
+        if exists:
+            stack.enter_context(locked)
+        with strategy.scope():
+            run = _make(task, run_dir, settings, data_dir) if new else _open(task, run_dir, settings, data_dir)
+            trainer = Trainer(run, task.training(run, data_dir), strategy)
+        if not exists:
+            # Not before: data that cannot be used leave no folder behind.
+            stack.enter_context(locked)
+        if new:
+            clear(run_dir)
+        else:
+            trainer.restore()
+        run.write()
+        return trainer.run(stop)
 
 
 class Trainer:
     """The loop and what it needs; make it inside the scope of its strategy.
 
     Args:
-      experiment: made for training.
-      data_dir: folder of the shards.
+      run: made for training.
+      job: data, objective and validation of the run.
       strategy: of `tf.distribute`.
     """
 
-    def __init__(self, experiment: Experiment, data_dir: str | Path, strategy: tf.distribute.Strategy):
-        self.experiment = experiment
-        self.model = experiment.model
-        self.settings = experiment.config.training
-        self.task = tasks.TASKS[experiment.task].training(experiment, data_dir)
-        self.learner = step.Learner(self.task.objective, self.settings, strategy)
-        self.train_data = self.task.train_data
-        self.total_steps = max(1, self._steps(0) * self.settings.epochs)
-        self.state = State()
+    def __init__(self, run: Run, job: TrainingJob, strategy: tf.distribute.Strategy):
+        self.state = TrainingState()
+        self._run = run
+        self._job = job
+        self._settings = run.config.training
+        self._learner = step.Learner(job.objective, self._settings, strategy)
+        self._total_steps = max(1, self._steps(0) * self._settings.epochs)
 
     def restore(self) -> None:
-        """Goes to where the run was last saved, if it ever was."""
-        path = self.experiment.checkpoint("last")
+        """Restores the last checkpoint, if there is one."""
+        path = self._run.checkpoint("last")
         if not path.is_file():
             return
         try:
-            self.state = State(**checkpoints.restore(path, self.learner.groups()))
-        except TfvoiceError as error:
-            raise TfvoiceError(f"{error} Where there is no copy of it, --overwrite starts the run anew.") from None
+            self.state = TrainingState.from_checkpoint(checkpoints.restore(path, self._learner.groups()), path)
+        except checkpoints.CheckpointError as error:
+            raise TfvoiceError(f"{error} If there is no copy of it, --overwrite starts the run from scratch.") from None
 
-    def run(self, limits: Limits) -> State:
-        """Trains until the last epoch, a limit, or Ctrl-C, which it raises again; saves; returns where it stands."""
+    def run(self, stop: StopConditions) -> TrainingState:
+        """Trains until the last epoch, a stop condition or a request to stop; saves; returns the progress.
+
+        Raises:
+          KeyboardInterrupt: a stop was requested.
+        """
         state = self.state
         if state.finished:
-            print(f"{self.experiment.run_dir}: has already finished after {state.epoch} epochs.")
+            print(f"{self._run.run_dir}: has already finished after {state.epoch} epochs.")
             return state
-        print(self.train_data.index.describe())
-        print(self.task.valid_data.index.describe())
-        with Monitor(self.experiment, state) as monitor, _StopSignal() as stop:
+        train_data = self._job.train_data
+        print(train_data.index.describe())
+        print(self._job.valid_data.index.describe())
+        with MetricsLogger(self._run, state) as logger:
             # One dataset for the whole run: to make one an epoch costs memory that is never given back.
-            batches = iter(
-                self.train_data.batches(state.epoch, state.position, epochs=self.settings.epochs - state.epoch)
-            )
-            while not state.finished and not self._stopped(limits, stop):
-                self._epoch(batches, limits, stop, monitor)
+            batches = iter(train_data.batches(state.epoch, state.position, epochs=self._settings.epochs - state.epoch))
+            while not state.finished and not self._stopped(stop):
+                self._epoch(batches, stop, logger)
             self._save()
-        if stop.requested and not state.finished:
-            raise KeyboardInterrupt(f"saved after step {state.step}; the same command goes on from there.")
+        if stop.requested() and not state.finished:
+            raise KeyboardInterrupt(f"saved after step {state.step}; the same command resumes from there.")
         if not state.finished:
-            print(f"Stopped at the limit, after step {state.step}; a higher or no limit goes on from there.")
+            print(f"Stopped at the limit, after step {state.step}; a higher or no limit resumes from there.")
         return state
 
-    def _epoch(self, batches: Iterator, limits: Limits, stop: "_StopSignal", monitor: Monitor) -> None:
-        """Goes through the rest of the current epoch, and validates at its end."""
-        state, steps = self.state, self._steps(self.state.epoch)
+    def _epoch(self, batches: Iterator, stop: StopConditions, logger: MetricsLogger) -> None:
+        """Runs the rest of the current epoch, and validates at its end."""
+        state = self.state
         bar = tqdm(
-            total=steps,
-            initial=state.position // self.settings.accumulate,
+            total=self._steps(state.epoch),
+            initial=state.position // self._settings.accumulate,
             unit="step",
             disable=None,
-            desc=f"epoch {state.epoch + 1}/{self.settings.epochs}",
+            desc=f"epoch {state.epoch + 1}/{self._settings.epochs}",
             leave=False,
             dynamic_ncols=True,
         )
-        audio, began = 0.0, time.monotonic()
-        saved = clock = began
+        clock = _Clock(self._job.train_data.index.sample_rate_hz)
+        saved = time.monotonic()
         with bar:
-            while (left := self._left()) and not self._stopped(limits, stop):
-                group = list(itertools.islice(batches, min(left, self.settings.accumulate)))
+            while (left := self._batches_left()) and not self._stopped(stop):
+                group = list(itertools.islice(batches, min(left, self._settings.accumulate)))
                 loss, norm = self._step(group)
-                audio += sum(int(batch.samples) for batch in group) / self.train_data.index.sample_rate_hz
-                now = time.monotonic()
-                state.minutes, clock = state.minutes + (now - clock) / 60, now
-                rate = audio / (now - began)
-                monitor.step(state.step, loss, norm, learning_rate(state.step, self.total_steps, self.settings), rate)
+                state.minutes += clock.step(group) / 60
+                rate = learning_rate(state.step, self._total_steps, self._settings)
+                logger.step(state.step, loss, norm, rate, clock.rate)
                 bar.update()
-                minutes_left = (self.total_steps - state.step) * state.minutes / state.step
-                bar.set_postfix_str(f"loss {loss:.4g}, {rate:.3g} s/s, {minutes_left:.0f} min left")
-                if self._validates_within() and self._left():
-                    self._validate(monitor, rate)
-                    saved = clock = time.monotonic()
-                    began += clock - now
-                elif now - saved > limits.checkpoint_minutes * 60:
+                minutes_left = (self._total_steps - state.step) * state.minutes / state.step
+                bar.set_postfix_str(f"loss {loss:.4g}, {clock.rate:.3g} s/s, {minutes_left:.0f} min left")
+                if self._validates_within_epoch() and self._batches_left():
+                    with clock.paused():
+                        self._validate(logger, clock.rate)
+                    saved = time.monotonic()
+                elif time.monotonic() - saved > stop.checkpoint_minutes * 60:
                     self._save()
                     saved = time.monotonic()
-        if not self._left() and not state.finished:
-            self._end_of_epoch(monitor, audio / max(time.monotonic() - began, 1e-9))
+        if not self._batches_left() and not state.finished:
+            self._end_epoch(logger, clock.rate)
 
-    def _end_of_epoch(self, monitor: Monitor, rate: float) -> None:
+    def _end_epoch(self, logger: MetricsLogger, rate: float) -> None:
         state = self.state
         state.epoch, state.position = state.epoch + 1, 0
-        if state.epoch >= self.settings.epochs:
+        if state.epoch >= self._settings.epochs:
             state.finished = "all"
-        self._validate(monitor, rate)
+        self._validate(logger, rate)
 
-    def _validate(self, monitor: Monitor, rate: float) -> None:
+    def _validate(self, logger: MetricsLogger, rate: float) -> None:
         """Validates, keeps the weights where they are the best so far, and saves."""
         state = self.state
         state.validations += 1
-        began = time.monotonic()
-        with self.learner.averaged():
-            found = self.task.validate()
-            if found.score < state.best_score:
-                state.best_score, state.best_validation = found.score, state.validations
-                checkpoints.save(
-                    self.experiment.checkpoint("best"),
-                    {"weights": self.model.weights},
-                    {"epoch": state.epoch, "step": state.step, "loss": found.loss, **found.rates},
+        start = time.monotonic()
+        with self._learner.averaged():
+            validation = self._job.validate()
+            if validation.score < state.best_score:
+                state.best_score, state.best_validation = validation.score, state.validations
+                self._run.save_checkpoint(
+                    "best",
+                    {"weights": self._run.model.weights},
+                    {"epoch": state.epoch, "step": state.step, "loss": validation.loss, **validation.rates},
                 )
-            monitor.validation(state, found, rate)
+            logger.validation(state, validation, rate)
         state.loss_sum, state.losses = 0.0, 0
-        patience = self.settings.patience
+        patience = self._settings.patience
         if not state.finished and patience and state.validations - state.best_validation >= patience:
             state.finished = "early"
             print(f"Stopped early: no better result in {patience} validations.")
-        state.minutes += (time.monotonic() - began) / 60
+        state.minutes += (time.monotonic() - start) / 60
         self._save()
 
     def _step(self, group: list) -> tuple[float, float]:
-        """One update; returns loss and gradient norm. Where they are not finite, nothing is changed but the count."""
+        """One update; returns loss and gradient norm. Where they are not finite, only the counts change."""
         state = self.state
-        loss, norm, gradients = self.learner.gradients(group)
+        loss, norm, gradients = self._learner.gradients(group)
         if math.isfinite(loss) and math.isfinite(norm):
-            self.learner.update(gradients, norm, learning_rate(state.step, self.total_steps, self.settings), state.step)
+            rate = learning_rate(state.step, self._total_steps, self._settings)
+            self._learner.update(gradients, norm, rate, state.step)
             state.loss_sum, state.losses = state.loss_sum + loss, state.losses + 1
             state.skipped_in_a_row = 0
         else:
-            self.learner.undo()
+            self._learner.undo()
             state.skipped, state.skipped_in_a_row = state.skipped + 1, state.skipped_in_a_row + 1
             if state.skipped_in_a_row >= _GIVE_UP_AFTER:
                 raise TfvoiceError(
-                    f"{self.experiment.run_dir}: the loss was not finite in {_GIVE_UP_AFTER} steps in a row, the last "
-                    f"at step {state.step}; start a new run with "
-                    f"--set training.learning_rate={self.settings.learning_rate / 3:.1g}."
+                    f"{self._run.run_dir}: the loss was not finite in {_GIVE_UP_AFTER} steps in a row, the last at "
+                    f"step {state.step}; start a new run with "
+                    f"--set training.learning_rate={self._settings.learning_rate / 3:.1g}."
                 )
         state.position += len(group)
         state.step += 1
         return loss, norm
 
-    def _left(self) -> int:
-        """Batches that are left of the current epoch; 0 where the run has ended within it."""
-        return 0 if self.state.finished else self.train_data.steps(self.state.epoch) - self.state.position
+    def _batches_left(self) -> int:
+        """Batches that are left of the current epoch; 0 where the run has finished within it."""
+        return 0 if self.state.finished else self._job.train_data.steps(self.state.epoch) - self.state.position
 
-    def _validates_within(self) -> bool:
-        return bool(self.settings.validate_steps) and self.state.step % self.settings.validate_steps == 0
+    def _validates_within_epoch(self) -> bool:
+        return bool(self._settings.validate_steps) and self.state.step % self._settings.validate_steps == 0
 
     def _steps(self, epoch: int) -> int:
-        return -(-self.train_data.steps(epoch) // self.settings.accumulate)
+        return -(-self._job.train_data.steps(epoch) // self._settings.accumulate)
 
-    def _stopped(self, limits: Limits, stop: "_StopSignal") -> bool:
-        too_many = limits.max_steps is not None and self.state.step >= limits.max_steps
-        too_long = limits.max_minutes is not None and self.state.minutes >= limits.max_minutes
-        return stop.requested or too_many or too_long
+    def _stopped(self, stop: StopConditions) -> bool:
+        too_many = stop.max_steps is not None and self.state.step >= stop.max_steps
+        too_long = stop.max_minutes is not None and self.state.minutes >= stop.max_minutes
+        return too_many or too_long or stop.requested()
 
     def _save(self) -> None:
-        checkpoints.save(self.experiment.checkpoint("last"), self.learner.groups(), vars(self.state))
+        self._run.save_checkpoint("last", self._learner.groups(), vars(self.state))
+
+
+class _Clock:
+    """Time of training steps, and audio trained on in a second since the start, pauses excluded."""
+
+    def __init__(self, sample_rate_hz: int):
+        self._rate_hz = sample_rate_hz
+        self._audio_seconds = self._seconds = 0.0
+        self._last = time.monotonic()
+
+    @property
+    def rate(self) -> float:
+        """Seconds of audio in a second."""
+        return self._audio_seconds / max(self._seconds, 1e-9)
+
+    def step(self, group: list) -> float:
+        """Counts the batches of a step; returns the seconds since the last step."""
+        now = time.monotonic()
+        seconds, self._last = now - self._last, now
+        self._seconds += seconds
+        self._audio_seconds += sum(int(batch.samples) for batch in group) / self._rate_hz
+        return seconds
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Inside the `with`, no time passes."""
+        yield
+        self._last = time.monotonic()
 
 
 def learning_rate(step: int, total_steps: int, settings: TrainingConfig) -> float:
-    """Linear warm-up, then what `settings.decay` says.
+    """Linear warm-up, then the schedule that `settings.decay` names.
 
     The cosine is that of Loshchilov and Hutter (arXiv 1608.03983), without restarts.
 
     Args:
-      step: steps made so far.
+      step: steps so far.
       total_steps: of the whole run.
       settings: `learning_rate` is the highest value, `warmup` the share of all steps in which it is reached.
     """
@@ -286,57 +339,35 @@ def learning_rate(step: int, total_steps: int, settings: TrainingConfig) -> floa
     return peak * max(1e-3, 0.5 * (1 + math.cos(math.pi * done)))
 
 
-class _StopSignal:
-    """Turns the first Ctrl-C (or SIGTERM) into a wish, so that a step is never cut in half; the second one kills."""
-
-    def __init__(self):
-        self.requested = False
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self):
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._request)
-        return self
-
-    def __exit__(self, *_):
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _request(self, number, _):
-        self.requested = True
-        signal.signal(number, self._before[number])
-
-
-def _make(run_dir: Path, settings, data_dir) -> Experiment:
+def _make(task: Task, run_dir: Path, settings: RunConfig, data_dir) -> Run:
     """A new run, of which nothing is on disk yet."""
     manifest = shards.read_manifest(data_dir)
     info = {"data": str(Path(data_dir).resolve()), "manifest_sha256": _digest(data_dir), "corpus": manifest.corpus}
-    return tasks.of_model(settings.model.name).run.new(run_dir, settings, data_dir, info)
+    return task.run.new(run_dir, settings, data_dir, info)
 
 
-def _open(run_dir: Path, settings, data_dir) -> Experiment:
-    """The run that is there; raises where it has another configuration or other data."""
-    name = experiment_.model_name(experiment_.read_description(run_dir))
+def _open(task: Task, run_dir: Path, settings: RunConfig, data_dir) -> Run:
+    """The run in the folder; raises where it has another configuration or other data."""
+    name = model_name(read_description(run_dir))
     if name != settings.model.name:
         raise TfvoiceError(
             f"{run_dir}: holds a run of {name or 'an unknown model'}, not {settings.model.name}. "
-            "Use another --run, or --overwrite to start anew in this one."
+            "Use another --run, or --overwrite to start from scratch in this one."
         )
-    experiment = tasks.of_model(name).run.open(run_dir, training=True)
-    # A run goes on as it was begun, on whatever machine.
-    settings = experiment_.with_precision(settings, experiment.config.training.precision)
-    differences = config.differences(experiment.config, settings)
-    changed = [difference for difference in differences if not difference.startswith(_FREE)]
-    if experiment.info.get("manifest_sha256") != _digest(data_dir):
-        changed.append(f"data: {experiment.info.get('data')} -> {Path(data_dir).resolve()} (another manifest.json)")
+    run = task.run.open(run_dir, training=True)
+    # A run is resumed in its own precision, on any machine.
+    settings = with_precision(settings, run.config.training.precision)
+    differences = config_.differences(run.config, settings)
+    changed = [difference for difference in differences if not difference.startswith(_CHANGEABLE)]
+    if run.info.get("manifest_sha256") != _digest(data_dir):
+        changed.append(f"data: {run.info.get('data')} -> {Path(data_dir).resolve()} (another manifest.json)")
     if changed:
         raise TfvoiceError(
             f"{run_dir}: holds a run of another configuration: {'; '.join(changed)}. "
-            "Use another --run, or --overwrite to start this one anew."
+            "Use another --run, or --overwrite to start this one from scratch."
         )
-    experiment.config = settings
-    return experiment
+    run.config = settings
+    return run
 
 
 def _digest(data_dir) -> str:
