@@ -1,6 +1,9 @@
 """Laws of decoding with a language model, with models of a few words."""
 
+import bz2
+import gzip
 import itertools
+import lzma
 import math
 
 import numpy as np
@@ -111,7 +114,7 @@ def test_without_a_lexicon_any_text_is_found(model, seed, weights):
     assert Search(made, 2000, *weights, lexicon=False).best(heard) == best
 
 
-def test_what_the_model_expects_wins_over_what_is_a_little_likelier(model):
+def test_the_language_model_outweighs_a_small_difference_of_ctc(model):
     heard = emissions("ba", 1.0)
     made = model(bigrams={"<s> ab": -0.001, "<s> ba": -9.0})
     assert Search(made, 100, 0.0, 0.0).best(heard) != Search(made, 100, 20.0, 0.0).best(heard) == "ab"
@@ -126,19 +129,19 @@ def test_with_a_lexicon_no_word_is_left_unfinished(model, beam_width, seed):
         assert set(read.split()) <= set(made.vocabulary.words)
 
 
-def test_logits_are_read_as_their_log_softmax_is(model):
+def test_logits_decode_as_their_log_softmax(model):
     heard, search = emissions("ab ba"), Search(model(), 50, 0.5, 0.0)
     assert search.best(heard + 3.0) == search.best(heard)
 
 
-def test_what_keeps_words_from_being_read_is_logged(model, caplog):
+def test_words_that_cannot_be_recognised_are_logged(model, caplog):
     model().warn()
     assert (
-        "1 of its 4 words cannot be spelled with the alphabet of the run and are left out, such as 'é€'" in caplog.text
+        "1 of its 4 words cannot be spelled with the alphabet of the run and are skipped, such as 'é€'" in caplog.text
     )
     assert "<unk>" not in caplog.text
     model(unigrams={"ab": -0.5, "<s>": -99, "</s>": -1.0}).warn()
-    assert "words.arpa: has no <unk>; without a lexicon, words that it lacks are hardly read" in caplog.text
+    assert "words.arpa: has no <unk>; without a lexicon, words that it lacks are hardly recognised" in caplog.text
 
 
 @pytest.mark.parametrize("lexicon", [True, False])
@@ -183,3 +186,52 @@ def test_errors_say_what_to_do(model, tmp_path, monkeypatch):
     monkeypatch.setattr(language_model.importlib, "import_module", lambda name: exec("raise ImportError"))
     with pytest.raises(TfvoiceError, match=r"pip install 'tfvoice\[lm\]'"):
         LanguageModel(tmp_path / "words.arpa", ALPHABET)
+
+
+ARPA = """\\data\\
+ngram 1=5
+ngram 2=1
+
+\\1-grams:
+-1.0\t<s>\t-0.3
+-1.0\tHello\t-0.3
+-1.0\thello
+-1.0\té€
+-1.0\t</s>
+
+\\2-grams:
+-0.5\t<s> Hello
+
+\\end\\
+"""
+DEFAULT_ALPHABET = Alphabet(AlphabetConfig())
+
+
+@pytest.mark.parametrize(
+    ("suffix", "packed"), [("", bytes), (".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)]
+)
+def test_the_words_of_an_arpa_file_are_its_unigrams(tmp_path, suffix, packed):
+    for name in (f"words.arpa{suffix}", "words.lm"):
+        (tmp_path / name).write_bytes(packed(ARPA.encode()))
+        assert list(language_model.read_words(tmp_path / name)) == ["Hello", "hello", "é€"]
+
+
+def test_words_end_where_kenlm_ends_them(tmp_path):
+    path = tmp_path / "words.arpa"
+    path.write_text(ARPA.replace("Hello", "new\u00a0york").replace("-1.0\thello", "-1.0 one\u2028two\t-0.3"))
+    assert list(language_model.read_words(path)) == ["new\u00a0york", "one\u2028two", "é€"]
+
+
+def test_the_words_of_a_binary_are_at_its_end(tmp_path):
+    path = tmp_path / "words.bin"
+    # Before the list are numbers, the last byte of which can be anything.
+    path.write_bytes(b"mmap lm http://kheafield.com/code format version 5\n\0numbers\x9d<unk>\0ab\0</s>\0ba\0")
+    assert list(language_model.read_words(path)) == ["ab", "ba"]
+    path.write_bytes(b"mmap lm http://kheafield.com/code format version 5\n\0numbers\0")
+    with pytest.raises(TfvoiceError, match="holds no list of its words"):
+        list(language_model.read_words(path))
+
+
+def test_words_are_keyed_by_their_spelling_and_the_first_counts():
+    found = language_model.spell(["Hello", "hello", "don't", "é€", "--"], DEFAULT_ALPHABET)
+    assert found.words == {"hello": "Hello", "don't": "don't"} and found.unspelled == ["é€", "--"]

@@ -15,7 +15,7 @@ def run(recognizer_run):
     return recognizer_run
 
 
-def test_logits_of_an_utterance_do_not_depend_on_its_batch_and_are_traced_once(run, converted):
+def test_logits_are_batch_invariant_and_traced_once(run, converted):
     used = Recognizer.load(run.run_dir)
     scanned = used.scan(converted, "test")
     waves = [records.decode(record)["audio"].numpy() for record in scanned.read(np.arange(len(scanned)))]
@@ -24,10 +24,10 @@ def test_logits_of_an_utterance_do_not_depend_on_its_batch_and_are_traced_once(r
     together = used.logits(padded, [len(wave) for wave in waves])
     for row, wave in enumerate(waves):
         alone = used.logits(wave[np.newaxis], [len(wave)])
-        heard = features.compute(
+        inputs = features.compute(
             used.config.features, tf.constant(wave[np.newaxis]), tf.constant([len(wave)]), used.statistics
         )
-        eager = used.network(*heard)
+        eager = used.network(*inputs)
         length = int(alone.lengths[0])
         assert length == int(together.lengths[row]) == int(eager.lengths[0])
         np.testing.assert_allclose(together.values[row, :length], alone.values[0], atol=1e-4)

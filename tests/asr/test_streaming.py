@@ -1,4 +1,4 @@
-"""Laws of following speech: however the samples arrive, the result is that of the whole."""
+"""Laws of streaming recognition: however the samples arrive, the result is that of the whole."""
 
 import functools
 import itertools
@@ -6,9 +6,10 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
+from samples import RATE, SMALL, speech, streaming_run
 
-from tfvoice import ctc, experiment
-from tfvoice.asr import streaming
+from tfvoice import ctc, tasks
+from tfvoice.asr import streaming, words
 from tfvoice.asr.recognizer import Recognizer
 from tfvoice.asr.streaming import StreamingTranscriber
 from tfvoice.asr.transcribe import Transcriber
@@ -16,53 +17,25 @@ from tfvoice.audio import features
 from tfvoice.errors import TfvoiceError
 from tfvoice.lengths import Sequence
 
-RATE = 8000
-SMALL = (
-    *("model.units=12", "model.layers=2", "model.convolution_channels=3", "model.bidirectional=false"),
-    *("model.lookahead=4", "features.sample_rate_hz=8000", "features.normalization=corpus", "data.max_seconds=0.4"),
-)
 CELLS = ("lstm", "gru", "rnn")
-
-
-def reader(folder, cell="lstm"):
-    """Makes a run of random weights that write something, in a folder."""
-    settings = experiment.resolve("deepspeech2", overrides=[*SMALL, f"model.cell={cell}"])
-    channels = features.channels(settings.features)
-    statistics = features.Statistics(np.linspace(0, 1, channels), np.linspace(1, 2, channels))
-    made = Recognizer.create(folder, settings, statistics)
-    random = np.random.default_rng(1)
-    for weight in made.model.trainable_variables:
-        if len(weight.shape) > 1:
-            weight.assign(random.standard_normal(weight.shape) / np.sqrt(np.prod(weight.shape[:-1])) * 2)
-    kernel = made.model.output_layer.kernel
-    # Four classes take turns: space, two letters, blank.
-    kernel.assign(5 * np.array(kernel) * np.isin(np.arange(29), [0, 5, 9, 28]))
-    heard = tf.constant(speech(4, seed=5)[np.newaxis])
-    inputs = features.compute(settings.features, heard, tf.constant([heard.shape[1]]), statistics)
-    # In a graph: outside, the loops over frames run in Python.
-    hear = tf.function(lambda: made.model(*inputs, training=True).values)
-    for _ in range(30):
-        hear()
-    return made
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Makes an experiment with random weights that write something."""
-    made = functools.cache(lambda cell: reader(tmp_path_factory.mktemp("run"), cell))
-    return lambda cell="lstm": made(cell)
-
-
-def speech(seconds, seed=0):
-    random = np.random.default_rng(seed)
-    level = np.repeat(random.random(int(seconds * 10) + 1), RATE // 10)[: round(seconds * RATE)]
-    return (0.2 * level * random.standard_normal(len(level))).astype(np.float32)
+    """Makes a run with random weights that write text."""
+    runs = functools.cache(lambda cell: streaming_run(tmp_path_factory.mktemp("run"), cell))
+    return lambda cell="lstm": runs(cell)
 
 
 def whole(run, samples):
     """One pass over everything, as in training and evaluation."""
     logits = run.logits(samples[np.newaxis], np.array([len(samples)], np.int32))
     return tf.nn.log_softmax(logits.values[0, : logits.lengths[0]]).numpy()
+
+
+def uneven(samples, sizes):
+    places = list(itertools.accumulate(itertools.islice(itertools.cycle(sizes), 1000)))
+    return np.split(samples, [place for place in places if place < len(samples)])
 
 
 def cut(samples, size):
@@ -82,10 +55,10 @@ def test_frames_are_those_of_one_pass(run, cell, length):
 @pytest.mark.parametrize("seconds", [0.02, 0.1, 1.0, 7.0, 0.0371])
 def test_words_do_not_depend_on_the_chunks(run, seconds):
     samples = speech(9)
-    words = list(StreamingTranscriber(run()).words(cut(samples, round(seconds * RATE))))
-    assert len(words) > 5 and words == list(StreamingTranscriber(run()).words([samples]))
+    found = list(StreamingTranscriber(run()).words(cut(samples, round(seconds * RATE))))
+    assert len(found) > 5 and found == list(StreamingTranscriber(run()).words([samples]))
     as_file = np.concatenate(list(StreamingTranscriber(run(), 1.3).log_probabilities([samples])))
-    assert [word.text for word in words] == decoded(run(), as_file)
+    assert [word.text for word in found] == decoded(run(), as_file)
 
 
 def decoded(run, values):
@@ -93,87 +66,103 @@ def decoded(run, values):
     return run.alphabet.decode(ids.numpy()).split()
 
 
-def test_a_file_is_read_as_a_stream_is(run, tmp_path):
+def test_a_file_has_the_words_of_its_stream(run, tmp_path):
     from tfvoice.audio import io
 
     io.write(tmp_path / "a.wav", speech(9), RATE)
     samples = io.read(tmp_path / "a.wav", RATE)
-    words = list(StreamingTranscriber(run()).words(cut(samples, 160)))
+    streamed = list(StreamingTranscriber(run()).words(cut(samples, 160)))
     found = Transcriber(run(), window_seconds=2.0).transcribe(tmp_path / "a.wav")
-    assert found.text == " ".join(word.text for word in words)
-    for one, other in zip(found.words, words, strict=True):
+    assert found.text == " ".join(word.text for word in streamed)
+    for one, other in zip(found.words, streamed, strict=True):
         assert one[:3] == other[:3] and one.end <= 9.0
         assert one.confidence == pytest.approx(other.confidence, abs=1e-3)
 
 
-def test_what_is_no_louder_than_dither_has_no_words_however_it_arrives(run):
+def test_dither_has_no_words_and_counts_where_speech_follows(run):
     quiet = speech(6) * 1e-4
     assert ctc_text(run(), quiet)
     assert not list(StreamingTranscriber(run()).words(cut(quiet, 160)))
-    # Words that the network read in it are worth something where it is the beginning of speech.
+    # Words that the network gives for it count where speech follows.
     both = np.concatenate([quiet, speech(3, seed=3)])
-    words = list(StreamingTranscriber(run()).words(cut(both, 160)))
-    assert [word.text for word in words] == ctc_text(run(), both)
+    found = list(StreamingTranscriber(run()).words(cut(both, 160)))
+    assert [word.text for word in found] == ctc_text(run(), both)
 
 
 def ctc_text(run, samples):
     return decoded(run, whole(run, samples))
 
 
-@pytest.mark.parametrize("size", [1, 799, 800, 2500])
-def test_a_meter_does_not_depend_on_the_pieces(size):
-    samples = speech(1.05)
-    samples[-200:] = 0.9 * np.sign(samples[-200:])
-    meter = streaming.Meter(RATE)
-    for piece in cut(samples, size):
-        assert meter.add(piece) is piece
-    tenths = [part.std() for part in cut(samples, RATE // 10)]
-    assert meter.loudest == pytest.approx(max(tenths[:-1]), rel=1e-6) and meter.seconds == len(samples) / RATE
-    meter.end()
-    assert meter.loudest == pytest.approx(max(tenths), rel=1e-6) and max(tenths) == tenths[-1]
-
-
-def test_a_word_comes_when_its_space_can_be_known(run):
+def test_a_word_comes_when_its_space_is_final(run):
     """Not a frame later than the look-ahead, the convolutions and a block ask for."""
     used, samples = run(), speech(9)
-    heard = []
+    arrived = []
 
     def chunks():
         for number, chunk in enumerate(cut(samples, 160), 1):
-            heard[:] = [number * 160 / RATE]
+            arrived[:] = [number * 160 / RATE]
             yield chunk
 
-    words = [(word, heard[0]) for word in StreamingTranscriber(used).words(chunks())]
+    timed = [(word, arrived[0]) for word in StreamingTranscriber(used).words(chunks())]
     frames = used.seconds_per_frame()
     wait = streaming.BLOCK_SECONDS + (3 + used.config.model.convolution_reach + 1) * frames + 0.02
-    for (word, time), (following, _) in itertools.pairwise(words):
-        assert word.end <= time <= max(following.start, word.end + frames) + wait or time == heard[0]
+    for (word, time), (next_word, _) in itertools.pairwise(timed):
+        assert word.end <= time <= max(next_word.start, word.end + frames) + wait or time == arrived[0]
 
 
-def test_no_more_than_a_block_is_looked_at_at_once(run, monkeypatch):
-    lengths = []
-    compute = features.compute
-    monkeypatch.setattr(features, "compute", lambda c, samples, *rest: lengths.append(1) or compute(c, samples, *rest))
+def test_a_step_is_traced_once_and_its_state_does_not_grow(run):
+    """Whatever the chunks: 20 s in pieces of half a second keep no more audio than the context."""
     transcriber = StreamingTranscriber(run())
-    sizes = []
-    inner = transcriber._convolved
-    transcriber._convolved = lambda samples: sizes.append(samples.shape[1]) or inner(samples)
-    list(transcriber.words(cut(speech(20), 4000)))
+    state, samples = transcriber.start(), speech(20)
     context = 8 + 1
-    assert max(sizes) <= RATE * streaming.BLOCK_SECONDS + 2 * context * 160 + 160 and len(lengths) <= 4
+    for chunk in cut(samples, 4000):
+        _, _, state = transcriber.step(chunk, False, state)
+        assert tf.size(state["held"]) <= 2 * context * 160 + 160
+        assert tf.shape(state["waiting"])[0] < 4 and tf.size(state["ids"]) < 100
+    assert transcriber.step.experimental_get_tracing_count() == 1
+
+
+@pytest.mark.parametrize("sizes", [(800,), (30011,), (1, 4000, 77)], ids=str)
+def test_the_new_characters_of_all_steps_are_the_text(run, sizes):
+    samples = speech(4)[:30011]
+    transcriber, texts, found = StreamingTranscriber(run()), [], []
+    state, chunks = transcriber.start(), uneven(samples, sizes)
+    for number, chunk in enumerate(chunks):
+        text, new, state = transcriber.step(chunk, number == len(chunks) - 1, state)
+        texts.append(text.numpy().decode())
+        found += words.to_list(new)[0]
+    assert "".join(texts).split() == ctc_text(run(), samples)
+    expected = list(StreamingTranscriber(run()).words([samples]))
+    assert [word[:3] for word in found] == [word[:3] for word in expected] and len(found) > 3
+    assert [word.confidence for word in found] == pytest.approx([word.confidence for word in expected], abs=1e-4)
+
+
+def test_words_of_a_stream_are_those_of_its_whole_best_path(run):
+    """A label whose frames lie on both sides of a seam stays one, with the highest of their probabilities."""
+    samples = speech(9)
+    values = np.concatenate(list(StreamingTranscriber(run()).log_probabilities([samples])))
+    emissions = ctc.greedy(Sequence(values[np.newaxis], np.array([len(values)], np.int32)))
+    joined = words.join(emissions, run().alphabet, run().seconds_per_frame(), tf.constant([9.0], tf.float64))
+    (expected,) = words.to_list(joined)
+    found = list(StreamingTranscriber(run()).words(cut(samples, 160)))
+    assert [word[:3] for word in found] == [word[:3] for word in expected]
+    assert [word.confidence for word in found] == pytest.approx([word.confidence for word in expected], abs=1e-4)
 
 
 @pytest.mark.parametrize(
-    ("overrides", "words"),
+    ("overrides", "reason"),
     [
-        (["model.bidirectional=true"], "its network reads what comes after; train deepspeech2 with --config=deeps"),
+        (
+            ["model.bidirectional=true"],
+            "its network depends on what comes after; train deepspeech2 with --config=",
+        ),
         (["features.normalization=utterance"], "--set features.normalization=corpus"),
         (["features.kind=mfcc", "features.window_ms=20"], "--set features.kind=log_mel"),
         (["features.pad_mode=reflect"], "--set features.pad_mode=constant"),
     ],
 )
-def test_what_needs_the_end_first_is_refused(tmp_path, overrides, words):
-    settings = experiment.resolve("deepspeech2", overrides=[*SMALL, *overrides])
-    statistics = features.Statistics(*np.ones([2, features.channels(settings.features)]))
-    with pytest.raises(TfvoiceError, match=f"cannot follow speech as it is spoken: .*{words}"):
-        StreamingTranscriber(Recognizer(tmp_path, settings, statistics))
+def test_a_run_that_needs_the_end_first_is_refused(tmp_path, overrides, reason):
+    config = tasks.resolve("deepspeech2", overrides=[*SMALL, *overrides])
+    statistics = features.FeatureStatistics(*np.ones([2, features.channels(config.features)]))
+    with pytest.raises(TfvoiceError, match=f"cannot transcribe a stream: .*{reason}"):
+        StreamingTranscriber(Recognizer(tmp_path, config, statistics))

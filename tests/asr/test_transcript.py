@@ -80,14 +80,14 @@ def test_a_long_pause_ends_a_cue():
     assert [cue.lines for cue in cues] == [["well"], ["yes"]]
 
 
-def test_a_short_cue_is_shown_for_a_second_unless_the_next_one_begins():
+def test_a_short_cue_is_shown_for_a_second_unless_the_next_one_starts():
     words = [Word("a", 0.0, 0.1, 1.0), Word("b", 1.5, 1.6, 1.0)]
     assert [(cue.start, cue.end) for cue in transcript.cues(words)] == [(0.0, 1.0), (1.5, 2.5)]
 
 
 @given(speech())
 @settings(max_examples=50, deadline=None)
-def test_srt_reads_back(words):
+def test_srt_round_trip(words):
     cues = transcript.cues(words)
     found = read_srt(transcript.to_srt("a.wav", whole(words)))
     assert [lines for _, _, lines in found] == [cue.lines for cue in cues]
@@ -95,7 +95,7 @@ def test_srt_reads_back(words):
         assert start == pytest.approx(cue.start, abs=6e-4) and end == pytest.approx(cue.end, abs=6e-4)
 
 
-def test_srt_and_vtt_to_the_letter():
+def test_srt_and_vtt_by_example():
     words = [Word("a<b", 0.0004, 0.5, 1.0), Word("&c", 3725.5, 3728.9996, 1.0)]
     assert transcript.to_srt("a.wav", whole(words)) == (
         "1\n00:00:00,000 --> 00:00:01,000\na<b\n\n2\n01:02:05,500 --> 01:02:09,000\n&c\n"
@@ -118,7 +118,7 @@ def test_json_is_one_line_with_everything():
     }
 
 
-def test_silence_is_written_too():
+def test_silence_is_written():
     silence = Transcript(2.0, "", None, [])
     assert transcript.to_text("a.wav", silence) == "\n"
     assert json.loads(transcript.to_json("a.wav", silence))["confidence"] is None

@@ -8,12 +8,11 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from tfvoice import experiment
+from tfvoice import checkpoints, tasks
 from tfvoice.asr import decoders, recognizer, tune_lm
 from tfvoice.asr.decoders import DecoderConfig
 from tfvoice.asr.tune_lm import Trial
 from tfvoice.errors import TfvoiceError
-from tfvoice.training import checkpoints
 
 pytest.importorskip("kenlm")
 pytest.importorskip("flashlight.lib.text.decoder")
@@ -38,13 +37,13 @@ ngram 2=1
 
 
 @pytest.fixture(scope="module")
-def run(converted, tmp_path_factory, talkative):
+def run(converted, tmp_path_factory, random_words):
     """The folder of a run of random weights."""
     small = ("model.width=4", "model.kernel_size=3", "model.dilations=[1]", "model.stacks=1", "features.bins=20")
-    settings = experiment.resolve("wavenet_asr", overrides=small)
+    settings = tasks.resolve("wavenet_asr", overrides=small)
     folder = tmp_path_factory.mktemp("runs") / "run"
     made = recognizer.Recognizer.create(folder, settings, info={"data": str(converted)})
-    talkative(made.model)
+    random_words(made.model)
     checkpoints.save(made.checkpoint("best"), {"weights": made.model.weights}, {})
     return folder
 
@@ -56,7 +55,7 @@ def decoder(tmp_path):
     return DecoderConfig(name="lm", lm=str(path), beam_width=5)
 
 
-def test_the_best_weights_are_found_again_in_the_run(run, decoder, monkeypatch):
+def test_the_best_weights_are_stored_in_the_run(run, decoder, monkeypatch):
     monkeypatch.setattr(tune_lm, "_LM_WEIGHTS", (0.0, 1.0))
     monkeypatch.setattr(tune_lm, "_WORD_SCORES", (-1.0, 1.0))
     monkeypatch.setattr(tune_lm, "_HALVINGS", 1)
@@ -80,15 +79,15 @@ def test_the_best_weights_are_found_again_in_the_run(run, decoder, monkeypatch):
         with pytest.raises(TfvoiceError, match="computed again"):
             tune_lm._utterances(recognizer.Recognizer.open(run), None, "valid", "best")
     path.write_bytes(content)
-    checkpoint = run / "checkpoints" / "best.npz"
-    checkpoint.write_bytes(checkpoint.read_bytes() + b" ")
+    changed = recognizer.Recognizer.load(run)
+    checkpoints.save(changed.checkpoint("best"), {"weights": changed.model.weights}, {"epoch": 1})
     with pytest.raises(TfvoiceError, match="computed again"):
         tune_lm._utterances(recognizer.Recognizer.open(run), None, "valid", "best")
 
 
-def test_a_process_that_is_killed_is_told(run, decoder, monkeypatch):
+def test_a_killed_process_is_an_error_with_a_remedy(run, decoder, monkeypatch):
     monkeypatch.setattr(tune_lm, "_try", _die)
-    with pytest.raises(TfvoiceError, match="a process that tried weights was killed, perhaps for want of memory"):
+    with pytest.raises(TfvoiceError, match="a process of the search was killed, perhaps for lack of memory"):
         tune_lm.tune(run, decoder, utterances=1, workers=1)
 
 
@@ -114,7 +113,7 @@ def test_a_share_of_the_utterances_has_all_lengths():
     assert tune_lm._spread(everything, 1000).references == everything.references
 
 
-def test_a_picture_of_equal_trials_can_be_drawn(tmp_path):
+def test_equal_trials_can_be_plotted(tmp_path):
     trials = [Trial(weight, score, 0.5, 0.2) for weight in (0.0, 1.0) for score in (0.0, 1.0)]
-    tune_lm.draw(tmp_path / "a.png", [trials[0], *trials], "a caption")
+    tune_lm.plot(tmp_path / "a.png", [trials[0], *trials], "a caption")
     assert (tmp_path / "a.png").stat().st_size > 1000

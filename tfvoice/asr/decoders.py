@@ -1,4 +1,4 @@
-"""From logits to labels: the decoders by name, and the weights that a run remembers for its language model."""
+"""From logits to labels: the decoders by name, and the language model weights that a run keeps."""
 
 import json
 from collections.abc import Callable
@@ -8,13 +8,12 @@ from typing import Literal, NamedTuple, get_args
 import pydantic
 import tensorflow as tf
 
-from tfvoice import ctc
+from tfvoice import ctc, storage
 from tfvoice.asr.language_model import LanguageModel, Search
 from tfvoice.config import Config
 from tfvoice.errors import TfvoiceError
 from tfvoice.lengths import Sequence
 from tfvoice.text.alphabet import Alphabet
-from tfvoice.training import checkpoints
 
 FILE = "decoder.json"
 
@@ -23,15 +22,15 @@ DECODERS = get_args(Name)
 
 
 class DecoderConfig(Config):
-    """How text is found in the output of a network.
+    """How the output of a network is decoded.
 
     Attributes:
-      name: `greedy`, the best class of each frame; `beam`, the best sum over paths; `lm`, also asks a language model.
+      name: `greedy`, the best class of each frame; `beam`, prefix beam search; `lm`, beam search with a language model.
       beam_width: prefixes that are kept after each frame.
       lm: path of an ARPA file or a KenLM binary.
       lm_weight: of ln of the language model's probability.
       word_score: added for each word.
-      lexicon: whether only words of the language model can be read.
+      lexicon: whether only words of the language model can be recognised.
     """
 
     name: Name = "greedy"
@@ -54,11 +53,11 @@ class DecoderConfig(Config):
 
 
 class Decoder(NamedTuple):
-    """A decoder that is ready.
+    """A decoder that is built.
 
     Attributes:
-      labels: logits to ragged int32 `[batch, (labels)]`; works in a graph too.
-      break_class: the class at which a long recording can be cut in two without changing what is read.
+      labels: logits to ragged int32 `[batch, (labels)]`, eagerly or in a graph.
+      break_class: the class at which a long recording can be split without changing the text.
     """
 
     labels: Callable[[Sequence], tf.RaggedTensor]
@@ -66,7 +65,7 @@ class Decoder(NamedTuple):
 
 
 def build(config: DecoderConfig, alphabet: Alphabet) -> Decoder:
-    """Makes a decoder; raises `TfvoiceError` where its language model cannot be used."""
+    """Builds a decoder; raises `TfvoiceError` where its language model cannot be used."""
     blank = alphabet.size
     if config.name == "greedy":
         return Decoder(lambda logits: ctc.greedy(logits).ids, blank)
@@ -83,30 +82,30 @@ def build(config: DecoderConfig, alphabet: Alphabet) -> Decoder:
 
 
 def search_with(model: LanguageModel, config: DecoderConfig) -> Search:
-    """Makes the search of the decoder `lm` with a model that is loaded."""
+    """Builds the beam search of the decoder `lm` for a loaded model."""
     return Search(model, config.beam_width, config.lm_weight, config.word_score, config.lexicon)
 
 
-def choose(run_dir: str | Path | None, name: str = "greedy", lexicon: bool = True, **given) -> DecoderConfig:
-    """Puts the settings of a decoder together: what is given, then what the run remembers, then the defaults.
+def choose(run_dir: str | Path | None, name: str = "greedy", lexicon: bool = True, **options) -> DecoderConfig:
+    """The configuration of a decoder: the options, then the tuned weights of the run, then the defaults.
 
-    What a run remembers belongs to one language model, and is not used with another.
+    Tuned weights belong to one language model, and are not used with another.
 
     Args:
-      run_dir: folder of the run; None: nothing is remembered.
+      run_dir: folder of the run; None: no tuned weights.
       name: of the decoder.
       lexicon: as in `DecoderConfig`.
-      given: other attributes of `DecoderConfig`; None where nothing was said.
+      options: other attributes of `DecoderConfig`; None is no option.
 
     Raises:
       TfvoiceError: there is no such decoder, or a number is out of range.
     """
     if name not in DECODERS:
         raise TfvoiceError(f"--decoder={name}: there is no such decoder; use one of {', '.join(DECODERS)}.")
-    remembered = _remembered(run_dir).get(_key(lexicon)) if name == "lm" and run_dir is not None else None
-    other = remembered and given.get("lm") and Path(given["lm"]).resolve() != Path(remembered.lm or "")
-    values = remembered.model_dump() if remembered and not other else {}
-    values |= {key: value for key, value in given.items() if value is not None}
+    tuned = _tuned(run_dir).get(_key(lexicon)) if name == "lm" and run_dir is not None else None
+    other_model = tuned and options.get("lm") and Path(options["lm"]).resolve() != Path(tuned.lm or "")
+    values = tuned.model_dump() if tuned and not other_model else {}
+    values |= {key: value for key, value in options.items() if value is not None}
     try:
         return DecoderConfig(**{**values, "name": name, "lexicon": lexicon})
     except pydantic.ValidationError as error:
@@ -114,12 +113,12 @@ def choose(run_dir: str | Path | None, name: str = "greedy", lexicon: bool = Tru
         raise TfvoiceError(f"--{first['loc'][0]}={first['input']}: {first['msg'].lower()}.") from None
 
 
-def remember(run_dir: str | Path, config: DecoderConfig) -> Path:
-    """Writes the settings of the decoder `lm` into a run, where `choose` finds them; returns the path."""
+def save_tuned(run_dir: str | Path, config: DecoderConfig) -> Path:
+    """Writes the tuned configuration of the decoder `lm` into a run, where `choose` looks for it; returns the path."""
     path = Path(run_dir) / FILE
-    found = {**_remembered(run_dir), _key(config.lexicon): config}
-    content = {key: each.model_dump(exclude={"name", "lexicon"}) for key, each in found.items()}
-    checkpoints.write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
+    configs = {**_tuned(run_dir), _key(config.lexicon): config}
+    content = {key: each.model_dump(exclude={"name", "lexicon"}) for key, each in configs.items()}
+    storage.write(path, (json.dumps(content, indent=2) + "\n").encode())
     return path
 
 
@@ -127,7 +126,7 @@ def _key(lexicon: bool) -> str:
     return "lexicon" if lexicon else "any_word"
 
 
-def _remembered(run_dir: str | Path) -> dict[str, DecoderConfig]:
+def _tuned(run_dir: str | Path) -> dict[str, DecoderConfig]:
     path = Path(run_dir) / FILE
     if not path.is_file():
         return {}

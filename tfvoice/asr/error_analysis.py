@@ -1,4 +1,4 @@
-"""Where a recogniser goes wrong: by group of utterances, by character, by word."""
+"""Error analysis of a recogniser: rates by group of utterances, confused characters, misrecognised words."""
 
 import bisect
 import itertools
@@ -13,7 +13,7 @@ _LEVELS_DB = (-45.0, -35.0, -30.0, -25.0, -20.0, -15.0)
 
 
 class Group(NamedTuple):
-    """Utterances that have something in common, and their corpus-level rates."""
+    """A group of utterances and its corpus-level rates."""
 
     name: str
     utterances: int
@@ -22,82 +22,84 @@ class Group(NamedTuple):
     cer: float
 
 
-class Wrong(NamedTuple):
-    """A word that was said: how often, how often wrongly read, and what was read instead, the commonest first."""
+class MisrecognisedWord(NamedTuple):
+    """A word of the references: its count, its errors, and what was recognised instead, the commonest first."""
 
     word: str
-    said: int
-    wrong: int
-    instead: list[tuple[str, int]]
+    count: int
+    errors: int
+    hypotheses: list[tuple[str, int]]
 
 
 class Confusion(NamedTuple):
-    """A character that was said, the one that was read (either can be empty), and how often."""
+    """A reference character, the hypothesis character (either can be empty), and how often."""
 
-    said: str
-    read: str
+    reference: str
+    hypothesis: str
     count: int
 
 
 def groups(
-    readings: list[dict[str, Any]], name: Callable[[dict[str, Any]], str], order: Iterable[str] = ()
+    results: list[dict[str, Any]], name: Callable[[dict[str, Any]], str], order: Iterable[str] = ()
 ) -> list[Group]:
     """Rates by group.
 
     Args:
-      readings: of a report.
-      name: the group of a reading.
+      results: of a report.
+      name: the group of a result.
       order: names in the order in which they are listed; others follow, the largest first.
     """
     found = defaultdict(list)
-    for one in readings:
-        found[name(one)].append(one)
+    for result in results:
+        found[name(result)].append(result)
     listed = [key for key in order if key in found]
     listed += sorted(set(found) - set(listed), key=lambda key: (-len(found[key]), key))
     return [_group(key, found[key]) for key in listed]
 
 
-def by_length(readings: list[dict[str, Any]]) -> list[Group]:
+def by_length(results: list[dict[str, Any]]) -> list[Group]:
     """Rates by seconds of audio."""
     names = _ranges(_SECONDS, "s")
-    return groups(readings, lambda one: names[_place(one["seconds"], _SECONDS)], names)
+    return groups(results, lambda result: names[_place(result["seconds"], _SECONDS)], names)
 
 
-def by_level(readings: list[dict[str, Any]], levels_db: dict[str, float]) -> list[Group]:
+def by_level(results: list[dict[str, Any]], levels_db: dict[str, float]) -> list[Group]:
     """Rates by loudness; `levels_db` has the level of each utterance, in dB below full scale, by its id."""
     names = _ranges(_LEVELS_DB, "dB")
-    return groups(readings, lambda one: names[_place(levels_db[one["id"]], _LEVELS_DB)], names)
+    return groups(results, lambda result: names[_place(levels_db[result["id"]], _LEVELS_DB)], names)
 
 
-def wrong_words(readings: list[dict[str, Any]]) -> list[Wrong]:
-    """Words by how often they are read wrongly."""
-    said, wrong = Counter(), defaultdict(Counter)
-    for one in readings:
-        for pair in metrics.pairs(one["reference"], one["hypothesis"]):
+def misrecognised_words(results: list[dict[str, Any]]) -> list[MisrecognisedWord]:
+    """Words by how often they are misrecognised."""
+    counts, errors = Counter(), defaultdict(Counter)
+    for result in results:
+        for pair in metrics.pairs(result["reference"], result["hypothesis"]):
             if not pair.reference:
                 continue
-            said[pair.reference] += 1
+            counts[pair.reference] += 1
             if pair.operation != "equal":
-                wrong[pair.reference][pair.hypothesis] += 1
-    found = [Wrong(word, said[word], counts.total(), counts.most_common(3)) for word, counts in wrong.items()]
-    return sorted(found, key=lambda one: (-one.wrong, one.word))
+                errors[pair.reference][pair.hypothesis] += 1
+    words = [
+        MisrecognisedWord(word, counts[word], found.total(), found.most_common(3)) for word, found in errors.items()
+    ]
+    return sorted(words, key=lambda entry: (-entry.errors, entry.word))
 
 
-def confusions(readings: list[dict[str, Any]]) -> list[Confusion]:
-    """Characters that were taken for others, left out or put in, the commonest first."""
+def confusions(results: list[dict[str, Any]]) -> list[Confusion]:
+    """Substituted, deleted and inserted characters, the commonest first."""
     counts = Counter()
-    for one in readings:
-        for pair in metrics.character_pairs(one["reference"], one["hypothesis"]):
+    for result in results:
+        for pair in metrics.character_pairs(result["reference"], result["hypothesis"]):
             if pair.operation != "equal":
                 counts[pair.reference, pair.hypothesis] += 1
     return [Confusion(*pair, count) for pair, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
 
 
 def _group(name: str, members: list[dict[str, Any]]) -> Group:
-    texts = [(one["reference"], one["hypothesis"]) for one in members]
+    texts = [(member["reference"], member["hypothesis"]) for member in members]
     wer = metrics.rate(metrics.word_errors(*pair) for pair in texts)
     cer = metrics.rate(metrics.character_errors(*pair) for pair in texts)
-    return Group(name, len(members), sum(one["seconds"] for one in members), wer, cer)
+    return Group(name, len(members), sum(member["seconds"] for member in members), wer, cer)
 
 
 def _place(value: float, edges: tuple[float, ...]) -> int:

@@ -1,24 +1,28 @@
 """CTC decoding with a word n-gram language model: KenLM's models, flashlight-text's beam search.
 
-What is sought is the text with the highest `ln P_ctc + lm_weight * ln P_lm + word_score * words` (Hannun et al., arXiv
+The result is the text with the highest `ln P_ctc + lm_weight * ln P_lm + word_score * words` (Hannun et al., arXiv
 1408.2873, equation 4; Amodei et al., arXiv 1512.02595, section 3.8), P_ctc being summed over the paths that stay in the
-beam. With a lexicon, only words of the language model can be read. Without, any can: one that the model does not know
-has the probability of `<unk>`, times that of its letters, all letters being equally likely.
+beam. With a lexicon, only words of the language model can be recognised. Without, any word can: one that is not in the
+model has the probability of `<unk>`, times that of its characters, all characters being equally likely.
 
-kenlm and flashlight-text are the extra `tfvoice[lm]`; they are imported when a `Search` is made.
+kenlm and flashlight-text are the extra `tfvoice[lm]`; they are imported when a `Search` is built.
 """
 
+import bz2
+import gzip
 import importlib
 import logging
+import lzma
 import math
+import mmap
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from tfvoice.asr import vocabulary
 from tfvoice.errors import TfvoiceError
 from tfvoice.lengths import Sequence
 from tfvoice.text.alphabet import Alphabet
@@ -30,7 +34,7 @@ _CLASSES = 10
 _LN_10 = math.log(10)
 # KenLM gives `<unk>` 10 ** -100 where the file does not have it.
 _IMPOSSIBLE = -99 * _LN_10
-# The appended frame that ends the last word: all classes but the space are this unlikely.
+# Log probability of all classes but the space in the frame that is appended to end the last word.
 _NEVER = -1e4
 
 
@@ -64,7 +68,7 @@ class LanguageModel:
                 f"--lm={path}: is no language model that KenLM can read ({_reason(error)}); "
                 "give an ARPA file or a KenLM binary."
             ) from None
-        self.vocabulary = vocabulary.spelled(vocabulary.listed(self.path), alphabet)
+        self.vocabulary = spell(read_words(self.path), alphabet)
         if not self.vocabulary.words:
             example = next(iter(self.vocabulary.unspelled), "")
             raise TfvoiceError(
@@ -75,11 +79,11 @@ class LanguageModel:
         self._state = kenlm.State
 
     def warn(self) -> None:
-        """Logs what will keep words from being read."""
+        """Logs which words cannot be recognised."""
         unspelled, words = self.vocabulary.unspelled, len(self.vocabulary.words)
         if unspelled:
             logging.warning(
-                "--lm=%s: %s of its %s words cannot be spelled with the alphabet of the run and are left out, such as "
+                "--lm=%s: %s of its %s words cannot be spelled with the alphabet of the run and are skipped, such as "
                 "%s",
                 self.path,
                 f"{len(unspelled):,}",
@@ -87,16 +91,18 @@ class LanguageModel:
                 ", ".join(map(repr, unspelled[:3])),
             )
         if self.score(self.start(), "<unk>")[1] < _IMPOSSIBLE:
-            logging.warning("--lm=%s: has no <unk>; without a lexicon, words that it lacks are hardly read", self.path)
+            logging.warning(
+                "--lm=%s: has no <unk>; without a lexicon, words that it lacks are hardly recognised", self.path
+            )
 
     def start(self):
-        """Returns the state before the first word: what KenLM keeps of the words so far."""
+        """Returns the state before the first word, KenLM's history of the words so far."""
         state = self._state()
         self._model.BeginSentenceWrite(state)
         return state
 
     def score(self, state, word: str) -> tuple:
-        """Returns the state after a word, by the model's own form, and ln of the probability of that word."""
+        """Returns the state after a word, as the model spells it, and ln of the probability of that word."""
         after = self._state()
         return after, _LN_10 * self._model.BaseScore(state, word, after)
 
@@ -113,7 +119,7 @@ class Search:
       beam_width: prefixes kept after each frame.
       lm_weight: of the logarithm of the language model's probability.
       word_score: added for each word; negative values give fewer and longer words.
-      lexicon: whether only words of the language model can be read.
+      lexicon: whether only words of the language model can be recognised.
 
     Raises:
       TfvoiceError: flashlight-text is not installed, or the alphabet has no space.
@@ -126,10 +132,10 @@ class Search:
         self._space = _space(model.alphabet)
         library = _imported("flashlight.lib.text.decoder")
         blank = model.alphabet.size
-        # flashlight-text would give its score of a word to a second space in a row, too: ours are all in the scorer.
+        # flashlight-text would also score a second space in a row as a word: our word scores are all in the scorer.
         words = list(model.vocabulary.words.items())
-        kind = _Words([word for _, word in words]) if lexicon else _Letters(model, self._space)
-        self._model = _scorer(library, model, kind, lm_weight, word_score)
+        units = _WordUnits([word for _, word in words]) if lexicon else _CharacterUnits(model, self._space)
+        self._model = _scorer(library, model, units, lm_weight, word_score)
         self._lexicon = [spelling for spelling, _ in words] if lexicon else None
         if lexicon:
             options = library.LexiconDecoderOptions(
@@ -145,7 +151,7 @@ class Search:
 
     @property
     def break_class(self) -> int:
-        """The class at which a long recording can be cut in two: a space, since a word must stay whole."""
+        """The class at which a long recording can be split: a space, since a word must stay whole."""
         return self._space
 
     def __call__(self, logits: Sequence) -> tf.RaggedTensor:
@@ -164,13 +170,13 @@ class Search:
         end[0, self._space] = 0.0
         emissions = np.ascontiguousarray(np.concatenate([values, end]))
         self._model.reset()
-        found = self._decoder.decode(emissions.ctypes.data, len(emissions), classes)
-        if not found:
+        hypotheses = self._decoder.decode(emissions.ctypes.data, len(emissions), classes)
+        if not hypotheses:
             return ""
         if self._lexicon is not None:
-            # Its characters may go on into a word that was never finished.
-            return " ".join(self._lexicon[word] for word in found[0].words if word >= 0)
-        path = np.array(found[0].tokens, np.int64)
+            # Not its characters, which can end in a word that is not complete.
+            return " ".join(self._lexicon[word] for word in hypotheses[0].words if word >= 0)
+        path = np.array(hypotheses[0].tokens, np.int64)
         kept = path[np.flatnonzero(np.diff(path, prepend=-1))]
         text = self._alphabet.decode(kept[(kept >= 0) & (kept < classes - 1)].tolist())
         return " ".join(text.split())
@@ -181,18 +187,18 @@ class Search:
         return ids, np.array([len(row) for row in rows], np.int64)
 
 
-class _Worth(NamedTuple):
-    """What a step adds: ln of the language model's probability, and words."""
+class _StepScore(NamedTuple):
+    """What a step of the search adds: ln of the language model's probability, and a number of words."""
 
-    language: float
+    log_probability: float
     words: int
 
 
-class _Words:
-    """What a search holds that adds whole words: the state of the language model alone.
+class _WordUnits:
+    """States and scores of a search that adds whole words: the state is that of the language model.
 
-    This and `_Letters` are what `_scorer` asks. `start` gives what is held at the beginning; `after`, what is held
-    after a word or a letter, by its number, and what that adds; `end`, what the end adds.
+    `_scorer` calls this or `_CharacterUnits`. `start` gives the state before the first unit; `after`, the state after a
+    word or a character, by its number, and its score; `end`, the score of the end.
     """
 
     def __init__(self, words: list[str]):
@@ -203,88 +209,89 @@ class _Words:
 
     def after(self, model: LanguageModel, state, number: int) -> tuple:
         after, score = model.score(state, self._words[number])
-        return after, _Worth(score, 1)
+        return after, _StepScore(score, 1)
 
-    def end(self, model: LanguageModel, state) -> _Worth:
-        return _Worth(model.end(state), 0)
+    def end(self, model: LanguageModel, state) -> _StepScore:
+        return _StepScore(model.end(state), 0)
 
 
-class _Letters:
-    """What a search holds that adds characters: the state of the language model, and the beginning of a word.
+class _CharacterUnits:
+    """States and scores of a search that adds characters: the state of the language model, and a prefix of a word.
 
-    What is no beginning of a known word pays for its letters at once, so that it does not crowd the beam until it ends.
+    The characters of an unknown word are scored as soon as no known word has its prefix, so that it does not crowd the
+    beam until it ends.
     """
 
     def __init__(self, model: LanguageModel, space: int):
         self._characters = model.alphabet.decode(range(model.alphabet.size))
         self._space = space
         self._words = model.vocabulary.words
-        self._beginnings = {word[:end] for word in self._words for end in range(len(word) + 1)}
-        self._letter = -math.log(model.alphabet.size)
+        self._prefixes = {word[:end] for word in self._words for end in range(len(word) + 1)}
+        self._character = -math.log(model.alphabet.size)
 
     def start(self, model: LanguageModel):
         return model.start(), ""
 
     def after(self, model: LanguageModel, state, number: int) -> tuple:
-        known, spelling = state
+        history, spelling = state
         if number != self._space:
             longer = spelling + self._characters[number]
-            unpaid = len(longer) if spelling in self._beginnings else 1
-            return (known, longer), _Worth(0.0 if longer in self._beginnings else unpaid * self._letter, 0)
+            unscored = len(longer) if spelling in self._prefixes else 1
+            return (history, longer), _StepScore(0.0 if longer in self._prefixes else unscored * self._character, 0)
         if not spelling:
-            return state, _Worth(0.0, 0)
-        known, score = self._word(model, known, spelling)
-        return (known, ""), _Worth(score, 1)
+            return state, _StepScore(0.0, 0)
+        history, score = self._word(model, history, spelling)
+        return (history, ""), _StepScore(score, 1)
 
-    def end(self, model: LanguageModel, state) -> _Worth:
-        known, spelling = state
+    def end(self, model: LanguageModel, state) -> _StepScore:
+        history, spelling = state
         if not spelling:
-            return _Worth(model.end(known), 0)
-        known, score = self._word(model, known, spelling)
-        return _Worth(score + model.end(known), 1)
+            return _StepScore(model.end(history), 0)
+        history, score = self._word(model, history, spelling)
+        return _StepScore(score + model.end(history), 1)
 
-    def _word(self, model: LanguageModel, known, spelling: str) -> tuple:
+    def _word(self, model: LanguageModel, history, spelling: str) -> tuple:
         if spelling in self._words:
-            return model.score(known, self._words[spelling])
-        known, score = model.score(known, "<unk>")
-        return known, score + (len(spelling) * self._letter if spelling in self._beginnings else 0.0)
+            return model.score(history, self._words[spelling])
+        history, score = model.score(history, "<unk>")
+        return history, score + (len(spelling) * self._character if spelling in self._prefixes else 0.0)
 
 
-def _scorer(library, model: LanguageModel, kind, lm_weight: float, word_score: float):
-    """Makes what flashlight-text asks for scores; a class of a library that is imported late."""
+def _scorer(library, model: LanguageModel, units, lm_weight: float, word_score: float):
+    """Builds the language model that flashlight-text calls; its base class is in a library that is imported late."""
 
-    def weighted(worth: _Worth) -> float:
-        return lm_weight * worth.language + word_score * worth.words
+    def weighted(score: _StepScore) -> float:
+        return lm_weight * score.log_probability + word_score * score.words
 
     class Scorer(library.LM):
         def __init__(self):
             super().__init__()
-            self._held = {}
+            self._states = {}
 
         def reset(self):
-            """Forgets the states of the last utterance."""
-            self._held = {}
+            """Drops the states of the last utterance."""
+            self._states = {}
 
         def start(self, start_with_nothing):
             state = library.LMState()
-            self._held[state] = kind.start(model), 0.0
+            self._states[state] = units.start(model), 0.0
             return state
 
         def score(self, state, number):
             after = state.child(number)
-            if after not in self._held:
-                held, worth = kind.after(model, self._held[state][0], number)
-                self._held[after] = held, weighted(worth)
-            return after, self._held[after][1]
+            if after not in self._states:
+                unit_state, score = units.after(model, self._states[state][0], number)
+                self._states[after] = unit_state, weighted(score)
+            return after, self._states[after][1]
 
         def finish(self, state):
-            return state, weighted(kind.end(model, self._held[state][0]))
+            return state, weighted(units.end(model, self._states[state][0]))
 
     return Scorer()
 
 
 def _trie(library, scorer, alphabet: Alphabet, words: list[tuple[str, str]], space: int):
-    """The spellings as a tree, with the best score of a first word below each branch."""
+    """The lexicon as a prefix tree, each node with the best score of a first word below it."""
     trie = library.Trie(alphabet.size + 1, space)
     start = scorer.start(False)
     for number, (spelling, _) in enumerate(words):
@@ -301,10 +308,10 @@ def _space(alphabet: Alphabet) -> int:
 
 
 def _reason(error: Exception) -> str:
-    """What KenLM says, without the place and the condition in its own source."""
+    """KenLM's message without the line and the condition of its source."""
     text = " ".join(str(error).split())
-    found = re.search(r"threw \w+(?: because `.*?')?\. ?(.*)", text) or re.search(r"\((.*)", text)
-    return (found[1] if found else text).rstrip(").")
+    match = re.search(r"threw \w+(?: because `.*?')?\. ?(.*)", text) or re.search(r"\((.*)", text)
+    return (match[1] if match else text).rstrip(").")
 
 
 def _imported(name: str):
@@ -314,3 +321,69 @@ def _imported(name: str):
         raise TfvoiceError(
             "--decoder=lm: kenlm and flashlight-text are not installed; pip install 'tfvoice[lm]'."
         ) from None
+
+
+_BINARY = b"mmap lm http://kheafield.com/code"
+# KenLM goes by the first bytes too, not by the suffix.
+_OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
+# KenLM splits at these; other white space belongs to words.
+_FIELD = re.compile("[^ \t\n\v\f\r]+")
+
+
+class Vocabulary(NamedTuple):
+    """The words of a language model that an alphabet can spell.
+
+    Attributes:
+      words: each word as the model spells it, by its spelling with the alphabet.
+      unspelled: words that need characters the alphabet does not have.
+    """
+
+    words: dict[str, str]
+    unspelled: list[str]
+
+
+def spell(words: Iterator[str], alphabet: Alphabet) -> Vocabulary:
+    """Spells words with an alphabet, whose case and apostrophes may differ; of equal spellings the first counts."""
+    words_by_spelling: dict[str, str] = {}
+    unspelled = []
+    for word in words:
+        spelling = alphabet.normalise(word)
+        if alphabet.unknown(word) or not spelling or " " in spelling:
+            unspelled.append(word)
+        else:
+            words_by_spelling.setdefault(spelling, word)
+    return Vocabulary(words_by_spelling, unspelled)
+
+
+def read_words(path: Path) -> Iterator[str]:
+    """The words of an ARPA file, or of a KenLM binary, without those for sentences and unknown words."""
+    with open(path, "rb") as file:
+        start = file.read(len(_BINARY))
+    for word in _from_binary(path) if start == _BINARY else _from_arpa(path, start):
+        if not re.fullmatch("<.*>", word):
+            yield word
+
+
+def _from_binary(path: Path) -> Iterator[str]:
+    """The strings at the end of the file, each closed by a zero; the first is `<unk>`."""
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        start = content.rfind(b"<unk>\0")
+        if start < 0:
+            raise TfvoiceError(
+                f"--lm={path}: holds no list of its words, which build_binary writes by default; give the ARPA file."
+            )
+        words = content[start:].decode("utf-8", "replace").split("\0")
+    yield from filter(None, words)
+
+
+def _from_arpa(path: Path, start: bytes) -> Iterator[str]:
+    opener = next((opener for magic, opener in _OPENERS.items() if start.startswith(magic)), open)
+    with opener(path, "rt", encoding="utf-8", errors="replace", newline="\n") as lines:
+        unigrams = False
+        for line in lines:
+            if line.startswith("\\"):
+                if unigrams:
+                    return
+                unigrams = line.strip() == "\\1-grams:"
+            elif unigrams and len(fields := _FIELD.findall(line)) > 1:
+                yield fields[1]

@@ -1,9 +1,9 @@
-"""Error rates of transcripts: WER, CER, how sure they are, and where the errors sit.
+"""Error rates of transcripts: WER, CER, their confidence intervals, and alignments that show the errors.
 
 The edit distance is jiwer's (Levenshtein, every error costs one). A rate is corpus-level: the errors of all
 utterances over the units (words or characters) of all references, not the mean of the utterances' own rates.
 
-Texts are compared as they come, apart from runs of white space, which count as one space, and none at the ends. To
+Texts are compared as they are, apart from white space: a run of it counts as one space, and none at the ends. To
 ignore case and punctuation pass both sides through `Alphabet.normalise` first.
 
 An empty reference is no special case for an utterance: every unit of its hypothesis is an insertion. Only a set
@@ -16,18 +16,17 @@ from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
 import jiwer
-import numpy as np
 
-_BLOCK = 2_000_000  # drawn utterances at once: bounds the memory of a bootstrap to tens of megabytes
+from tfvoice import bootstrap
 
 
 class Errors(NamedTuple):
     """The errors of one utterance, or of many together.
 
     Attributes:
-      substitutions: units of the reference that another unit stands for.
+      substitutions: units of the reference that are replaced by another.
       deletions: units of the reference that are missing.
-      insertions: units of the hypothesis that nothing in the reference stands for.
+      insertions: units of the hypothesis without a counterpart in the reference.
       reference_units: words or characters of the reference.
     """
 
@@ -42,18 +41,11 @@ class Errors(NamedTuple):
         return self.substitutions + self.deletions + self.insertions
 
 
-class Interval(NamedTuple):
-    """A confidence interval of a rate."""
-
-    low: float
-    high: float
-
-
 class Pair(NamedTuple):
     """One column of an alignment.
 
     Attributes:
-      operation: what makes the reference's word the hypothesis's.
+      operation: edit from the reference to the hypothesis.
       reference: the word of the reference; empty for an insertion.
       hypothesis: the word of the hypothesis; empty for a deletion.
     """
@@ -72,21 +64,21 @@ def character_errors(reference: str, hypothesis: str, spaces: bool = True) -> Er
     """Counts the errors in characters (Unicode code points).
 
     Args:
-      reference: what was said.
-      hypothesis: what was recognised.
-      spaces: whether the space between two words counts as a character. False takes all spaces out of both, which is
+      reference: the correct text.
+      hypothesis: the recognised text.
+      spaces: whether the space between two words counts as a character. False removes all spaces from both, which is
         the convention of the DeepSpeech implementations.
     """
     return _count(character_pairs(reference, hypothesis, spaces))
 
 
 def combine(errors: Iterable[Errors]) -> Errors:
-    """Adds the errors of utterances up."""
+    """Sums the errors of utterances."""
     return Errors(*(sum(column) for column in zip(Errors(0, 0, 0, 0), *errors, strict=True)))
 
 
 def rate(errors: Iterable[Errors]) -> float:
-    """Corpus-level error rate: 0.25 for one error in four units; above 1 where insertions abound.
+    """Corpus-level error rate: 0.25 for one error in four units; above 1 where there are many insertions.
 
     A set with no reference units at all counts as one unit (see the module's docstring); an empty set has rate 0.
     """
@@ -94,42 +86,9 @@ def rate(errors: Iterable[Errors]) -> float:
     return combined.total / max(1, combined.reference_units)
 
 
-def interval(errors: Iterable[Errors]) -> Interval:
+def interval(errors: Iterable[Errors]) -> bootstrap.Interval:
     """Bootstrap percentile interval of `rate`: that of errors over units of the reference."""
-    return ratio_interval([(each.total, each.reference_units) for each in errors])
-
-
-def ratio_interval(
-    parts: Iterable[tuple[float, float]], confidence: float = 0.95, resamples: int = 1000, seed: int = 0
-) -> Interval:
-    """Bootstrap percentile interval of a sum over another.
-
-    Utterances are drawn with replacement, because what is counted within one utterance hangs together (Bisani and Ney,
-    "Bootstrap estimates for confidence intervals in ASR performance evaluation", ICASSP 2004).
-
-    Args:
-      parts: what each utterance adds to either sum.
-      confidence: how much of the distribution the interval holds.
-      resamples: how many sets of the same size are drawn.
-      seed: makes the answer repeatable.
-
-    Returns:
-      The interval; `(0, 0)` for an empty set.
-    """
-    table = np.array(list(parts), np.float64).reshape(-1, 2)
-    utterances = len(table)
-    if not utterances:
-        return Interval(0.0, 0.0)
-    generator = np.random.default_rng(seed)
-    rows = max(1, _BLOCK // utterances)
-    rates = []
-    for first in range(0, resamples, rows):
-        drawn = generator.integers(0, utterances, (min(rows, resamples - first), utterances))
-        totals, units = (table[:, column][drawn].sum(axis=1) for column in (0, 1))
-        rates.append(totals / np.maximum(1, units))
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(np.concatenate(rates), [tail, 1 - tail])
-    return Interval(float(low), float(high))
+    return bootstrap.ratio_interval([(each.total, each.reference_units) for each in errors])
 
 
 def pairs(reference: str, hypothesis: str) -> list[Pair]:
@@ -143,8 +102,8 @@ def pairs(reference: str, hypothesis: str) -> list[Pair]:
 
 def character_pairs(reference: str, hypothesis: str, spaces: bool = True) -> list[Pair]:
     """Aligns two texts character by character; `spaces` as for `character_errors`."""
-    between = " " if spaces else ""
-    reference, hypothesis = between.join(reference.split()), between.join(hypothesis.split())
+    separator = " " if spaces else ""
+    reference, hypothesis = separator.join(reference.split()), separator.join(hypothesis.split())
     return _align(list(reference), list(hypothesis), "", jiwer.process_characters)
 
 
@@ -171,19 +130,19 @@ def aligned(reference: str, hypothesis: str) -> str:
     return "\n".join(lines)
 
 
-def _align(reference: list[str], hypothesis: list[str], between: str, process: Callable) -> list[Pair]:
-    """Pairs the units of two texts by `process`, a function of jiwer; `between` joins the units to a text."""
+def _align(reference: list[str], hypothesis: list[str], separator: str, process: Callable) -> list[Pair]:
+    """Pairs the units of two texts by `process`, a function of jiwer; `separator` joins the units to a text."""
     if not reference or not hypothesis:  # jiwer 3 refuses an empty reference
         return [Pair("delete", unit, "") for unit in reference] + [Pair("insert", "", unit) for unit in hypothesis]
-    found = []
-    for chunk in process(between.join(reference), between.join(hypothesis)).alignments[0]:
+    aligned_pairs = []
+    for chunk in process(separator.join(reference), separator.join(hypothesis)).alignments[0]:
         before = reference[chunk.ref_start_idx : chunk.ref_end_idx]
         after = hypothesis[chunk.hyp_start_idx : chunk.hyp_end_idx]
         empty = [""] * max(len(before), len(after))
-        found += [Pair(chunk.type, *columns) for columns in zip(before or empty, after or empty, strict=True)]
-    return found
+        aligned_pairs += [Pair(chunk.type, *columns) for columns in zip(before or empty, after or empty, strict=True)]
+    return aligned_pairs
 
 
-def _count(found: list[Pair]) -> Errors:
-    counts = Counter(pair.operation for pair in found)
-    return Errors(counts["substitute"], counts["delete"], counts["insert"], len(found) - counts["insert"])
+def _count(alignment: list[Pair]) -> Errors:
+    counts = Counter(pair.operation for pair in alignment)
+    return Errors(counts["substitute"], counts["delete"], counts["insert"], len(alignment) - counts["insert"])

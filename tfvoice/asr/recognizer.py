@@ -7,16 +7,32 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfvoice import models
+from tfvoice.asr.config import RecognizerConfig
 from tfvoice.audio import features
 from tfvoice.data import index, shards
-from tfvoice.data.utterances import Pipeline
-from tfvoice.experiment import Experiment, RecognizerConfig
+from tfvoice.data.utterances import UtterancePipeline
 from tfvoice.lengths import Sequence
+from tfvoice.models.deepspeech2 import Deepspeech2
+from tfvoice.models.wavenet_asr import WavenetAsr
+from tfvoice.run import Run
 from tfvoice.text.alphabet import Alphabet
+from tfvoice.training.config import DTYPE_POLICIES
+
+_MODELS = {"wavenet_asr": WavenetAsr, "deepspeech2": Deepspeech2}
 
 
-class Recognizer(Experiment):
+def build_model(config, classes: int, precision: str = "float32"):
+    """Makes the Keras model of a recogniser.
+
+    Args:
+      config: of the model.
+      classes: characters of the alphabet, plus one for the blank.
+      precision: type of the products.
+    """
+    return _MODELS[config.name](config, classes, dtype=DTYPE_POLICIES[precision])
+
+
+class Recognizer(Run):
     """A run of a recogniser.
 
     Args:
@@ -24,19 +40,19 @@ class Recognizer(Experiment):
       config: the whole configuration.
       statistics: of the corpus, where features are normalised with them.
       info: what is written beside the configuration, such as where the data came from.
-      training: whether it is to be trained, so that products have the type that the configuration gives them.
+      training: whether the run is to be trained, in the precision of its configuration; otherwise it is float32.
 
     Attributes:
       alphabet: maps text to classes and back.
     """
 
-    task = "recognition"
+    config_class = RecognizerConfig
 
     def __init__(
         self,
         run_dir: str | Path,
         config: RecognizerConfig,
-        statistics: features.Statistics | None = None,
+        statistics: features.FeatureStatistics | None = None,
         info: dict[str, Any] | None = None,
         training: bool = False,
     ):
@@ -47,7 +63,7 @@ class Recognizer(Experiment):
 
     @classmethod
     def new(cls, run_dir: str | Path, config: RecognizerConfig, data_dir: str | Path, info: dict[str, Any]):
-        """A run that is to be trained on `data_dir`; nothing of it is on disk yet."""
+        """A run that is to be trained on `data_dir`, of which nothing is on disk yet."""
         statistics = _statistics(config, data_dir) if config.features.normalization == "corpus" else None
         return cls(run_dir, config, statistics, info, training=True)
 
@@ -67,24 +83,39 @@ class Recognizer(Experiment):
         """Features `[batch, frames, channels]` and their lengths to logits, as in inference."""
         return self.model(values, lengths, training=False)
 
-    def scan(self, data_dir: str | Path, split: str) -> index.Index:
-        """Looks through a split of converted data with this run's features and alphabet; raises as `index.scan`."""
-        manifest, chosen = shards.read_manifest(data_dir), self.config
+    def scan(self, data_dir: str | Path, split: str, filtered: bool = True) -> index.Index:
+        """The utterances of a split of converted data, with labels of this run's alphabet.
+
+        Args:
+          data_dir: folder of the shards.
+          split: name of the split.
+          filtered: whether to drop utterances that are too long, too short or have no CTC path, as in training.
+
+        Raises:
+          TfvoiceError: as `index.scan`.
+        """
+        filters = self.config.data if filtered else None
         return index.scan(
-            manifest, data_dir, split, chosen.data, chosen.features, self.alphabet, self.model.output_lengths
+            shards.read_manifest(data_dir),
+            data_dir,
+            split,
+            filters,
+            self.config.features,
+            self.alphabet,
+            self.model.output_lengths,
         )
 
-    def pipeline(self, scanned: index.Index, augmented: bool = False) -> Pipeline:
-        """Makes the batches of a split: shuffled and augmented for training, in order and plain otherwise."""
-        chosen = self.config
-        return Pipeline(
-            scanned,
-            chosen.data,
-            chosen.features,
+    def pipeline(self, utterances: index.Index, augmented: bool = False) -> UtterancePipeline:
+        """The batches of a split: shuffled and augmented for training, otherwise sorted by length and unchanged."""
+        config = self.config
+        return UtterancePipeline(
+            utterances,
+            config.data,
+            config.features,
             self.model.output_lengths,
-            chosen.training.batch_size,
-            chosen.training.seed,
-            chosen.augmentation if augmented else None,
+            config.training.batch_size,
+            config.training.seed,
+            config.augmentation if augmented else None,
             self.statistics,
         )
 
@@ -97,8 +128,8 @@ class Recognizer(Experiment):
         inputs = features.compute(self.config.features, samples, lengths, self.statistics)
         return self.network(inputs.values, inputs.lengths)
 
-    def _build(self, product_dtype):
-        model = models.build(self.config.model, self.alphabet.size + 1, product_dtype)
+    def _build(self, precision):
+        model = build_model(self.config.model, self.alphabet.size + 1, precision)
         model(tf.zeros([1, 8, features.channels(self.config.features)]), tf.constant([8], tf.int32), training=False)
         return model
 
@@ -106,7 +137,7 @@ class Recognizer(Experiment):
     def _from(cls, run_dir, config, content, training):
         statistics = content.get("statistics")
         if statistics is not None:
-            statistics = features.Statistics.from_json(json.dumps(statistics))
+            statistics = features.FeatureStatistics.from_json(json.dumps(statistics))
         return cls(run_dir, config, statistics, content.get("info"), training)
 
     def _description(self):
@@ -116,19 +147,20 @@ class Recognizer(Experiment):
 _WAVEFORMS = (tf.TensorSpec([None, None], tf.float32), tf.TensorSpec([None], tf.int32))
 
 
-def _statistics(settings: RecognizerConfig, data_dir) -> features.Statistics:
+def _statistics(config: RecognizerConfig, data_dir) -> features.FeatureStatistics:
     """Mean and deviation of each channel over (at most 1000 utterances of) the training split."""
-    plain = settings.features.model_copy(update={"normalization": "none"})
-    scanned = index.scan(
+    unnormalised = config.features.model_copy(update={"normalization": "none"})
+    utterances = index.scan(
         shards.read_manifest(data_dir),
         data_dir,
         "train",
-        settings.data,
-        plain,
-        Alphabet(settings.alphabet),
+        config.data,
+        unnormalised,
+        Alphabet(config.alphabet),
         lambda frames: frames,
     )
-    pipeline = Pipeline(scanned, settings.data, plain, lambda frames: frames, settings.training.batch_size)
-    batches = pipeline.batches(epochs=1).take(-(-1000 // settings.training.batch_size))
+    batch_size = config.training.batch_size
+    pipeline = UtterancePipeline(utterances, config.data, unnormalised, lambda frames: frames, batch_size)
+    batches = pipeline.batches(epochs=1).take(-(-1000 // batch_size))
     rows = (zip(batch.features.numpy(), batch.lengths.numpy(), strict=True) for batch in batches)
     return features.statistics(values[:length] for batch in rows for values, length in batch if length)

@@ -1,9 +1,10 @@
-"""Following speech as it is spoken: blocks of samples in, words out as soon as they are final.
+"""Streaming recognition: audio in as it is recorded, words out as soon as they are final.
 
-A network that reads forwards keeps the states of its recurrent layers between blocks. Its convolutions look a few
-frames to either side, its look-ahead some more; so does the Fourier transform. Blocks are cut anew, to a length of our
-own, and computed with that much more on both sides: the frames are those of one pass over everything, however the
-samples arrive.
+A network that runs forwards keeps the states of its recurrent layers between chunks. Its convolutions depend on a few
+frames to either side, its look-ahead on some more; so does the Fourier transform. What they still need stays in the
+state of the stream, so that the frames are those of one pass over everything, however the samples arrive.
+
+One step, a TensorFlow function of a chunk and a state, is what Python and an exported model call alike.
 """
 
 import math
@@ -13,109 +14,208 @@ import numpy as np
 import tensorflow as tf
 
 from tfvoice import ctc
+from tfvoice.asr import words
+from tfvoice.asr.config import RecognizerConfig
 from tfvoice.asr.recognizer import Recognizer
 from tfvoice.asr.transcript import Word
-from tfvoice.audio import features
+from tfvoice.asr.words import WordTensors
+from tfvoice.audio import features, level
 from tfvoice.errors import TfvoiceError
-from tfvoice.experiment import RecognizerConfig
 from tfvoice.lengths import Sequence
-from tfvoice.text.alphabet import Alphabet
 
-# New audio in each block. Shorter ones cost more, longer ones come later.
+# New audio in each step. Shorter blocks cost more, longer ones delay words.
 BLOCK_SECONDS = 0.2
-# Deviation of the samples in the loudest tenth of a second, up to which a recording holds no speech but dither, which
-# normalisation would blow up: three steps of 16 bits, 80 dB below a loud sine.
-SILENCE = 1e-4
+
+State = dict[str, tf.Tensor]
 
 
 class StreamingTranscriber:
-    """Reads audio from its beginning to its end with one recogniser.
+    """Transcribes audio from its beginning to its end.
 
     Args:
-      experiment: a run whose network reads forwards, from `Recognizer.load`.
-      block_seconds: new audio in each pass through the network.
+      run: of a network that streams, from `Recognizer.load`.
+      block_seconds: new audio in each step that Python makes.
 
     Attributes:
-      frame: samples of a frame of logits.
-      context: frames that must be there on both sides of those that are convolved.
-      lookahead: frames that must be there after those that are finished.
+      step: `tf.function` of one step: `(chunk, final, state)` to `(text, words, state)`; see `_step`.
 
     Raises:
-      TfvoiceError: the run needs to know the end of the audio before it can begin.
+      TfvoiceError: the run needs the end of the audio before it can start.
     """
 
-    def __init__(self, experiment: Recognizer, block_seconds: float = BLOCK_SECONDS):
-        refuse = reason_against(experiment.config)
-        if refuse:
-            raise TfvoiceError(f"{experiment.run_dir}: cannot follow speech as it is spoken: {refuse}.")
-        config = experiment.config
-        self._experiment = experiment
-        self._model = experiment.model
-        self._seconds = experiment.seconds_per_frame()
-        self.frame = config.features.hop_samples * config.model.stride
-        self._kept = max(1, round(block_seconds / self._seconds))
-        # The samples of a transform lie around its frame.
-        half = config.features.transform_samples // 2
-        self.context = math.ceil(half / self.frame) + config.model.convolution_reach
-        self.lookahead = config.model.lookahead - 1
-        self._convolved = tf.function(self.convolve, reduce_retracing=True)
-        self._recurred = tf.function(self.recur, reduce_retracing=True)
-        self._finished = tf.function(self.finish, reduce_retracing=True)
+    def __init__(self, run: Recognizer, block_seconds: float = BLOCK_SECONDS):
+        reason = reason_not_streamable(run.config)
+        if reason:
+            raise TfvoiceError(f"{run.run_dir}: cannot transcribe a stream: {reason}.")
+        self._run = run
+        self._config = run.config
+        self._characters = run.alphabet.characters
+        self._frame = run.config.features.hop_samples * run.config.model.stride
+        self._block = self._frame * max(1, round(block_seconds / run.seconds_per_frame()))
+        # Frames on both sides of those that are convolved; the samples of a transform lie around its frame.
+        half = run.config.features.transform_samples // 2
+        self._context = math.ceil(half / self._frame) + run.config.model.convolution_reach
+        # Frames after those whose logits are final.
+        self._lookahead = run.config.model.lookahead - 1
+        self._network_names = tuple(self._network_start())
+        call = [tf.TensorSpec([None], tf.float32, "chunk"), tf.TensorSpec([], tf.bool, "final")]
+        self.step = tf.function(self._step, input_signature=[*call, self.signature()])
+        self._log_probabilities = tf.function(self._advance, input_signature=[*call, _signature(self._network_start())])
 
     def words(self, chunks: Iterable[np.ndarray]) -> Iterator[Word]:
-        """Reads chunks of samples of any length, float32 at the run's rate, and yields each word when it is final."""
-        meter = Meter(self._experiment.config.features.sample_rate_hz)
-        reader = _Words(self._experiment.alphabet)
-        # While there was nothing but dither, there was no word either, whatever the network read.
-        waiting: list[ctc.Word] = []
-        for values in self.log_probabilities(map(meter.add, chunks)):
-            waiting += reader.read(values)
-            if meter.loudest > SILENCE:
-                yield from timed(waiting, self._seconds, meter.seconds)
-                waiting = []
-        meter.end()
-        if meter.loudest > SILENCE:
-            yield from timed([*waiting, *reader.end()], self._seconds, meter.seconds)
+        """Transcribes a stream.
+
+        The words do not depend on the chunks: they are cut anew to blocks of one length.
+
+        Args:
+          chunks: samples of any lengths, float32 at the run's rate.
+
+        Yields:
+          Each word as soon as it is final.
+        """
+        state = self.start()
+        for block, final in _blocks(chunks, self._block):
+            _, complete, state = self.step(block, final, state)
+            yield from words.to_list(complete)[0]
 
     def log_probabilities(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Yields the log softmax of the logits, `[frames, classes]`, in order and as soon as they can be known."""
-        states, waiting = self.first_states(), None
-        for samples, skip, keep in windows(chunks, self.frame, self._kept, self.context):
-            hidden = self._convolved(tf.constant(samples[np.newaxis]))[:, skip:][:, :keep]
-            hidden, states = self._recurred(hidden, states)
-            waiting = hidden if waiting is None else tf.concat([waiting, hidden], axis=1)
-            if keep is None:
-                waiting = tf.pad(waiting, [[0, 0], [0, self.lookahead], [0, 0]])
-            if waiting.shape[1] > self.lookahead:
-                yield self._finished(waiting).numpy()
-                waiting = waiting[:, waiting.shape[1] - self.lookahead :]
+        """Yields the log softmax of the logits, `[frames, classes]`, in order and as soon as they are final."""
+        state = self._network_start()
+        for block, final in _blocks(chunks, self._block):
+            values, state = self._log_probabilities(block, final, state)
+            yield values.numpy()
 
-    def first_states(self) -> list:
-        """The states of the recurrent layers before the first frame."""
-        return self._model.start(1)
+    def whole(self, samples: tf.Tensor) -> tf.Tensor:
+        """Log probabilities `[frames, classes]` of samples `[samples]`, block by block in one graph."""
+        size = self._block
+        count = 1 + tf.size(samples) // size
 
-    def convolve(self, samples):
-        """Samples `[1, samples]` to what the convolutions make of all their frames."""
-        lengths = tf.shape(samples)[1:]
-        chosen = self._experiment
-        inputs = features.compute(chosen.config.features, samples, lengths, chosen.statistics)
-        return self._model.convolved(inputs.values, inputs.lengths).values
+        def append(number, parts, state):
+            chunk = samples[number * size : (number + 1) * size]
+            values, state = self._advance(chunk, number == count - 1, state)
+            return number + 1, parts.write(number, values), state
 
-    def recur(self, hidden, states):
-        """What the recurrent layers make of `[1, frames, ...]`, and their states after it."""
-        found, states = self._model.recurred(Sequence(hidden, tf.shape(hidden)[1:2]), states)
-        return found.values, states
+        start = self._network_start()
+        shapes = {name: spec.shape for name, spec in _signature(start).items()}
+        parts = tf.TensorArray(tf.float32, count, infer_shape=False, element_shape=[None, len(self._characters) + 1])
+        _, parts, _ = tf.while_loop(
+            lambda number, *_: number < count,
+            append,
+            (0, parts, start),
+            shape_invariants=(tf.TensorShape([]), tf.TensorShape(None), shapes),
+            parallel_iterations=1,
+        )
+        return parts.concat()
 
-    def finish(self, waiting):
+    def start(self) -> State:
+        """The state before the first sample: of the network, of the level, and of the text."""
+        silent = level.start()
+        return self._network_start() | {
+            "samples": tf.constant(0, tf.int64),
+            "peak": silent.peak,
+            "unmeasured": silent.rest,
+            "frames": tf.constant(0),
+            "last": tf.constant(len(self._characters)),
+            "ids": tf.zeros([0], tf.int32),
+            "starts": tf.zeros([0], tf.int32),
+            "ends": tf.zeros([0], tf.int32),
+            "confidences": tf.zeros([0]),
+        }
+
+    def signature(self) -> dict[str, tf.TensorSpec]:
+        """Shapes and types of a state, by name."""
+        return _signature(self.start())
+
+    def _step(self, chunk, final, state: State) -> tuple[tf.Tensor, WordTensors, State]:
+        """One step.
+
+        Args:
+          chunk: float32 `[samples]`, the audio since the step before.
+          final: bool scalar, whether the stream ends here.
+          state: from `start`, or from the step before.
+
+        Returns:
+          The characters that are new, as one string: those of all steps joined, with single spaces, are the text. The
+          words that are final since the step before, a batch of one. And the state.
+        """
+        values, network = self._advance(chunk, final, state)
+        before = level.StreamLevel(state["peak"], state["unmeasured"])
+        now = level.update(before, chunk, final, self._config.features.sample_rate_hz)
+        # Up to the first sound there is no text, whatever the network gives for dither; then it belongs to the speech.
+        audible = now.peak > level.SILENCE
+        reported = tf.where(before.peak > level.SILENCE, tf.size(state["ids"]), 0)
+        emissions, last = _extended(values, state)
+        space = self._characters.find(" ")
+        size = tf.size(emissions.ids)
+        # From the last space on, a word can still grow.
+        spaces = tf.where(emissions.ids == space, tf.range(size), 0)
+        complete = tf.where(final, size, tf.reduce_max(tf.concat([[0], spaces], axis=0)))
+        complete = tf.where(audible, complete, 0)
+        characters = tf.gather(tf.constant(list(self._characters)), emissions.ids[reported:])
+        samples = state["samples"] + tf.size(chunk, tf.int64)
+        seconds = tf.cast(samples, tf.float64) / self._config.features.sample_rate_hz
+        row = ctc.Emissions(*(tf.RaggedTensor.from_tensor(part[tf.newaxis, :complete]) for part in emissions))
+        final_words = words.join(row, self._run.alphabet, self._run.seconds_per_frame(), seconds[tf.newaxis])
+        after = {"samples": samples, "peak": now.peak, "unmeasured": now.rest, "last": last}
+        after |= {"frames": state["frames"] + tf.shape(values)[0]}
+        after |= {name: part[complete:] for name, part in emissions._asdict().items()}
+        return tf.where(audible, tf.strings.reduce_join(characters), ""), final_words, network | after
+
+    def _network_start(self) -> State:
+        layers = {f"layer_{number}": tf.concat(each, 0) for number, each in enumerate(self._run.model.initial_state(1))}
+        waiting = tf.zeros([0, self._config.model.units])
+        return {"held": tf.zeros([0]), "skip": tf.constant(0), "waiting": waiting} | layers
+
+    def _advance(self, chunk, final, state: State) -> tuple[tf.Tensor, State]:
+        """Log probabilities `[frames, classes]` of the frames that are final since the step before, and the state."""
+        state = {name: state[name] for name in self._network_names}
+        held = tf.concat([state["held"], chunk], axis=0)
+        known = tf.size(held) // self._frame - state["skip"] - self._context
+        return tf.cond(
+            final | (known > 0),
+            lambda: self._run_network(held, known, final, state),
+            lambda: (tf.zeros([0, len(self._characters) + 1]), state | {"held": held}),
+        )
+
+    def _run_network(self, held, known, final, state: State):
+        """Runs the network over the next `known` frames, or to the end."""
+        skip, lookahead = state["skip"], self._lookahead
+        size = tf.where(final, tf.size(held), (skip + known + self._context) * self._frame)
+        hidden = self._convolved(held[:size])[skip:]
+        hidden = hidden[: tf.where(final, tf.shape(hidden)[0], known)]
+        layers = [tf.unstack(state[f"layer_{number}"][:, tf.newaxis]) for number in range(self._config.model.layers)]
+        hidden, layers = self._run.model.run_recurrent(Sequence(hidden[tf.newaxis], tf.shape(hidden)[:1]), layers)
+        waiting = tf.concat([state["waiting"], hidden.values[0]], axis=0)
+        waiting = tf.pad(waiting, [[0, tf.where(final, lookahead, 0)], [0, 0]])
+        values = tf.cond(
+            tf.shape(waiting)[0] > lookahead,
+            lambda: self._classified(waiting),
+            lambda: tf.zeros([0, len(self._characters) + 1]),
+        )
+        dropped = tf.maximum(0, skip + known - self._context)
+        after = {
+            "held": held[tf.minimum(dropped * self._frame, tf.size(held)) :],
+            "skip": skip + known - dropped,
+            "waiting": waiting[tf.maximum(0, tf.shape(waiting)[0] - lookahead) :],
+        }
+        return values, after | {f"layer_{number}": tf.concat(each, axis=0) for number, each in enumerate(layers)}
+
+    def _convolved(self, samples):
+        """Samples `[samples]` to the output of the convolutions for all their frames, `[frames, channels]`."""
+        inputs = features.compute(self._config.features, samples[tf.newaxis], tf.shape(samples), self._run.statistics)
+        return self._run.model.convolve(inputs.values, inputs.lengths).values[0]
+
+    def _classified(self, waiting):
         """Log probabilities `[frames, classes]` of all frames but the last `lookahead`."""
-        lengths = tf.shape(waiting)[1:2] - self.lookahead
-        return tf.nn.log_softmax(self._model.classified(self._model.seen_ahead(waiting, lengths)).values[0])
+        lengths = tf.shape(waiting)[:1] - self._lookahead
+        hidden = self._run.model.apply_lookahead(waiting[tf.newaxis], lengths)
+        return tf.nn.log_softmax(self._run.model.classify(hidden).values[0])
 
 
-def reason_against(config: RecognizerConfig) -> str:
-    """Why a run cannot follow speech, as a part of a sentence; empty where it can."""
+def reason_not_streamable(config: RecognizerConfig) -> str:
+    """Why a run cannot transcribe a stream, as a part of a sentence; empty where it can."""
     if not config.model.streams:
-        return "its network reads what comes after; train deepspeech2 with --config=deepspeech2_streaming"
+        return "its network depends on what comes after; train deepspeech2 with --config=deepspeech2_streaming"
     if config.features.normalization not in ("none", "corpus"):
         return "its features are normalised by utterance; train with --set features.normalization=corpus"
     if config.features.kind == "mfcc":
@@ -125,98 +225,47 @@ def reason_against(config: RecognizerConfig) -> str:
     return ""
 
 
-def windows(
-    chunks: Iterable[np.ndarray], frame_samples: int, kept: int, context: int
-) -> Iterator[tuple[np.ndarray, int, int | None]]:
-    """Cuts a recording into windows on whole frames, each with context on both sides, as far as there is any.
+def _signature(state: State) -> dict[str, tf.TensorSpec]:
+    """Shapes and types of a state; what is empty at the start grows."""
+    return {
+        name: tf.TensorSpec([size or None for size in value.shape], value.dtype, name) for name, value in state.items()
+    }
 
-    Args:
-      chunks: samples in order, in pieces of any length.
-      frame_samples: samples of a frame of logits.
-      kept: new frames in each window.
-      context: frames on each side.
 
-    Yields:
-      Samples, how many of their frames to drop, and how many of the next to keep: None for all others, in the last.
+def _extended(values, state: State) -> tuple[ctc.Emissions, tf.Tensor]:
+    """The labels of the best path since the last space, with new log probabilities `[frames, classes]` at its end.
+
+    A label whose frames lie on both sides of the seam stays one.
+
+    Returns:
+      Their ids, starts, ends and confidences, each `[labels]`, and the best class of the last frame.
     """
-    held, skip = np.zeros(0, np.float32), 0
+    new = ctc.greedy(Sequence(values[tf.newaxis], tf.shape(values)[:1]))
+    ids, starts, ends, confidences = (part.values for part in new)
+    best = tf.concat([state["last"][tf.newaxis], tf.argmax(values, axis=-1, output_type=tf.int32)], axis=0)
+    same = (tf.size(best) > 1) & (best[0] != ctc.blank(values)) & (best[tf.minimum(1, tf.size(best) - 1)] == best[0])
+    shared = tf.cast(same, tf.int32)
+    own = tf.size(state["ids"]) - shared
+    joined = tf.maximum(state["confidences"][own:], confidences[:shared])
+    extended = ctc.Emissions(
+        ids=tf.concat([state["ids"], ids[shared:]], axis=0),
+        starts=tf.concat([state["starts"], starts[shared:] + state["frames"]], axis=0),
+        ends=tf.concat([state["ends"][:own], ends + state["frames"]], axis=0),
+        confidences=tf.concat([state["confidences"][:own], joined, confidences[shared:]], axis=0),
+    )
+    return extended, best[-1]
+
+
+def _blocks(chunks: Iterable[np.ndarray], size: int) -> Iterator[tuple[np.ndarray, bool]]:
+    """Cuts chunks of samples anew to blocks of `size`; with each, whether it is the last, which is shorter."""
+    held, count = [], 0
     for chunk in chunks:
-        held = np.concatenate([held, chunk])
-        while len(held) >= (size := skip + kept + context) * frame_samples:
-            yield held[: size * frame_samples], skip, kept
-            gone = max(0, skip + kept - context)
-            held, skip = held[gone * frame_samples :], skip + kept - gone
-    yield held, skip, None
-
-
-def timed(words: list[ctc.Word], seconds_per_frame: float, seconds: float) -> list[Word]:
-    """Turns frames into seconds; the last frame may go beyond the end of the audio, which is at `seconds`."""
-    return [
-        Word(word.text, word.start * seconds_per_frame, min(word.end * seconds_per_frame, seconds), word.confidence)
-        for word in words
-    ]
-
-
-class Meter:
-    """How long a recording is and how loud, as its samples go by.
-
-    Attributes:
-      loudest: deviation of the samples in its loudest tenth of a second.
-    """
-
-    def __init__(self, sample_rate_hz: int):
-        self.loudest = 0.0
-        self._rate_hz = sample_rate_hz
-        self._samples = 0
-        self._left = np.zeros(0, np.float32)
-
-    @property
-    def seconds(self) -> float:
-        """How much has gone by."""
-        return self._samples / self._rate_hz
-
-    def add(self, samples: np.ndarray) -> np.ndarray:
-        """Takes the next samples, and returns them."""
-        self._samples += len(samples)
-        short = max(1, self._rate_hz // 10)
-        held = np.concatenate([self._left, samples])
-        whole = len(held) // short * short
-        if whole:
-            self.loudest = max(self.loudest, float(held[:whole].reshape(-1, short).std(axis=1).max()))
-        self._left = held[whole:]
-        return samples
-
-    def end(self) -> None:
-        """Counts what is left of the last tenth of a second."""
-        if len(self._left):
-            self.loudest = max(self.loudest, float(self._left.std()))
-
-
-class _Words:
-    """The best class of each frame, joined to words as frames come in."""
-
-    def __init__(self, alphabet: Alphabet):
-        self._alphabet = alphabet
-        self._space = alphabet.decode(range(alphabet.size)).find(" ")
-        # Frames since the last space, and the number of the first of them.
-        self._held: list[np.ndarray] = []
-        self._first = 0
-
-    def read(self, values: np.ndarray) -> list[ctc.Word]:
-        """Takes log probabilities of the next frames, `[frames, classes]`; returns the words that a space has ended."""
-        spaces = np.flatnonzero(values.argmax(axis=-1) == self._space) + 1
-        *ended, last = np.split(values, spaces)
-        words = []
-        for piece in ended:
-            self._held.append(piece)
-            words += self.end()
-        self._held.append(last)
-        return words
-
-    def end(self) -> list[ctc.Word]:
-        """Returns the word that has begun, if any."""
-        values = np.concatenate(self._held) if self._held else np.zeros([0, self._alphabet.size + 1], np.float32)
-        ids, spans, confidences = ctc.best_path(values)
-        spans = [(self._first + start, self._first + end) for start, end in spans]
-        self._held, self._first = [], self._first + len(values)
-        return ctc.words(self._alphabet.decode(ids), spans, confidences)
+        held.append(np.asarray(chunk, np.float32))
+        count += len(chunk)
+        if count >= size:
+            samples = np.concatenate(held)
+            whole = count // size * size
+            for start in range(0, whole, size):
+                yield samples[start : start + size], False
+            held, count = [samples[whole:]], count - whole
+    yield np.concatenate([np.zeros(0, np.float32), *held]), True

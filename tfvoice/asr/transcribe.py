@@ -1,38 +1,29 @@
-"""Recordings of any length to text with times, through windows that overlap.
+"""Recordings of any length to text with times.
 
-A frame of logits depends on a stretch of audio around it that is known from the model. Each window therefore looks
-that far beyond both ends of what it keeps, and begins on a whole frame, so that the frames it keeps are those of one
-pass over the whole recording. They are joined before anything is decoded: a seam cannot lose or double a word, and
-the text does not depend on the length of the windows. What stays in memory is one window, and the log probabilities
-of all frames: 6 kB for each second of audio at 50 frames a second and 29 classes.
-
-What is not longer than the clips that the run was trained on goes through in one piece, and is read as `evaluation`
-reads it. In a longer recording, features that are normalised by utterance are normalised as `audio.surroundings`
-says, which takes a pass over the audio beforehand. MFCC limits levels to `top_db` below the loudest of the window:
-there alone a window is not quite one pass.
+A recording is decoded block by block, its log probabilities come from `windows`, and the decoder gets them joined. What
+stays in memory is one window, and the log probabilities of all frames: 6 kB for each second of audio at 50 frames a
+second and 29 classes.
 """
 
 import contextlib
-import math
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
 from tfvoice import ctc
-from tfvoice.asr import decoders, streaming
+from tfvoice.asr import decoders, words
 from tfvoice.asr.decoders import DecoderConfig
 from tfvoice.asr.recognizer import Recognizer
 from tfvoice.asr.transcript import Transcript, Word
-from tfvoice.audio import cmvn, features, io
+from tfvoice.asr.windows import WINDOW_SECONDS, WindowedRecognizer
+from tfvoice.audio import io, level
 from tfvoice.errors import TfvoiceError
-from tfvoice.experiment import RecognizerConfig
 from tfvoice.lengths import Sequence
 
 # TensorFlow's beam search frees no prefix before its end, and an alignment holds a matrix of frames x labels.
@@ -43,8 +34,8 @@ class Transcriber:
     """Turns recordings into text.
 
     Args:
-      experiment: a run, from `Recognizer.load`.
-      decoder: how text is found, from `decoders.choose`.
+      run: from `Recognizer.load`.
+      decoder: from `decoders.choose`.
       window_seconds: new audio in each window; at least the longest clip of the training. It decides memory and speed,
         not the text.
 
@@ -54,31 +45,22 @@ class Transcriber:
 
     def __init__(
         self,
-        experiment: Recognizer,
+        run: Recognizer,
         decoder: DecoderConfig = DecoderConfig(),  # noqa: B008 - frozen
-        window_seconds: float = 60.0,
+        window_seconds: float = WINDOW_SECONDS,
     ):
         if not window_seconds > 0:
             raise TfvoiceError(f"--window_seconds={window_seconds:g}: must be more than 0; 60 is usual.")
-        self._search = None if decoder.name == "greedy" else decoders.build(decoder, experiment.alphabet)
-        self._experiment = experiment
-        self._features = experiment.config.features
-        self._seconds = experiment.seconds_per_frame()
-        self._frame = self._features.hop_samples * experiment.config.model.stride
-        self._adapts = self._features.normalization in ("utterance", "utterance_scalar")
-        rate_hz, longest = self._features.sample_rate_hz, experiment.config.data.max_seconds
-        self._longest = int(longest * rate_hz)
-        self._kept = math.ceil(max(window_seconds, longest) * rate_hz / self._frame)
-        self._context = math.ceil(reach_samples(experiment.config) / self._frame)
-        # What can be followed needs no context beyond its states, and none can be long enough for a recurrent layer.
-        follows = not streaming.reason_against(experiment.config)
-        self._streaming = streaming.StreamingTranscriber(experiment, window_seconds) if follows else None
-        shape = [1, None, features.channels(self._features)]
-        signature = (tf.TensorSpec(shape, tf.float32), tf.TensorSpec([1], tf.int32))
-        self._network = tf.function(experiment.network, input_signature=signature)
+        self._search = None if decoder.name == "greedy" else decoders.build(decoder, run.alphabet)
+        self._alphabet = run.alphabet
+        self._rate_hz = run.config.features.sample_rate_hz
+        self._seconds_per_frame = run.seconds_per_frame()
+        self._windowed = WindowedRecognizer(run, window_seconds)
+        values = tf.TensorSpec([None, run.alphabet.size + 1], tf.float32)
+        self._greedy = tf.function(self._greedy_words, input_signature=[values, tf.TensorSpec([], tf.float64)])
 
     def transcribe(self, source: io.Source, progress: bool = False) -> Transcript:
-        """Reads a recording.
+        """Transcribes a recording.
 
         Args:
           source: a file's name, its bytes, or a binary stream. A pipe is copied to a temporary file, because a long
@@ -92,80 +74,84 @@ class Transcriber:
           AudioError: the source is missing, empty, damaged or no audio.
         """
         with _repeatable(source) as again:
-            audio = _Audio(again, self._features.sample_rate_hz, self._kept * self._frame)
-            values = self._log_probabilities(audio, progress)
-        seconds = audio.meter.seconds
-        words = self._words(values, seconds) if audio.meter.loudest > streaming.SILENCE else []
-        confidence = float(np.mean([word.confidence for word in words])) if words else None
-        return Transcript(seconds, " ".join(word.text for word in words), confidence, words)
+            return self._transcribe(self._recording(again), progress and sys.stderr.isatty())
+
+    def transcribe_samples(self, samples: np.ndarray) -> Transcript:
+        """Transcribes audio in memory: float32 `[samples]` at the run's rate, of any length."""
+        size = self._windowed.block_samples
+
+        def blocks() -> Iterator[np.ndarray]:
+            yield from (samples[start : start + size] for start in range(0, len(samples), size))
+
+        return self._transcribe(_MeasuredAudio(blocks, lambda: len(samples) / self._rate_hz, self._rate_hz))
 
     def log_probabilities(self, source: io.Source) -> np.ndarray:
         """Returns the log softmax of the logits of a recording, `[frames, classes]`; source as for `transcribe`."""
         with _repeatable(source) as again:
-            audio = _Audio(again, self._features.sample_rate_hz, self._kept * self._frame)
-            return self._log_probabilities(audio, progress=False)
+            return self._log_probabilities(self._recording(again))
 
-    def _log_probabilities(self, audio: "_Audio", progress: bool) -> np.ndarray:
-        with contextlib.closing(self._windows(audio, self._context)) as windows:
-            first = next(windows)
-        if first.keep is None and (not self._adapts or len(first.samples) <= self._longest):
-            return self._plain(first)
-        if self._streaming is not None:
-            passes = self._streaming.log_probabilities(audio.blocks())
-        elif self._adapts:
-            passes = self._adapted(audio)
-        else:
-            passes = map(self._plain, self._windows(audio, self._context))
-        disable = not (progress and sys.stderr.isatty())
-        total = None if disable else round(io.seconds(audio.source))
+    def _recording(self, source: io.Source) -> "_MeasuredAudio":
+        seconds = self._windowed.block_samples / self._rate_hz
+        return _MeasuredAudio(
+            lambda: io.read_blocks(source, self._rate_hz, seconds), lambda: io.seconds(source), self._rate_hz
+        )
+
+    def _transcribe(self, recording: "_MeasuredAudio", progress: bool = False) -> Transcript:
+        values = self._log_probabilities(recording, progress)
+        audible = recording.peak > level.SILENCE
+        recognised = self._words(values, recording.seconds) if audible else []
+        confidence = float(np.mean([word.confidence for word in recognised])) if recognised else None
+        text = " ".join(word.text for word in recognised)
+        return Transcript(recording.seconds, text, confidence, recognised)
+
+    def _log_probabilities(self, recording: "_MeasuredAudio", progress: bool = False) -> np.ndarray:
+        windowed, limit = self._windowed, self._windowed.one_pass_samples
+        with contextlib.closing(recording.blocks()) as blocks:
+            samples = np.zeros(0, np.float32)
+            while len(samples) <= limit and (block := next(blocks, None)) is not None:
+                samples = np.concatenate([samples, block])
+        if len(samples) <= limit:
+            return windowed.one_pass(samples).numpy()
         parts = []
-        with tqdm(total=total, unit="s", leave=False, disable=disable) as bar:
-            for values in passes:
+        total = round(recording.whole_seconds()) if progress else None
+        with tqdm(total=total, unit="s", leave=False, disable=not progress) as bar:
+            for values in self._windows(recording):
                 parts.append(values)
-                bar.update(round(len(values) * self._seconds))
+                bar.update(round(len(values) * self._seconds_per_frame))
         return np.concatenate(parts)
 
-    def _plain(self, window: "_Window") -> np.ndarray:
-        """Log probabilities of a window as it is."""
-        return _log_softmax(window.kept(self._experiment.logits(*_batch(window.samples)).values[0]))
-
-    def _adapted(self, audio: "_Audio") -> Iterator[np.ndarray]:
-        """Log probabilities of each window, normalised by the surroundings of each frame."""
-        config, stride = self._features, self._experiment.config.model.stride
-        context = self._context + math.ceil(cmvn.reach_samples(config) / self._frame)
-        survey = cmvn.Survey(config)
-        raw = config.model_copy(update={"normalization": "none"})
-        for window in self._windows(audio, context):
-            values = features.compute(raw, *_batch(window.samples)).values[0]
-            levels = cmvn.levels(config, window.samples)
-            survey.add(window.kept(values, stride), window.kept(levels, stride))
-        known = config.model_copy(update={"normalization": "corpus"})
-        statistics, threshold_db = survey.statistics(), survey.threshold_db()
-        for window in self._windows(audio, context):
-            values = features.compute(known, *_batch(window.samples), statistics).values[0].numpy()
-            sound = cmvn.levels(config, window.samples) >= threshold_db
-            values = cmvn.normalize(config, values, sound)
-            start = max(0, window.skip - self._context)
-            end = None if window.keep is None else (window.skip + window.keep + self._context) * stride
-            logits = self._network(*_batch(values[start * stride : end])).values[0]
-            yield _log_softmax(logits[window.skip - start :][: window.keep])
-
-    def _windows(self, audio: "_Audio", context: int) -> Iterator["_Window"]:
-        """Cuts a recording into windows on whole frames, each with context on both sides, as far as there is any."""
-        for window in streaming.windows(audio.blocks(), self._frame, self._kept, context):
-            yield _Window(*window)
+    def _windows(self, recording: "_MeasuredAudio") -> Iterator[np.ndarray]:
+        """Log probabilities of a long recording, window by window."""
+        windowed, sums = self._windowed, None
+        if windowed.streaming is not None:
+            yield from windowed.streaming.log_probabilities(recording.blocks())
+            return
+        if windowed.adapts:
+            sums = windowed.start()
+            for window in windowed.windows(recording.blocks()):
+                sums = windowed.accumulate(sums, window)
+        for window in windowed.windows(recording.blocks()):
+            yield windowed.log_probabilities(window, sums).numpy()
 
     def _words(self, values: np.ndarray, seconds: float) -> list[Word]:
         """Decodes log probabilities `[frames, classes]` of a recording of so many seconds."""
-        ids, spans, confidences = ctc.best_path(values) if self._search is None else self._beam(values)
-        words = ctc.words(self._experiment.alphabet.decode(ids), spans, confidences)
-        return streaming.timed(words, self._seconds, seconds)
+        if self._search is None:
+            joined = self._greedy(values, seconds)
+        else:
+            seconds = tf.constant([seconds], tf.float64)
+            joined = words.join(self._beam(values), self._alphabet, self._seconds_per_frame, seconds)
+        return words.to_list(joined)[0]
 
-    def _beam(self, values: np.ndarray):
+    def _greedy_words(self, values, seconds) -> words.WordTensors:
+        emissions = ctc.greedy(Sequence(values[tf.newaxis], tf.shape(values)[:1]))
+        return words.join(emissions, self._alphabet, self._seconds_per_frame, seconds[tf.newaxis])
+
+    def _beam(self, values: np.ndarray) -> ctc.Emissions:
         ids, spans, confidences = [], [], []
         cut = self._search.break_class
-        for start, end in _pieces(values, round(_SEARCH_SECONDS / self._seconds), cut):
-            labels = self._search.labels(Sequence(*_batch(values[start:end])))[0].numpy().tolist()
+        for start, end in _pieces(values, round(_SEARCH_SECONDS / self._seconds_per_frame), cut):
+            piece = Sequence(tf.constant(values[np.newaxis, start:end]), tf.constant([end - start]))
+            labels = self._search.labels(piece)[0].numpy().tolist()
             alignment = ctc.align(values[start:end], labels)
             ids += labels
             spans += [(start + first, start + last) for first, last in alignment.spans]
@@ -174,44 +160,42 @@ class Transcriber:
                 # The label at which the recording was cut belongs to neither piece.
                 ids, spans = [*ids, cut], [*spans, (end - 1, end)]
                 confidences.append(float(np.exp(values[end - 1, cut])))
-        return ids, spans, confidences
+        starts, ends = zip(*spans, strict=True) if spans else ((), ())
+        columns = [(ids, tf.int32), (starts, tf.int32), (ends, tf.int32), (confidences, tf.float32)]
+        return ctc.Emissions(
+            *(tf.RaggedTensor.from_row_lengths(tf.constant(column, dtype), [len(ids)]) for column, dtype in columns)
+        )
 
 
-def reach_samples(config: RecognizerConfig) -> int:
-    """How far to either side a frame of logits can see, in samples."""
-    return config.model.context_frames * config.features.hop_samples + config.features.transform_samples
+class _MeasuredAudio:
+    """Audio that can be read more than once; each pass over its blocks measures its length and its level.
 
-
-class _Window(NamedTuple):
-    """Samples of one pass; of its frames, `skip` are dropped and the next `keep` (None: all others) are kept."""
-
-    samples: np.ndarray
-    skip: int
-    keep: int | None
-
-    def kept(self, values, stride: int = 1):
-        """What is kept of `[frames, ...]`, where `stride` of these make one frame of logits."""
-        return values[self.skip * stride :][: None if self.keep is None else self.keep * stride]
-
-
-class _Audio:
-    """A source of audio; each pass over its blocks measures how long and how loud it is.
+    Args:
+      read: starts a pass over its samples, in blocks.
+      whole_seconds: its length, without a pass.
+      sample_rate_hz: of the samples.
 
     Attributes:
-      source: where it comes from.
-      meter: how long and how loud it was in the last pass.
+      seconds: length of the audio in the last pass.
+      peak: `level.peak` of it.
     """
 
-    def __init__(self, source: io.Source, sample_rate_hz: int, block_samples: int):
-        self.source = source
+    def __init__(
+        self, read: Callable[[], Iterator[np.ndarray]], whole_seconds: Callable[[], float], sample_rate_hz: int
+    ):
+        self._read = read
+        self.whole_seconds = whole_seconds
         self._rate_hz = sample_rate_hz
-        self._block_seconds = block_samples / sample_rate_hz
-        self.meter = streaming.Meter(sample_rate_hz)
+        self.seconds = self.peak = 0.0
 
     def blocks(self) -> Iterator[np.ndarray]:
-        self.meter = streaming.Meter(self._rate_hz)
-        yield from map(self.meter.add, io.read_blocks(self.source, self._rate_hz, self._block_seconds))
-        self.meter.end()
+        samples, now = 0, level.start()
+        for block in self._read():
+            now = level.update(now, block, False, self._rate_hz)
+            samples += len(block)
+            self.seconds, self.peak = samples / self._rate_hz, float(now.peak)
+            yield block
+        self.peak = float(level.update(now, np.zeros(0, np.float32), True, self._rate_hz).peak)
 
 
 @contextlib.contextmanager
@@ -250,12 +234,3 @@ def _pieces(values: np.ndarray, longest: int, cut: int) -> Iterator[tuple[int, i
         yield start, end
         start = end
     yield start, len(values)
-
-
-def _batch(values: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:
-    """A batch of one row and its length."""
-    return tf.constant(values[np.newaxis]), tf.constant([len(values)], tf.int32)
-
-
-def _log_softmax(logits: tf.Tensor) -> np.ndarray:
-    return tf.nn.log_softmax(logits).numpy()

@@ -1,4 +1,4 @@
-"""What was read in a recording, and how it is written down: text, JSON, and subtitles as SubRip or WebVTT."""
+"""Transcripts, and how they are written: text, JSON, and subtitles as SubRip or WebVTT."""
 
 import html
 import json
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-# What readers of subtitles are used to: two lines of 42 characters, for at most 7 seconds and at least one.
+# The usual limits of subtitles: two lines of 42 characters, for at most 7 seconds and at least one.
 _LINES = 2
 _LINE_CHARACTERS = 42
 _LONGEST_SECONDS = 7.0
@@ -27,7 +27,7 @@ class Word(NamedTuple):
 
 @dataclass(frozen=True)
 class Transcript:
-    """What was read in a recording.
+    """The transcript of a recording.
 
     Attributes:
       seconds: length of the recording.
@@ -56,7 +56,7 @@ def to_text(_: str, transcript: Transcript) -> str:
 
 
 def to_json(file: str, transcript: Transcript) -> str:
-    """Writes everything as one line of JSON, so that several make JSON lines; times are rounded to milliseconds."""
+    """Writes everything as one line of JSON, so that several are JSON lines; times are rounded to milliseconds."""
     words = [_plain(word) for word in transcript.words]
     content = {
         "file": file,
@@ -103,15 +103,14 @@ SUFFIXES = {"text": ".txt", "json": ".json", "srt": ".srt", "vtt": ".vtt"}
 def cues(words: list[Word]) -> list[Cue]:
     """Divides words among subtitles.
 
-    A cue takes words as long as they fit on its lines and into its time, and ends at a long pause. Where it is full
-    before, it gives back the words after the longest pause in its second half. A word that does not fit gets a cue of
-    its own.
+    A cue takes words as long as they fit on its lines and into its time, and ends at a long pause. A cue that is full
+    before that ends at the longest pause in its second half. A word that does not fit gets a cue of its own.
 
     Args:
       words: in order of time.
 
     Returns:
-      Cues that do not overlap, each shown a little longer than it is spoken where the next one leaves room.
+      Cues that do not overlap, each shown for at least a second where the next one leaves room.
     """
     groups: list[list[Word]] = []
     rest = words
@@ -119,13 +118,13 @@ def cues(words: list[Word]) -> list[Cue]:
         count = _fitting(rest)
         groups.append(rest[:count])
         rest = rest[count:]
-    found = []
+    subtitles = []
     for number, group in enumerate(groups):
         start, end = group[0].start, max(group[-1].end, group[0].start + _SHORTEST_SECONDS)
-        for following in groups[number + 1 : number + 2]:
-            end = max(min(end, following[0].start), group[-1].end)
-        found.append(Cue(start, end, _wrapped(group)))
-    return found
+        for next_group in groups[number + 1 : number + 2]:
+            end = max(min(end, next_group[0].start), group[-1].end)
+        subtitles.append(Cue(start, end, _wrapped(group)))
+    return subtitles
 
 
 def _fitting(words: list[Word]) -> int:
@@ -150,6 +149,6 @@ def _plain(word: Word) -> dict[str, str | float]:
 
 
 def _clock(seconds: float, mark: str) -> str:
-    """Writes a time as `hh:mm:ss,mmm`, with the given mark before the milliseconds."""
+    """Writes a time as `hh:mm:ss,mmm`, with `mark` before the milliseconds."""
     whole, milliseconds = divmod(round(seconds * 1000), 1000)
     return f"{whole // 3600:02}:{whole // 60 % 60:02}:{whole % 60:02}{mark}{milliseconds:03}"
