@@ -6,12 +6,11 @@ import re
 import numpy as np
 import pytest
 
-from tfvoice import experiment
-from tfvoice.asr.decoders import DecoderConfig
+from tfvoice import checkpoints, tasks
 from tfvoice.errors import TfvoiceError
-from tfvoice.generation import evaluate, likelihood
+from tfvoice.generation import evaluate, scoring
 from tfvoice.generation.generator import Generator
-from tfvoice.training import checkpoints
+from tfvoice.generation.task import GENERATION
 
 SMALL = ("model.units=6", "model.frame_sizes=[2,8]", "model.embedding=4", "quantization.levels=64")
 
@@ -21,7 +20,7 @@ def run(tmp_path_factory, converted):
     """A run of fresh weights."""
     made = Generator.new(
         tmp_path_factory.mktemp("runs") / "run",
-        experiment.resolve("sample_rnn", None, SMALL),
+        tasks.resolve("sample_rnn", None, SMALL),
         converted,
         {"data": str(converted)},
     )
@@ -30,32 +29,32 @@ def run(tmp_path_factory, converted):
     return made.run_dir
 
 
-def test_a_network_that_knows_nothing_costs_all_bits_and_sounds_like_noise(run, converted, monkeypatch):
+def test_a_uniform_network_costs_all_bits_and_its_samples_are_noise(run, converted, monkeypatch):
     monkeypatch.setattr(evaluate, "_SECONDS", 0.5)
     report, path = evaluate.evaluate_run(run, split="test")
     assert path == run / "report" / "eval-test.html" and path.is_file()
     assert json.loads(path.with_suffix(".json").read_text()) == report
     low, high = report["interval_95"]
     assert low <= report["bits_per_sample"] <= high and report["bits_per_sample"] == pytest.approx(6, abs=0.1)
-    clips = [likelihood.Clip(**one) for one in report["readings"]]
-    assert likelihood.per_sample(clips) == report["bits_per_sample"] and len(clips) == report["clips"] == 3
+    clips = [scoring.ScoredClip(**one) for one in report["results"]]
+    assert scoring.bits_per_sample(clips) == report["bits_per_sample"] and len(clips) == report["clips"] == 3
     samples, data, noise = (report["statistics"][name] for name in ("samples", "data", "white noise"))
     assert samples["flatness"] == pytest.approx(noise["flatness"], abs=0.03) and data["flatness"] < 0.2
     assert abs(samples["log_mel_distance_db"] - noise["log_mel_distance_db"]) < 1
     assert data["log_mel_distance_db"] < samples["log_mel_distance_db"] / 2
     text = evaluate.as_text(report, worst=1)
-    assert "test: 3 clips" in text and "knowing nothing costs 6.00" in text
+    assert "test: 3 clips" in text and "uniform baseline: 6.00" in text
     assert re.search(r"samples +[\d.]+ dB +-[\d.]+ dB", text) and text.count("bits per sample: ") == 1
 
 
-def test_data_are_as_near_to_themselves_as_can_be():
+def test_two_halves_of_the_data_are_near_each_other():
     random = np.random.default_rng(0)
     data = np.cumsum(random.normal(0, 0.01, 64000)).astype(np.float32)
     data = (data - data.mean()) / 10
-    table = evaluate.compared(data[:32000], data, 16000)
+    table = evaluate.statistics(data[:32000], data, 16000)
     assert table["samples"]["log_mel_distance_db"] < 2 < table["white noise"]["log_mel_distance_db"]
 
 
-def test_there_is_nothing_to_decode(run):
+def test_a_decoder_is_refused(run):
     with pytest.raises(TfvoiceError, match="generates audio, so that there is no text to decode; leave --decoder out"):
-        evaluate.evaluate_run(run, decoder=DecoderConfig(name="beam", beam_width=5))
+        GENERATION.evaluate(run, None, "test", "best", (), {"name": "beam"})

@@ -1,10 +1,10 @@
-"""A run of a generator: made for its data, opened as what it is, and refused where it does not fit."""
+"""A run of a generator: made for its data, opened again, and refused where it does not fit."""
 
 import re
 
 import pytest
 
-from tfvoice import experiment
+from tfvoice import tasks
 from tfvoice.asr.recognizer import Recognizer
 from tfvoice.config import ConfigError
 from tfvoice.errors import TfvoiceError
@@ -16,30 +16,32 @@ SMALL = ("model.units=6", "model.frame_sizes=[2,8]", "model.embedding=4", "quant
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, converted):
     made = Generator.new(
-        tmp_path_factory.mktemp("runs") / "run", experiment.resolve("sample_rnn", overrides=SMALL), converted, {}
+        tmp_path_factory.mktemp("runs") / "run", tasks.resolve("sample_rnn", overrides=SMALL), converted, {}
     )
     made.write()
     return made
 
 
-def test_it_has_the_rate_of_its_data_and_comes_back_from_its_folder(run):
+def test_a_run_has_the_sample_rate_of_its_data_and_opens_again(run):
     back = Generator.open(run.run_dir)
     assert back.sample_rate_hz == run.sample_rate_hz == 16000
     assert back.config == run.config and back.model.config.frame_sizes == (2, 8)
 
 
-def test_records_of_another_rate_are_refused(run, converted):
+def test_records_of_another_sample_rate_are_refused(run, converted):
     other = Generator(run.run_dir, run.config, {"sample_rate_hz": 8000})
     with pytest.raises(TfvoiceError, match=r"16000 Hz and .* was trained at 8000; convert it with --sample"):
         other.scan(converted, "train")
 
 
-def test_a_run_of_one_kind_is_not_one_of_the_other(run, tmp_path):
-    with pytest.raises(TfvoiceError, match=re.escape(f"{run.run_dir}: is a run of sample_rnn, which generates audio")):
+def test_a_run_of_another_task_is_refused(run, tmp_path):
+    with pytest.raises(
+        TfvoiceError, match=re.escape(f"{run.run_dir}: is a run of sample_rnn, not of wavenet_asr or deepspeech2.")
+    ):
         Recognizer.open(run.run_dir)
     small = ("model.width=8", "model.dilations=[1]", "model.stacks=1")
-    Recognizer.create(tmp_path / "asr", experiment.resolve("wavenet_asr", overrides=small))
-    with pytest.raises(TfvoiceError, match="asr: is a run of wavenet_asr, a recogniser; tfvoice_transcribe"):
+    Recognizer.create(tmp_path / "asr", tasks.resolve("wavenet_asr", overrides=small))
+    with pytest.raises(TfvoiceError, match="asr: is a run of wavenet_asr, not of sample_rnn"):
         Generator.open(tmp_path / "asr")
 
 
@@ -55,6 +57,6 @@ def test_a_run_of_one_kind_is_not_one_of_the_other(run, tmp_path):
         ("features.bins=3", "there is no key features"),
     ],
 )
-def test_configurations_that_cannot_be(change, fact):
+def test_an_impossible_configuration_is_an_error(change, fact):
     with pytest.raises(ConfigError, match=re.escape(fact)):
-        experiment.resolve("sample_rnn", overrides=["model.frame_sizes=[16,64]", change])
+        tasks.resolve("sample_rnn", overrides=["model.frame_sizes=[16,64]", change])

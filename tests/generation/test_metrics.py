@@ -1,4 +1,4 @@
-"""Numbers of signals whose numbers are known."""
+"""Statistics of signals with known values."""
 
 import numpy as np
 import pytest
@@ -12,42 +12,42 @@ NOISE = RANDOM.normal(0, 0.1, len(TIME)).astype(np.float32)
 TONE = (0.5 * np.sin(2 * np.pi * 440 * TIME)).astype(np.float32)
 
 
-def test_levels():
-    assert metrics.of(TONE, RATE).level_db == pytest.approx(20 * np.log10(0.5 / np.sqrt(2)), abs=0.01)
-    assert metrics.of(NOISE, RATE).level_db == pytest.approx(-20, abs=0.1)
+def test_the_level_of_a_tone_and_of_noise():
+    assert metrics.measure(TONE, RATE).level_db == pytest.approx(20 * np.log10(0.5 / np.sqrt(2)), abs=0.01)
+    assert metrics.measure(NOISE, RATE).level_db == pytest.approx(-20, abs=0.1)
 
 
-def test_silence_is_counted_and_its_colour_is_not():
+def test_silent_frames_are_counted_and_left_out_of_the_spectrum():
     half = np.concatenate([TONE, np.zeros_like(TONE)])
-    found = metrics.of(half, RATE)
-    assert found.silence == pytest.approx(0.5, abs=0.02)
-    assert metrics.log_mel_distance_db(found, metrics.of(TONE, RATE)) < 1
-    nothing = metrics.of(np.zeros(100, np.float32), RATE)
-    assert nothing.silence == 1 and nothing.flatness == 0 and np.isfinite(nothing.log_mel_db).all()
+    statistics = metrics.measure(half, RATE)
+    assert statistics.silence == pytest.approx(0.5, abs=0.02)
+    assert metrics.log_mel_distance_db(statistics, metrics.measure(TONE, RATE)) < 1
+    silence = metrics.measure(np.zeros(100, np.float32), RATE)
+    assert silence.silence == 1 and silence.flatness == 0 and np.isfinite(silence.log_mel_db).all()
 
 
-def test_clipping_is_counted():
-    assert metrics.of(np.clip(4 * TONE, -1, 1), RATE).clipping == pytest.approx(2 / 3, abs=0.01)
-    assert metrics.of(TONE, RATE).clipping == 0
+def test_clipped_samples_are_counted():
+    assert metrics.measure(np.clip(4 * TONE, -1, 1), RATE).clipping == pytest.approx(2 / 3, abs=0.01)
+    assert metrics.measure(TONE, RATE).clipping == 0
 
 
-def test_noise_is_flat_and_a_tone_is_not():
-    # The mean of a logarithm of an exponential variable: exp(-Euler's constant).
-    assert metrics.of(NOISE, RATE).flatness == pytest.approx(np.exp(-np.euler_gamma), abs=0.02)
-    assert metrics.of(TONE, RATE).flatness < 0.01
+def test_flatness_of_noise_and_of_a_tone():
+    # Geometric over arithmetic mean of an exponential variable: exp(-Euler's constant).
+    assert metrics.measure(NOISE, RATE).flatness == pytest.approx(np.exp(-np.euler_gamma), abs=0.02)
+    assert metrics.measure(TONE, RATE).flatness < 0.01
 
 
-def test_long_recordings_are_measured_in_blocks(monkeypatch):
+def test_statistics_do_not_depend_on_the_block_size(monkeypatch):
     long = np.concatenate([TONE, np.zeros_like(TONE), NOISE, TONE / 8 + NOISE])
-    whole = metrics.of(long, RATE)
+    whole = metrics.measure(long, RATE)
     monkeypatch.setattr(metrics, "_BLOCK", 100)
-    found = metrics.of(long, RATE)
-    assert found[:-1] == pytest.approx(whole[:-1], rel=1e-6)
-    np.testing.assert_allclose(found.log_mel_db, whole.log_mel_db, rtol=1e-5)
+    in_blocks = metrics.measure(long, RATE)
+    assert in_blocks[:-1] == pytest.approx(whole[:-1], rel=1e-6)
+    np.testing.assert_allclose(in_blocks.log_mel_db, whole.log_mel_db, rtol=1e-5)
 
 
-def test_the_distance_is_one_of_colour_and_not_of_loudness():
-    one, quieter = metrics.of(NOISE, RATE), metrics.of(NOISE / 4, RATE)
-    assert metrics.log_mel_distance_db(one, quieter) < 0.01
-    assert metrics.log_mel_distance_db(one, metrics.of(NOISE[::-1].copy(), RATE)) < 1
-    assert metrics.log_mel_distance_db(one, metrics.of(np.cumsum(NOISE) / 30, RATE)) > 5
+def test_the_log_mel_distance_is_independent_of_loudness():
+    noise, quieter = metrics.measure(NOISE, RATE), metrics.measure(NOISE / 4, RATE)
+    assert metrics.log_mel_distance_db(noise, quieter) < 0.01
+    assert metrics.log_mel_distance_db(noise, metrics.measure(NOISE[::-1].copy(), RATE)) < 1
+    assert metrics.log_mel_distance_db(noise, metrics.measure(np.cumsum(NOISE) / 30, RATE)) > 5

@@ -1,4 +1,4 @@
-"""The training of a generator: it learns, it lets one hear, and it can be killed."""
+"""The training of a generator: it learns, it writes samples, and it can be killed and resumed."""
 
 import os
 import signal
@@ -13,10 +13,9 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from written import arrays, assert_same_run, lines, state_of
 
-from tfvoice import experiment
+from tfvoice import tasks
 from tfvoice.audio import io as audio_io
-from tfvoice.training import trainer
-from tfvoice.training.trainer import Limits
+from tfvoice.training.trainer import StopConditions
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = (
@@ -30,14 +29,14 @@ GROUPS = {"weights", "optimizer", "raw", "carried"}
 
 @pytest.fixture(scope="module")
 def settings():
-    return experiment.resolve("sample_rnn", None, SMALL)
+    return tasks.resolve("sample_rnn", None, SMALL)
 
 
 @pytest.fixture(scope="module")
 def finished(converted, settings, tmp_path_factory):
-    """A run that nothing disturbed. Read only."""
+    """A run that was not interrupted. Read only."""
     run = tmp_path_factory.mktemp("runs") / "finished"
-    assert trainer.train(run, converted, settings).finished == "all"
+    assert tasks.train(run, converted, settings).finished == "all"
     return run
 
 
@@ -46,16 +45,17 @@ TWO_DEVICES = """
     import tensorflow as tf
     tf.config.set_logical_device_configuration(
         tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
-    from tfvoice import experiment, training
-    training.train(sys.argv[2], sys.argv[1], experiment.resolve("sample_rnn", None, sys.argv[3:]),
-                   training.Limits(max_steps=7))
+    from tfvoice import tasks
+    from tfvoice.training.trainer import StopConditions
+    tasks.train(sys.argv[2], sys.argv[1], tasks.resolve("sample_rnn", None, sys.argv[3:]),
+                StopConditions(max_steps=7))
 """
 
 
-def test_two_devices_carry_their_own_states_and_do_what_one_does(converted, settings, tmp_path):
+def test_two_devices_carry_their_own_states_and_equal_one(converted, settings, tmp_path):
     changes = [*SMALL, "sampling.count=0", "training.validate_steps=0"]
     one = tmp_path / "one"
-    trainer.train(one, converted, experiment.resolve("sample_rnn", None, changes), Limits(max_steps=7))
+    tasks.train(one, converted, tasks.resolve("sample_rnn", None, changes), StopConditions(max_steps=7))
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
     code = [sys.executable, "-c", textwrap.dedent(TWO_DEVICES), str(converted), str(tmp_path / "two"), *changes]
     done = subprocess.run(code, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
@@ -66,7 +66,7 @@ def test_two_devices_carry_their_own_states_and_do_what_one_does(converted, sett
         np.testing.assert_allclose(shared[name], alone[name], atol=2e-3, rtol=1e-3, err_msg=name)
 
 
-def test_it_learns_and_validates_every_so_often(finished):
+def test_training_lowers_the_loss_and_validates_at_the_set_steps(finished):
     found = lines(finished)
     steps = state_of(finished)["step"] // 2
     assert [line["step"] for line in found] == sorted({*range(7, 2 * steps + 1, 7), steps, 2 * steps})
@@ -76,7 +76,7 @@ def test_it_learns_and_validates_every_so_often(finished):
     assert {key.split("/")[0] for key in arrays(finished)} == {"weights", "optimizer", "raw", "carried"}
 
 
-def test_samples_of_each_validation_can_be_heard(finished):
+def test_samples_of_each_validation_are_written(finished):
     steps = [line["step"] for line in lines(finished)]
     files = sorted(path.name for path in (finished / "samples").iterdir())
     assert files == sorted(
@@ -89,15 +89,15 @@ def test_samples_of_each_validation_can_be_heard(finished):
     assert [event.step for event in found.Tensors("samples/1")] == steps
 
 
-def test_a_run_that_is_stopped_within_a_clip_ends_as_if_nothing_had_happened(finished, converted, settings, tmp_path):
+def test_a_run_stopped_within_a_clip_resumes_bit_for_bit(finished, converted, settings, tmp_path):
     run = tmp_path / "run"
     for step in (3, 7, 12):
-        assert trainer.train(run, converted, settings, Limits(max_steps=step)).step == step
-    trainer.train(run, converted, settings)
+        assert tasks.train(run, converted, settings, StopConditions(max_steps=step)).step == step
+    tasks.train(run, converted, settings)
     assert_same_run(run, finished, EXACT, GROUPS)
 
 
-def test_so_does_a_run_that_is_killed(finished, converted, tmp_path):
+def test_a_killed_run_resumes_bit_for_bit(finished, converted, tmp_path):
     run = tmp_path / "run"
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(ROOT / "bin" / "tfvoice_train"), "--model=sample_rnn", f"--data={converted}"]
@@ -105,7 +105,7 @@ def test_so_does_a_run_that_is_killed(finished, converted, tmp_path):
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 200
     while process.poll() is None and time.monotonic() < deadline:
-        if (run / "checkpoints" / "last.npz").is_file() and state_of(run)["step"] >= 4:
+        if (run / "checkpoints" / "last.safetensors").is_file() and state_of(run)["step"] >= 4:
             break
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)

@@ -1,36 +1,46 @@
-"""A run of a model that generates audio: levels to logits over the next level."""
+"""A run of a generator of audio: levels to logits over the next level."""
 
 import functools
 from pathlib import Path
 from typing import Any
 
-from tfvoice import models
 from tfvoice.data import index, shards, windows
-from tfvoice.data.windows import ClipPipeline
+from tfvoice.data.windows import WindowPipeline
 from tfvoice.errors import TfvoiceError
-from tfvoice.experiment import Experiment, GeneratorConfig
+from tfvoice.generation.config import GeneratorConfig
+from tfvoice.models.sample_rnn import SampleRnn
+from tfvoice.run import Run
+from tfvoice.training.config import DTYPE_POLICIES
 
 
-class Generator(Experiment):
+class Generator(Run):
     """A run of a generator.
 
     Args:
       run_dir: the folder.
       config: the whole configuration.
-      info: what is written beside the configuration; its `sample_rate_hz` is that of the audio.
-      training: whether it is to be trained, so that products have the type that the configuration gives them.
+      info: what is written beside the configuration; its `sample_rate_hz`, that of the audio, must be there.
+      training: whether the run is to be trained, in the precision of its configuration; otherwise it is float32.
+
+    Raises:
+      TfvoiceError: `info` has no `sample_rate_hz`.
     """
 
-    task = "generation"
+    config_class = GeneratorConfig
 
     def __init__(
         self, run_dir: str | Path, config: GeneratorConfig, info: dict[str, Any] | None = None, training: bool = False
     ):
+        if "sample_rate_hz" not in (info or {}):
+            raise TfvoiceError(
+                f"{run_dir}: the sample rate of this generator is unknown; add info.sample_rate_hz to experiment.json, "
+                "or pass info={'sample_rate_hz': 16000}."
+            )
         super().__init__(run_dir, config, info, training)
 
     @classmethod
     def new(cls, run_dir: str | Path, config: GeneratorConfig, data_dir: str | Path, info: dict[str, Any]):
-        """A run that is to be trained on `data_dir`; nothing of it is on disk yet."""
+        """A run that is to be trained on `data_dir`, of which nothing is on disk yet."""
         rate_hz = shards.read_manifest(data_dir).sample_rate_hz
         return cls(run_dir, config, info | {"sample_rate_hz": rate_hz}, training=True)
 
@@ -39,21 +49,31 @@ class Generator(Experiment):
         """Rate of the audio that it was trained on and that it generates."""
         return int(self.info["sample_rate_hz"])
 
-    def scan(self, data_dir: str | Path, split: str) -> index.Index:
-        """Looks through a split of converted data; raises as `index.scan_clips`, or where the sample rate differs."""
+    def scan(self, data_dir: str | Path, split: str, filtered: bool = True) -> index.Index:
+        """The clips of a split of converted data.
+
+        Args:
+          data_dir: folder of the shards.
+          split: name of the split.
+          filtered: whether to drop clips that are shorter than a window, as in training.
+
+        Raises:
+          TfvoiceError: as `index.scan_clips`, or the sample rate differs.
+        """
         manifest = shards.read_manifest(data_dir)
         if manifest.sample_rate_hz != self.sample_rate_hz:
             raise TfvoiceError(
                 f"{data_dir}: its audio has {manifest.sample_rate_hz} Hz and {self.run_dir} was trained at "
                 f"{self.sample_rate_hz}; convert it with --sample_rate_hz={self.sample_rate_hz}."
             )
-        return index.scan_clips(manifest, data_dir, split, self.config.data.sequence_samples)
+        shortest = self.config.data.sequence_samples if filtered else 1
+        return index.scan_clips(manifest, data_dir, split, shortest)
 
-    def pipeline(self, scanned: index.Index, shuffled: bool = False) -> ClipPipeline:
-        """Makes the batches of a split: mixed anew in each epoch for training, whole clips otherwise."""
+    def pipeline(self, scanned: index.Index, shuffled: bool = False) -> WindowPipeline:
+        """The batches of a split: shuffled in each epoch for training, whole clips otherwise."""
         chosen = self.config
         peaks = self._peaks(scanned.directory) if chosen.quantization.normalization == "peak" else None
-        return ClipPipeline(
+        return WindowPipeline(
             scanned,
             chosen.data,
             chosen.quantization,
@@ -69,7 +89,7 @@ class Generator(Experiment):
         manifest = shards.read_manifest(data_dir)
         return windows.peaks(index.scan_clips(manifest, data_dir, split, 1) for split in manifest.splits)
 
-    def _build(self, product_dtype):
-        model = models.build(self.config.model, self.config.quantization.levels, product_dtype)
+    def _build(self, precision):
+        model = SampleRnn(self.config.model, self.config.quantization.levels, dtype=DTYPE_POLICIES[precision])
         model.build(None)
         return model

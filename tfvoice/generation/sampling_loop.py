@@ -1,6 +1,6 @@
-"""The loop that draws levels, in a graph: a step of each tier and within it the steps of the tier below.
+"""The sampling loop in the graph: a step of each tier, and within it the steps of the tier below.
 
-Random numbers are those of (seed, number of the sequence, block): a sequence does not depend on the others.
+Random numbers are keyed by (seed, sequence, block), so that a sequence does not depend on the others of its batch.
 """
 
 import math
@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tfvoice.models.sample_rnn import Matrices, SampleRnn
+from tfvoice import keys
+from tfvoice.keys import Purpose
+from tfvoice.models.sample_rnn import FusedWeights, SampleRnn
 
-# Samples of a block, about: random numbers come block by block.
+# Approximate samples of a block; random numbers are generated block by block.
 _BLOCK = 4096
 
 
@@ -19,17 +21,30 @@ def block_frames(context: int) -> int:
     return max(1, _BLOCK // context)
 
 
-def noise(samples: int, seed: int, numbers, block: int) -> tf.Tensor:
-    """Uniform numbers `[samples, sequences]` for a block of the sequences of these numbers."""
-    return tf.stack([_uniform(samples, seed, number, block) for number in numbers], axis=1)
+def uniform_noise(samples: int, seed, sequences, block) -> tf.Tensor:
+    """Uniform random numbers of one block, float32 `[samples, sequences]`.
+
+    Args:
+      samples: length of the block.
+      seed: of the random numbers, an integer or int32 scalar.
+      sequences: int32 `[sequences]`, their indices.
+      block: index of the block, an integer or int32 scalar.
+    """
+    key = keys.fold_in(keys.from_seed(seed), Purpose.SAMPLING)
+
+    def noise_of(sequence):
+        return tf.random.stateless_uniform([samples], keys.fold_in(key, sequence, block), alg="philox")
+
+    signature = tf.TensorSpec([samples], tf.float32)
+    return tf.transpose(tf.map_fn(noise_of, tf.convert_to_tensor(sequences, tf.int32), fn_output_signature=signature))
 
 
-def levels(model: SampleRnn, silence: int, count, samples, temperature, seed) -> tf.Tensor:
-    """What `sampling.Sampler.draw` draws after silence, as part of a graph and all sequences at once.
+def sample_levels(model: SampleRnn, silence: int, count, samples, temperature, seed) -> tf.Tensor:
+    """Samples as `sample.Sampler` does without a prime, as part of a graph and all sequences in one loop.
 
     Args:
       model: with its weights.
-      silence: level that comes before.
+      silence: level of the context before the first sample.
       count, samples, seed: int32 scalars.
       temperature: float32 scalar.
 
@@ -41,85 +56,97 @@ def levels(model: SampleRnn, silence: int, count, samples, temperature, seed) ->
     frames = -(-samples // context)
     blocks = -(-samples // size)
 
-    def column(number):
-        parts = tf.map_fn(
-            lambda block: _uniform(size, seed, number, block),
-            tf.range(blocks),
-            fn_output_signature=tf.TensorSpec([size], tf.float32),
-        )
-        return tf.reshape(parts, [-1])
-
-    uniform = tf.map_fn(column, tf.range(count), fn_output_signature=tf.TensorSpec([None], tf.float32))
+    noise = tf.map_fn(
+        lambda block: uniform_noise(size, seed, tf.range(count), block),
+        tf.range(blocks),
+        fn_output_signature=tf.TensorSpec([size, None], tf.float32),
+    )
     before = tf.fill([context, count], silence)
     temperatures = tf.fill([frames], temperature)
-    drawn, _, _ = run(model, 1.0, model.prepared(), model.start(count), before, tf.transpose(uniform), temperatures)
-    return tf.transpose(drawn)[:, :samples]
+    noise = tf.reshape(noise, [-1, count])
+    levels, _, _ = sample_frames(
+        model, 1.0, model.fuse_weights(), model.initial_state(count), before, noise, temperatures
+    )
+    return tf.transpose(levels)[:, :samples]
 
 
-def _uniform(samples: int, seed, number, block) -> tf.Tensor:
-    """The random numbers of a block of one sequence, `[samples]`."""
-    key = tf.random.experimental.stateless_fold_in(tf.stack([seed, number]), block)
-    return tf.random.stateless_uniform([samples], key)
+class _LoopState(NamedTuple):
+    """State of the loop.
 
+    Attributes:
+      step: samples generated in this block.
+      state: recurrent states of all tiers.
+      levels: the last levels, int32 `[context, rows]`.
+    """
 
-class _Place(NamedTuple):
-    """Where a loop stands: samples drawn in this block, states of all tiers, and the last levels `[context, rows]`."""
-
-    drawn: tf.Tensor
+    step: tf.Tensor
     state: list[tf.Tensor]
     levels: tf.Tensor
 
 
-def run(model: SampleRnn, top_p: float, matrices: Matrices, state, levels, noise, temperatures):
-    """Draws some frames of the slowest tier; returns levels `[samples, rows]`, the last of them, and the state."""
+def sample_frames(model: SampleRnn, top_p: float, weights: FusedWeights, state, levels, noise, temperatures):
+    """Samples frames of the slowest tier.
+
+    Args:
+      model: a SampleRNN.
+      top_p: as in `sample.SamplingOptions`.
+      weights: of the model, fused.
+      state: recurrent states of all tiers.
+      levels: int32 `[context, rows]`, the levels before the first sample.
+      noise: float32 `[samples, rows]`, 0 to 1.
+      temperatures: float32 `[frames]`.
+
+    Returns:
+      Levels int32 `[samples, rows]`, the last `[context, rows]` of them, and the recurrent states after them.
+    """
     frames, rows = tf.shape(temperatures)[0], levels.shape[1]
     written = tf.TensorArray(tf.int32, frames, element_shape=[model.config.context, rows])
 
-    def body(frame, place, written):
-        place = _tier(model, top_p, matrices, 0, None, place, noise, temperatures[frame])
-        return frame + 1, place, written.write(frame, place.levels)
+    def body(frame, loop, written):
+        loop = _tier_step(model, top_p, weights, 0, None, loop, noise, temperatures[frame])
+        return frame + 1, loop, written.write(frame, loop.levels)
 
-    start = _Place(tf.constant(0), list(state), levels)
-    _, place, written = tf.while_loop(
+    start = _LoopState(tf.constant(0), list(state), levels)
+    _, loop, written = tf.while_loop(
         lambda frame, *_: frame < frames, body, (tf.constant(0), start, written), parallel_iterations=1
     )
-    return tf.reshape(written.stack(), [-1, tf.shape(levels)[1]]), place.levels, place.state
+    return tf.reshape(written.stack(), [-1, tf.shape(levels)[1]]), loop.levels, loop.state
 
 
-def _tier(model, top_p, matrices, number, above, place: _Place, noise, temperature) -> _Place:
-    """One step of a tier and all steps of the tiers below it."""
-    if number == len(model.tiers):
-        return _sample(model, top_p, matrices, above, place, noise, temperature)
-    tier = model.tiers[number]
-    first = sum(other.states for other in model.tiers[:number])
-    own = place.state[first : first + tier.states]
-    frame = tf.transpose(model.real(place.levels[-tier.size :]))[tf.newaxis]
-    vectors, own = tier.run(matrices.tiers[number], frame, above, own)
-    place = place._replace(state=[*place.state[:first], *own, *place.state[first + tier.states :]])
+def _tier_step(model, top_p, weights, index, conditioning, loop: _LoopState, noise, temperature) -> _LoopState:
+    """One step of a tier, and all steps of the tiers below it."""
+    if index == len(model.tiers):
+        return _sample_step(model, top_p, weights, conditioning, loop, noise, temperature)
+    tier = model.tiers[index]
+    first = sum(slower.states for slower in model.tiers[:index])
+    last = first + tier.states
+    frame = tf.transpose(model.scale_levels(loop.levels[-tier.size :]))[tf.newaxis]
+    vectors, state = tier.run(weights.tiers[index], frame, conditioning, loop.state[first:last])
+    loop = loop._replace(state=[*loop.state[:first], *state, *loop.state[last:]])
 
-    def body(step, place):
+    def body(step, loop):
         vector = vectors[step][tf.newaxis]
-        return step + 1, _tier(model, top_p, matrices, number + 1, vector, place, noise, temperature)
+        return step + 1, _tier_step(model, top_p, weights, index + 1, vector, loop, noise, temperature)
 
-    _, place = tf.while_loop(lambda step, _: step < tier.ratio, body, (tf.constant(0), place), parallel_iterations=1)
-    return place
+    _, loop = tf.while_loop(lambda step, _: step < tier.ratio, body, (tf.constant(0), loop), parallel_iterations=1)
+    return loop
 
 
-def _sample(model, top_p, matrices, above, place: _Place, noise, temperature) -> _Place:
+def _sample_step(model, top_p, weights, conditioning, loop: _LoopState, noise, temperature) -> _LoopState:
     """One sample of each row."""
-    seen = place.levels[-model.config.frame_sizes[0] :]
-    logits = model.bottom.run(matrices.table, matrices.bottom, seen, above)[0]
-    new = choose(logits / temperature, noise[place.drawn], top_p)
-    return _Place(place.drawn + 1, place.state, tf.concat([place.levels[1:], new[tf.newaxis]], axis=0))
+    context = loop.levels[-model.config.frame_sizes[0] :]
+    logits = model.bottom.run(weights.table, weights.bottom, context, conditioning)[0]
+    sampled = sample_categorical(logits / temperature, noise[loop.step], top_p)
+    return _LoopState(loop.step + 1, loop.state, tf.concat([loop.levels[1:], sampled[tf.newaxis]], axis=0))
 
 
-def choose(logits: tf.Tensor, uniform: tf.Tensor, top_p: float = 1.0) -> tf.Tensor:
-    """Draws a level for each row by the inverse of the cumulative distribution.
+def sample_categorical(logits: tf.Tensor, uniform: tf.Tensor, top_p: float = 1.0) -> tf.Tensor:
+    """Samples a level for each row by the inverse of the cumulative distribution.
 
     Args:
       logits: `[batch, levels]`.
-      uniform: `[batch]`, from 0 to 1.
-      top_p: as in `Draw`.
+      uniform: `[batch]`, 0 to 1.
+      top_p: as in `sample.SamplingOptions`.
 
     Returns:
       int32 `[batch]`.
@@ -127,18 +154,18 @@ def choose(logits: tf.Tensor, uniform: tf.Tensor, top_p: float = 1.0) -> tf.Tens
     probabilities = tf.nn.softmax(logits)
     if top_p < 1:
         ordered = tf.sort(probabilities, direction="DESCENDING")
-        # The likeliest level is always among them, and whatever is as likely as the last of them.
-        needed = tf.reduce_sum(tf.cast(tf.cumsum(ordered, axis=1, exclusive=True) < top_p, tf.int32), axis=1)
-        least = tf.gather(ordered, needed - 1, batch_dims=1)
-        probabilities = tf.where(probabilities >= least[:, tf.newaxis], probabilities, 0.0)
-    cumulative = _cumulated(probabilities)
-    # Not beyond the last level that can be drawn, where sums are rounded.
+        # The nucleus always has the likeliest level, and every level as likely as its last one.
+        size = tf.reduce_sum(tf.cast(tf.cumsum(ordered, axis=1, exclusive=True) < top_p, tf.int32), axis=1)
+        threshold = tf.gather(ordered, size - 1, batch_dims=1)
+        probabilities = tf.where(probabilities >= threshold[:, tf.newaxis], probabilities, 0.0)
+    cumulative = _cumsum(probabilities)
+    # Below the total, so that a rounded sum never gives a level past the last possible one.
     target = tf.minimum(uniform * cumulative[:, -1], cumulative[:, -1] * (1 - 1e-6))
     return tf.reduce_sum(tf.cast(cumulative <= target[:, tf.newaxis], tf.int32), axis=1)
 
 
-def _cumulated(values: tf.Tensor) -> tf.Tensor:
-    """Cumulative sums of rows, first within parts and then over them: XLA adds up each sum of a row anew."""
+def _cumsum(values: tf.Tensor) -> tf.Tensor:
+    """Cumulative sums of rows, within parts and then over the parts: XLA computes each sum of a row from scratch."""
     count = values.shape[1]
     width = max(width for width in range(1, math.isqrt(count) + 1) if count % width == 0)
     within = tf.cumsum(tf.reshape(values, [-1, count // width, width]), axis=2)

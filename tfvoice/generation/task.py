@@ -1,64 +1,165 @@
-"""How a generator is trained: its batches, its objective, and what a validation finds and lets one hear."""
+"""The task of generating audio: its training, and what commands, reports and exports ask of it."""
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfvoice.audio import io as audio_io
-from tfvoice.generation import likelihood, sample
+from tfvoice.data.windows import WindowBatch, WindowPipeline
+from tfvoice.errors import TfvoiceError
+from tfvoice.generation import metrics, sample, scoring
 from tfvoice.generation.generator import Generator
 from tfvoice.report import plots
-from tfvoice.training import callbacks, objectives
-from tfvoice.training.callbacks import Validation
+from tfvoice.training import callbacks
+from tfvoice.training.task import Losses, ModelCard, Validation
 
 
-class Generation:
-    """The training of a generator.
+class GeneratorTraining:
+    """The training of a generator; see `tfvoice.training.task.TrainingJob`.
 
     Args:
-      experiment: the run, made for training.
+      run: made for training.
       data_dir: folder of the shards.
-
-    Attributes:
-      objective: bits of the next sample.
-      train_data, valid_data: batches.
     """
 
-    def __init__(self, experiment: Generator, data_dir: str | Path):
-        train_index, valid_index = (experiment.scan(data_dir, split) for split in ("train", "valid"))
-        self.train_data = experiment.pipeline(train_index, shuffled=True)
-        self.valid_data = experiment.pipeline(valid_index)
-        self.objective = objectives.NextSample(experiment.model, self.train_data)
-        self._scorer = likelihood.Scorer(experiment.model, self.valid_data)
-        self._sampler = sample.Sampler(experiment)
-        self._experiment = experiment
+    def __init__(self, run: Generator, data_dir: str | Path):
+        train_index, valid_index = (run.scan(data_dir, split) for split in ("train", "valid"))
+        self.train_data = run.pipeline(train_index, shuffled=True)
+        self.valid_data = run.pipeline(valid_index)
+        self.objective = NextSampleObjective(run.model, self.train_data)
+        self._scorer = scoring.LikelihoodScorer(run.model, self.valid_data)
+        self._sampler = sample.Sampler(run)
+        self._run = run
 
     def validate(self) -> Validation:
-        """Scores the split `valid`; the best weights are those of the fewest bits per sample."""
-        bits = likelihood.per_sample(self._scorer.score())
-        drawn = self._drawn()
-        return Validation(bits, bits, {}, "bits per sample", functools.partial(self._show, drawn))
+        """Scores the split `valid`, and generates samples; the best weights are those of the fewest bits per sample."""
+        bits = scoring.bits_per_sample(self._scorer.score())
+        samples = self._sample()
+        return Validation(bits, bits, {}, "bits per sample", functools.partial(self._log_samples, samples))
 
-    def _drawn(self) -> np.ndarray:
-        """Samples of the weights as they are, `[count, samples]`; the same random numbers each time."""
-        chosen = self._experiment.config.sampling
-        how = sample.Draw((chosen.temperature,), seed=self._experiment.config.training.seed)
-        count = round(chosen.seconds * self._experiment.sample_rate_hz)
-        return self._sampler.collect(chosen.count, count, how)
+    def _sample(self) -> np.ndarray:
+        """Samples with the weights as they are, `[count, samples]`; the same random numbers each time."""
+        config = self._run.config.sampling
+        options = sample.SamplingOptions((config.temperature,), seed=self._run.config.training.seed)
+        return self._sampler.sample(config.count, round(config.seconds * self._run.sample_rate_hz), options)
 
-    def _show(self, drawn: np.ndarray, epoch: int) -> None:
+    def _log_samples(self, samples: np.ndarray, epoch: int) -> None:
         """Writes the samples to TensorBoard, and as files into the folder of the run."""
-        if not len(drawn):
+        if not len(samples):
             return
-        rate_hz, step = self._experiment.sample_rate_hz, tf.summary.experimental.get_step()
-        folder = self._experiment.run_dir / "samples"
+        rate_hz, step = self._run.sample_rate_hz, tf.summary.experimental.get_step()
+        folder = self._run.run_dir / "samples"
         folder.mkdir(exist_ok=True)
-        names = [f"step-{step:07d}-{number}" for number in range(len(drawn))]
-        for number, (name, samples) in enumerate(zip(names, drawn, strict=True)):
-            audio_io.write(folder / f"{name}.wav", samples, rate_hz)
-            callbacks.write_audio(f"samples/{number}", samples, rate_hz)
-        picture = plots.waveforms(drawn, rate_hz, [str(n) for n in range(len(drawn))], f"epoch {epoch}, step {step}")
+        for number, wave in enumerate(samples):
+            audio_io.write(folder / f"step-{step:07d}-{number}.wav", wave, rate_hz)
+            callbacks.write_audio(f"samples/{number}", wave, rate_hz)
+        names = [str(number) for number in range(len(samples))]
+        picture = plots.waveforms(samples, rate_hz, names, f"epoch {epoch}, step {step}")
         tf.summary.image("samples/picture", picture[np.newaxis])
         plots.write(folder / f"step-{step:07d}.png", picture)
+
+
+class NextSampleObjective:
+    """Negative log-likelihood of the next level, in bits per sample (Mehri et al., arXiv 1612.07837, equation 1).
+
+    Args:
+      model: a SampleRNN.
+      data: gives the shape of a batch.
+    """
+
+    def __init__(self, model, data: WindowPipeline):
+        self.model = model
+        self.signature = data.signature
+        self._context = data.context
+
+    def split(self, batch: WindowBatch):
+        """Levels and the rows that start a clip; target levels and how many of them count."""
+        return (batch.levels, batch.reset), (batch.levels[:, self._context :], batch.lengths)
+
+    def units(self, batch: WindowBatch):
+        """The number of samples."""
+        return tf.maximum(tf.cast(batch.samples, tf.float32), 1.0)
+
+    def initial_state(self, batch_size: int):
+        """The state at the start of a clip."""
+        return self.model.initial_state(batch_size)
+
+    def forward(self, inputs, carried, seed):
+        """The logits, and the state after the window (truncated back-propagation through time)."""
+        levels, reset = inputs
+        return self.model(levels, carried, reset, loop=self.model.training_loop)
+
+    def losses(self, outputs, targets, units):
+        """Bits per sample, of the samples that count."""
+        loss = tf.reduce_sum(metrics.bits(outputs, *targets)) / units
+        return Losses(loss, loss)
+
+
+class GenerationTask:
+    """Unconditional generation of audio; see `tfvoice.training.task.Task`.
+
+    What only an evaluation or an export needs is imported by their methods: training starts without it.
+    """
+
+    name = "generation"
+    summary = "a generator of audio"
+    commands = ("tfvoice_sample",)
+    run = Generator
+
+    def training(self, run: Generator, data_dir: str | Path) -> GeneratorTraining:
+        """Windows, the likelihood of the next sample, and validation by bits per sample."""
+        return GeneratorTraining(run, data_dir)
+
+    def evaluate(self, run_dir, data_dir, split, checkpoint, compare, decoder) -> tuple[dict[str, Any], Path]:
+        """Bits per sample of a split, and statistics of samples beside it."""
+        if decoder:
+            raise TfvoiceError(f"{run_dir}: generates audio, so that there is no text to decode; leave --decoder out.")
+        from tfvoice.generation import evaluate
+
+        return evaluate.evaluate_run(run_dir, data_dir, split, checkpoint, compare)
+
+    def format_report(self, report: dict[str, Any], worst: int) -> str:
+        """Bits per sample with their interval, the statistics, and the worst clips."""
+        from tfvoice.generation import evaluate
+
+        return evaluate.as_text(report, worst)
+
+    def format_result(self, report: dict[str, Any]) -> str:
+        """Bits per sample with their interval."""
+        if "bits_per_sample" not in report:
+            return ""
+        low, high = report["interval_95"]
+        return f"{report['bits_per_sample']:.3f} bits per sample [{low:.3f}, {high:.3f}]; {report['clips']} clips"
+
+    def card(self, run: Generator) -> ModelCard:
+        """Sample rate and quantisation."""
+        quantization = run.config.quantization
+        return ModelCard(
+            "Generates audio like its training data, sample by sample, without control over words or notes. Voices can "
+            "resemble those of the training data.",
+            {
+                "sample rate": f"{run.sample_rate_hz} Hz",
+                "levels": f"{quantization.levels}, {quantization.kind}",
+            },
+        )
+
+    def describe(self, run: Generator) -> dict[str, Any]:
+        """Sample rate and levels."""
+        return {"sample_rate_hz": run.sample_rate_hz, "levels": run.config.quantization.levels}
+
+    def signatures(self, run: Generator) -> dict[str, Callable]:
+        """`generate`."""
+        from tfvoice.generation import signatures
+
+        return signatures.signatures(run)
+
+    def tflite_function(self, run: Generator) -> Callable:
+        """Raises `TfvoiceError`: there is none."""
+        raise TfvoiceError(f"--format=tflite: is for wavenet_asr, and {run.run_dir} is {run.config.model.name}.")
+
+
+GENERATION = GenerationTask()
