@@ -1,4 +1,4 @@
-"""Laws of importing recognisers that others have trained."""
+"""Converting checkpoints of deepspeech.pytorch."""
 
 import collections
 import string
@@ -10,20 +10,19 @@ import numpy as np
 import pytest
 
 from tfvoice.asr.recognizer import Recognizer
-from tfvoice.audio import io
 from tfvoice.converters import deepspeech_pytorch
 from tfvoice.errors import TfvoiceError
 
 LABELS = list("_'" + string.ascii_uppercase + " ")
 UNITS, LAYERS, CHANNELS, BANDS = 6, 3, 4, 41
-FORMS = {
+ARCHITECTURES = {
     "lstm": {"cell": "lstm"},
     "gru": {"cell": "gru"},
     "rnn": {"cell": "rnn"},
     "unidirectional": {"cell": "lstm", "bidirectional": False},
 }
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
-each_form = pytest.mark.parametrize("form", FORMS)
+each_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
 
 
 def state_dict(cell="lstm", bidirectional=True):
@@ -76,28 +75,28 @@ def sigmoid(x):
 
 def run_direction(weights, name, end, cell, x):
     """PyTorch's equations: gates i, f, g, o of an LSTM, and r, z, n of a GRU."""
-    into, own, bias, own_bias = (
+    kernel, recurrent_kernel, bias, recurrent_bias = (
         weights[f"{name}.rnn.{key}_{end}"].astype(np.float64)
         for key in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     )
-    h, c, found = np.zeros(UNITS), np.zeros(UNITS), []
+    h, c, outputs = np.zeros(UNITS), np.zeros(UNITS), []
     for row in x[:: -1 if "reverse" in end else 1]:
-        a, b = into @ row + bias, own @ h + own_bias
+        a, b = kernel @ row + bias, recurrent_kernel @ h + recurrent_bias
         if cell == "lstm":
             i, f, g, o = np.split(a + b, 4)
             c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
             h = sigmoid(o) * np.tanh(c)
         elif cell == "gru":
-            (r, z, n), (r_own, z_own, n_own) = np.split(a, 3), np.split(b, 3)
-            z = sigmoid(z + z_own)
-            h = (1 - z) * np.tanh(n + sigmoid(r + r_own) * n_own) + z * h
+            (r, z, n), (r_h, z_h, n_h) = np.split(a, 3), np.split(b, 3)
+            z = sigmoid(z + z_h)
+            h = (1 - z) * np.tanh(n + sigmoid(r + r_h) * n_h) + z * h
         else:
             h = np.tanh(a + b)
-        found.append(h)
-    return np.array(found[:: -1 if "reverse" in end else 1])
+        outputs.append(h)
+    return np.array(outputs[:: -1 if "reverse" in end else 1])
 
 
-def theirs(weights, cell, bidirectional, spectrogram):
+def reference_logits(weights, cell, bidirectional, spectrogram):
     """The logits of deepspeech.pytorch for one utterance, `[bands, frames]`, in NumPy float64."""
 
     def norm(x, name):
@@ -122,21 +121,22 @@ def theirs(weights, cell, bidirectional, spectrogram):
     return norm(x, "fc.0.module.0") @ weights["fc.0.module.1.weight"].T.astype(np.float64)
 
 
-@each_form
+@each_architecture
 @pytest.mark.parametrize("frames", [40, 41])
-def test_the_logits_are_those_of_the_original_with_blank_last(torch_save, tmp_path, form, frames):
-    weights = state_dict(**FORMS[form])
+def test_the_logits_equal_those_of_the_original_with_the_blank_last(torch_save, tmp_path, architecture, frames):
+    weights = state_dict(**ARCHITECTURES[architecture])
     path = torch_save(tmp_path / "a.ckpt", checkpoint(state_dict=weights))
-    made = deepspeech_pytorch.import_run(path, tmp_path / "run")
+    converted = deepspeech_pytorch.import_run(path, tmp_path / "run")
     loaded = Recognizer.load(tmp_path / "run")
     spectrogram = np.random.default_rng(1).standard_normal((161, frames)).astype(np.float32)
-    for each in (made, loaded):
-        logits = each.network(spectrogram.T[np.newaxis], np.array([frames], np.int32)).values[0]
-        wanted = theirs(weights, spectrogram=spectrogram, **{"bidirectional": True, **FORMS[form]})
-        np.testing.assert_allclose(logits, np.roll(wanted, -1, axis=1), atol=1e-4)
+    settings = {"bidirectional": True, **ARCHITECTURES[architecture]}
+    expected = reference_logits(weights, spectrogram=spectrogram, **settings)
+    for run in (converted, loaded):
+        logits = run.network(spectrogram.T[np.newaxis], np.array([frames], np.int32)).values[0]
+        np.testing.assert_allclose(logits, np.roll(expected, -1, axis=1), atol=1e-4)
 
 
-def test_what_is_not_in_the_weights_comes_from_the_hyperparameters(torch_save, tmp_path):
+def test_labels_and_spectrogram_come_from_the_hyperparameters(torch_save, tmp_path):
     spectrogram = {"sample_rate": 8000, "window_size": 0.04, "window_stride": 0.02, "window": "hann"}
     labels = [*" 'abcdefghijklmnopqrstuvwxyz", "_"]
     hyper = {"labels": labels, "spect_cfg": spectrogram}
@@ -144,10 +144,11 @@ def test_what_is_not_in_the_weights_comes_from_the_hyperparameters(torch_save, t
     config = deepspeech_pytorch.import_run(path, tmp_path / "run", "constant").config
     assert config.alphabet.characters == " 'abcdefghijklmnopqrstuvwxyz"
     assert (config.model.layers, config.model.units, config.model.convolution_channels) == (LAYERS, UNITS, CHANNELS)
-    chosen = config.features
-    assert (chosen.kind, chosen.sample_rate_hz, chosen.window_ms, chosen.hop_ms) == ("log_spectrogram", 8000, 40, 20)
-    assert (chosen.fft_size, chosen.window, chosen.pad_mode) == (320, "hann", "constant")
-    assert chosen.normalization == "utterance_scalar"
+    features = config.features
+    assert (features.kind, features.sample_rate_hz) == ("log_spectrogram", 8000)
+    assert (features.window_ms, features.hop_ms) == (40, 20)
+    assert (features.fft_size, features.window, features.pad_mode) == (320, "hann", "constant")
+    assert features.normalization == "utterance_scalar"
 
 
 class DictConfig:
@@ -162,7 +163,7 @@ class AnyNode:
 
 @pytest.fixture
 def omegaconf(monkeypatch):
-    """A module of that name while a file is written; reading looks no module up."""
+    """A module of that name while a file is written; loading imports no module."""
     module = types.ModuleType("omegaconf")
     for kind in (DictConfig, AnyNode):
         monkeypatch.setattr(kind, "__module__", "omegaconf")
@@ -170,13 +171,13 @@ def omegaconf(monkeypatch):
     monkeypatch.setitem(sys.modules, "omegaconf", module)
 
 
-def test_configurations_in_wrappings_are_read(torch_save, tmp_path, omegaconf):
+def test_wrapped_configurations_are_unwrapped(torch_save, tmp_path, omegaconf):
     spectrogram = DictConfig({"sample_rate": 8000, "window_size": 0.04, "window_stride": 0.01, "window": "hamming"})
     path = torch_save(tmp_path / "a.ckpt", checkpoint(hyper_parameters={"labels": LABELS, "spect_cfg": spectrogram}))
     assert deepspeech_pytorch.import_run(path, tmp_path / "run").config.features.sample_rate_hz == 8000
 
 
-def test_what_contains_itself_is_refused(torch_save, tmp_path, omegaconf):
+def test_recursive_values_are_errors(torch_save, tmp_path, omegaconf):
     labels = list(LABELS)
     labels[0] = labels
     node = AnyNode(None)
@@ -190,75 +191,16 @@ def test_what_contains_itself_is_refused(torch_save, tmp_path, omegaconf):
             deepspeech_pytorch.import_run(path, tmp_path / "run")
 
 
-def original(torch, cell, bidirectional):
-    """Modules of PyTorch, called what those of deepspeech.pytorch are called."""
-    nn = torch.nn
-
-    def held(**children):
-        made = nn.Module()
-        for name, child in children.items():
-            made.add_module(name, child)
-        return made
-
-    def numbered(*children):
-        return nn.ModuleList(children)
-
-    kind = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}[cell]
-    first, second = (
-        [nn.Conv2d(1, CHANNELS, (41, 11), (2, 2), (20, 5)), nn.BatchNorm2d(CHANNELS), nn.Hardtanh(0, 20)],
-        [nn.Conv2d(CHANNELS, CHANNELS, (21, 11), (2, 1), (10, 5)), nn.BatchNorm2d(CHANNELS), nn.Hardtanh(0, 20)],
-    )
-    layers = []
-    for layer in range(LAYERS):
-        recurrent = kind(UNITS if layer else BANDS * CHANNELS, UNITS, bidirectional=bidirectional)
-        norm = {"batch_norm": held(module=nn.BatchNorm1d(UNITS))} if layer else {}
-        layers.append(held(rnn=recurrent, **norm))
-    network = held(conv=held(seq_module=nn.Sequential(*first, *second)), rnns=numbered(*layers))
-    if not bidirectional:
-        network.add_module("lookahead", numbered(held(conv=nn.Conv1d(UNITS, UNITS, 20, groups=UNITS, bias=False))))
-    last = numbered(nn.BatchNorm1d(UNITS), nn.Linear(UNITS, len(LABELS), bias=False))
-    network.add_module("fc", numbered(held(module=last)))
-    with torch.no_grad():
-        for name, value in network.named_buffers():
-            if name.endswith(("running_mean", "running_var")):
-                value.copy_(torch.rand_like(value) + 0.5)
-    return network.eval()
-
-
-def original_logits(torch, network, samples, bidirectional):
-    """What deepspeech.pytorch computes from the samples of one utterance at 16 kHz."""
-    window = torch.hamming_window(320, periodic=False, dtype=torch.float64)
-    spectrum = torch.stft(torch.tensor(samples).double(), 320, 160, window=window, return_complex=True)
-    x = torch.log1p(spectrum.abs())
-    x = ((x - x.mean()) / x.std()).float()[None, None]
-    x = network.conv.seq_module(x).flatten(1, 2)[0].T
-    for number, layer in enumerate(network.rnns):
-        x = layer.batch_norm.module(x) if number else x
-        x = layer.rnn(x[:, None])[0][:, 0]
-        x = x.view(len(x), -1, UNITS).sum(1)
-    if not bidirectional:
-        ahead = torch.nn.functional.pad(x.T[None], (0, 19))
-        x = torch.nn.functional.hardtanh(network.lookahead[0].conv(ahead)[0].T, 0, 20)
-    norm, linear = network.fc[0].module
-    return linear(norm(x))
-
-
-@each_form
-def test_checkpoints_of_pytorch_give_its_logits_on_real_audio(tmp_path, form):
-    torch = pytest.importorskip("torch")
-    torch.manual_seed(0)
-    form = {"bidirectional": True, **FORMS[form]}
-    network = original(torch, **form)
-    content = {**checkpoint(), "state_dict": network.state_dict(), "optimizer_states": [{"state": torch.ones(3)}]}
-    torch.save(content, tmp_path / "a.ckpt")
-    deepspeech_pytorch.import_run(tmp_path / "a.ckpt", tmp_path / "run")
+@each_architecture
+def test_checkpoints_of_pytorch_give_its_logits_on_real_audio(tmp_path, architecture):
+    """Files that PyTorch wrote, and its logits: see `tests/data/make_golden.py`."""
+    golden = Path(__file__).parents[1] / "data" / "golden"
+    deepspeech_pytorch.import_run(golden / f"deepspeech_pytorch_{architecture}.ckpt", tmp_path / "run")
     loaded = Recognizer.load(tmp_path / "run")
-    path = sorted((Path(__file__).parents[1] / "data" / "asterisk").rglob("*.opus"))[0]
-    samples = io.read(path, 16000)
-    found = loaded.logits(samples[np.newaxis], np.array([len(samples)], np.int32)).values[0]
-    with torch.inference_mode():
-        wanted = original_logits(torch, network, samples, form["bidirectional"]).numpy()
-    np.testing.assert_allclose(found, np.roll(wanted, -1, axis=1), atol=1e-4)
+    with np.load(golden / "deepspeech_pytorch.npz") as arrays:
+        samples, expected = arrays["samples"] / np.float32(2**15), arrays[f"{architecture}/logits"]
+    logits = loaded.logits(samples[np.newaxis], np.array([len(samples)], np.int32)).values[0]
+    np.testing.assert_allclose(logits, np.roll(expected, -1, axis=1), atol=1e-4)
 
 
 def changed(weights, name, value):
@@ -301,7 +243,7 @@ def weights_of(name, shape):
         ),
         (
             checkpoint(state_dict=changed(state_dict(), "attention.weight", np.ones(7, np.float32))),
-            "holds tensors that this network has no place for: attention.weight",
+            "holds tensors that this network does not have: attention.weight",
         ),
         (
             checkpoint(state_dict=changed(state_dict(), "rnns.0.rnn.weight_hh_l0", np.ones([12, 6], np.float32))),
@@ -315,7 +257,7 @@ def weights_of(name, shape):
         ),
         (checkpoint(hyper_parameters={"labels": [1, *LABELS[1:]]}), "its labels are not single characters: 1,"),
         (checkpoint(hyper_parameters={"labels": ["ab", *LABELS[1:-1], "_"]}), "its labels are not single characters"),
-        (checkpoint(hyper_parameters={"labels": ["A", *LABELS[1:-1], "_"]}), "'A' is there 2 times"),
+        (checkpoint(hyper_parameters={"labels": ["A", *LABELS[1:-1], "_"]}), "'A' occurs 2 times"),
         (
             checkpoint(hyper_parameters={"labels": LABELS, "spect_cfg": {"window": "blackman"}}),
             "cannot be used here: .*features.window",
@@ -329,27 +271,27 @@ def weights_of(name, shape):
         (weights_of("rnns.0.rnn.weight_hh_l0", [0, 0]), r"weight_hh_l0 is \(0, 0\) and should have 2 axes"),
         (weights_of("fc.0.module.1.weight", []), r"fc.0.module.1.weight is \(\) and should have 2 axes"),
         (weights_of("conv.seq_module.0.weight", [4, 1]), r"0.weight is \(4, 1\) and should have 4 axes"),
-        (weights_of(3, [2]), "holds tensors that this network has no place for: 3"),
+        (weights_of(3, [2]), "holds tensors that this network does not have: 3"),
     ],
 )
-def test_what_is_not_understood_is_refused_and_leaves_nothing(torch_save, tmp_path, content, words):
+def test_an_invalid_checkpoint_is_an_error_and_leaves_no_files(torch_save, tmp_path, content, words):
     path = torch_save(tmp_path / "a.ckpt", content)
     with pytest.raises(TfvoiceError, match=f"a.ckpt: .*{words}"):
         deepspeech_pytorch.import_run(path, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_is_replaced_only_when_told(torch_save, tmp_path):
+def test_a_run_is_replaced_only_with_overwrite(torch_save, tmp_path):
     path = torch_save(tmp_path / "a.ckpt", checkpoint())
     deepspeech_pytorch.import_run(path, tmp_path / "run")
     (tmp_path / "run" / "metrics.jsonl").write_text("{}")
-    with pytest.raises(TfvoiceError, match="run: holds a run already; use another --run, or --overwrite"):
+    with pytest.raises(TfvoiceError, match="run: already holds a run; use another --run, or --overwrite"):
         deepspeech_pytorch.import_run(path, tmp_path / "run")
     deepspeech_pytorch.import_run(path, tmp_path / "run", overwrite=True)
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
-def test_pieces_of_a_run_are_replaced_when_told(torch_save, tmp_path):
+def test_an_incomplete_run_is_replaced_only_with_overwrite(torch_save, tmp_path):
     path = torch_save(tmp_path / "a.ckpt", checkpoint())
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "metrics.jsonl").write_text("{}")

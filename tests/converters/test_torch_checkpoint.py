@@ -1,4 +1,4 @@
-"""Laws of reading PyTorch's files: what is in them comes out, and nothing in them is run."""
+"""Loading files of PyTorch: the saved values, and no code is executed."""
 
 import collections
 import enum
@@ -9,6 +9,7 @@ import subprocess
 import sys
 import types
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from tfvoice.converters.torch_checkpoint import Inert
 from tfvoice.errors import TfvoiceError
 
 
-def test_tensors_and_plain_values_come_back(torch_save, tmp_path):
+def test_tensors_and_plain_values_round_trip(torch_save, tmp_path):
     matrix = np.arange(12, dtype=np.float32).reshape(3, 4)
     content = {
         "state_dict": collections.OrderedDict(
@@ -27,26 +28,25 @@ def test_tensors_and_plain_values_come_back(torch_save, tmp_path):
         "epoch": 3,
         "names": ["x", ("y", None, True, 2.5)],
     }
-    found = torch_checkpoint.read(torch_save(tmp_path / "a.ckpt", content))
-    assert list(found) == list(content) and (found["epoch"], found["names"]) == (3, content["names"])
+    loaded = torch_checkpoint.read(torch_save(tmp_path / "a.ckpt", content))
+    assert list(loaded) == list(content) and (loaded["epoch"], loaded["names"]) == (3, content["names"])
     for name, value in content["state_dict"].items():
-        read = found["state_dict"][name].read()
-        np.testing.assert_array_equal(read, value)
-        assert (read.dtype, found["state_dict"][name].shape) == (value.dtype, value.shape)
+        array = loaded["state_dict"][name].read()
+        np.testing.assert_array_equal(array, value)
+        assert (array.dtype, loaded["state_dict"][name].shape) == (value.dtype, value.shape)
 
 
-def test_pytorch_itself_is_read(tmp_path):
-    torch = pytest.importorskip("torch")
-    content = {"w": torch.randn(3, 5).T, "p": torch.nn.Parameter(torch.ones(2)), "h": torch.ones(2).half()}
-    layer = torch.nn.LSTM(3, 4)
-    plain = {"n": [1], "s": torch.Size([2, 3]), "set": {1}, "bytes": b"ab"}
-    torch.save({**content, **plain, "state_dict": layer.state_dict()}, tmp_path / "a.pt")
-    found = torch_checkpoint.read(tmp_path / "a.pt")
-    for name, value in content.items():
-        np.testing.assert_array_equal(found[name].read(), value.detach().numpy())
-    for name, value in layer.state_dict().items():
-        np.testing.assert_array_equal(found["state_dict"][name].read(), value.numpy())
-    assert (found["n"], found["s"]) == ([1], (2, 3))
+def test_a_file_that_pytorch_wrote_is_read():
+    """Written by `tests/data/make_golden.py`."""
+    golden = Path(__file__).parents[1] / "data" / "golden"
+    content = torch_checkpoint.read(golden / "containers.pt")
+    with np.load(golden / "containers.npz") as arrays:
+        assert {"w", "p", "h", "state_dict/weight_ih_l0"} < set(arrays.files)
+        for name in arrays.files:
+            holder = content["state_dict"] if "/" in name else content
+            np.testing.assert_array_equal(holder[name.rpartition("/")[2]].read(), arrays[name])
+            assert holder[name.rpartition("/")[2]].read().dtype == arrays[name].dtype
+    assert (content["n"], content["s"]) == ([1], (2, 3))
 
 
 class Kind(enum.Enum):
@@ -65,10 +65,10 @@ def test_objects_of_known_libraries_become_inert(torch_save, tmp_path, monkeypat
         setattr(module, kind.__name__, kind)
     monkeypatch.setitem(sys.modules, module.__name__, module)
     path = torch_save(tmp_path / "a.ckpt", {"kind": Kind.FAST, "held": Holder(_content={"x": 1})})
-    found = torch_checkpoint.read(path)
-    assert isinstance(found["held"], Inert) and found["held"].state == {"_content": {"x": 1}}
-    assert found["held"].name == "copyreg._reconstructor" or found["held"].name == "omegaconf.Holder"
-    assert isinstance(found["kind"], Inert) and str(found["kind"].arguments[-1]).lower() == "fast"
+    loaded = torch_checkpoint.read(path)
+    assert isinstance(loaded["held"], Inert) and loaded["held"].state == {"_content": {"x": 1}}
+    assert loaded["held"].name == "copyreg._reconstructor" or loaded["held"].name == "omegaconf.Holder"
+    assert isinstance(loaded["kind"], Inert) and str(loaded["kind"].arguments[-1]).lower() == "fast"
 
 
 class Runs:
@@ -83,16 +83,16 @@ class Runs:
     ("function", "name"),
     [(os.system, "posix.system"), (eval, "builtins.eval"), (subprocess.Popen, "subprocess.Popen"), (open, "io.open")],
 )
-def test_nothing_is_run(torch_save, tmp_path, function, name):
-    mark = tmp_path / "was_here"
-    path = torch_save(tmp_path / "bad.ckpt", {"state_dict": Runs(function, f"touch {mark}")})
-    with pytest.raises(TfvoiceError, match=rf"bad.ckpt: asks for {name} to be run, which no checkpoint .* refused\.$"):
+def test_no_code_is_executed(torch_save, tmp_path, function, name):
+    marker = tmp_path / "marker"
+    path = torch_save(tmp_path / "bad.ckpt", {"state_dict": Runs(function, f"touch {marker}")})
+    with pytest.raises(TfvoiceError, match=rf"bad.ckpt: calls {name}, which no checkpoint .* refused\.$"):
         torch_checkpoint.read(path)
-    assert not mark.exists()
+    assert not marker.exists()
 
 
-def test_what_is_inert_runs_nothing_either(torch_save, tmp_path, monkeypatch):
-    """A name of a library that is known is not looked up, whatever it would do."""
+def test_inert_names_are_not_executed_either(torch_save, tmp_path, monkeypatch):
+    """A name of a known library is not imported."""
     module = types.ModuleType("torch.hub")
     called = []
 
@@ -102,18 +102,18 @@ def test_what_is_inert_runs_nothing_either(torch_save, tmp_path, monkeypatch):
     load.__module__, load.__qualname__, module.load = "torch.hub", "load", load
     monkeypatch.setitem(sys.modules, "torch.hub", module)
     path = torch_save(tmp_path / "a.ckpt", [Runs(load, "repository")])
-    found = torch_checkpoint.read(path)
-    assert not called and found[0].name == "torch.hub.load" and found[0].arguments == ("repository",)
+    loaded = torch_checkpoint.read(path)
+    assert not called and loaded[0].name == "torch.hub.load" and loaded[0].arguments == ("repository",)
 
 
 def archive(path, **members):
-    with zipfile.ZipFile(path, "w") as made:
+    with zipfile.ZipFile(path, "w") as file:
         for name, content in members.items():
-            made.writestr(name.replace("__", "/").replace("_pkl", ".pkl"), content)
+            file.writestr(name.replace("__", "/").replace("_pkl", ".pkl"), content)
     return path
 
 
-def test_files_that_are_none_are_told(torch_save, tmp_path):
+def test_other_files_are_errors(torch_save, tmp_path):
     old = tmp_path / "old.pth"
     old.write_bytes(pickle.dumps(119547037146038801333356) + b"rest")
     good = torch_save(tmp_path / "good.ckpt", {"w": np.ones([50, 50], np.float32)}).read_bytes()
@@ -126,7 +126,7 @@ def test_files_that_are_none_are_told(torch_save, tmp_path):
         (tmp_path / "cut.ckpt", "cut.ckpt: is not in the zip format"),
         (
             archive(tmp_path / "a.zip", readme="x"),
-            "a.zip: is a zip file, but none that PyTorch wrote: it holds no data",
+            "a.zip: is a zip file, but not one of PyTorch: it holds no data",
         ),
         (archive(tmp_path / "b.zip", a__data_pkl=b"\x80\x02garbage"), "b.zip: is damaged"),
     ):
@@ -134,8 +134,8 @@ def test_files_that_are_none_are_told(torch_save, tmp_path):
             torch_checkpoint.read(path)
 
 
-def numbers(count):
-    return torch_checkpoint._Numbers("a.ckpt", "archive/data/0", np.float32, count)
+def storage(count):
+    return torch_checkpoint._Storage("a.ckpt", "archive/data/0", np.float32, count)
 
 
 @pytest.mark.parametrize(
@@ -150,10 +150,10 @@ def numbers(count):
         ((10**9,), (0,), 0),
     ],
 )
-def test_a_tensor_cannot_reach_beyond_its_numbers(size, stride, offset):
-    assert torch_checkpoint._tensor(numbers(6), 1, (2,), (3,)).shape == (2,)
+def test_a_tensor_cannot_reach_beyond_its_storage(size, stride, offset):
+    assert torch_checkpoint._tensor(storage(6), 1, (2,), (3,)).shape == (2,)
     with pytest.raises(ValueError, match="a tensor"):
-        torch_checkpoint._tensor(numbers(6), offset, size, stride)
+        torch_checkpoint._tensor(storage(6), offset, size, stride)
 
 
 def opcodes(*instructions):
@@ -177,44 +177,44 @@ def whole(size, stride):
     ("instructions", "words"),
     [
         ([REBUILD, b"(", REBUILD, b"(", STORED, whole(2, 1), b"R", whole(200, 1), b"R"], "a tensor of Tensor"),
-        ([REBUILD, b"(", STORED, whole(7, 1), b"R"], "reaches beyond its numbers"),
+        ([REBUILD, b"(", STORED, whole(7, 1), b"R"], "reaches beyond its storage"),
         ([REBUILD, b"}U\x0c__defaults__Nsb"], "a function has no state"),
-        ([named("torch FloatStorage"), b"N}U\x04kindU\x0bByteStorages\x86b"], "can't set attribute"),
+        ([named("torch FloatStorage"), b"N}U\x04nameU\x0bByteStorages\x86b"], "can't set attribute"),
         ([STORED, b"N}U\x05countJ\xff\xff\xff\x7fs\x86b"], "can't set attribute"),
         ([named("torch Size"), b"U\x02ab\x85R"], "a size of str"),
         ([b"]r\xff\xff\xff\x7f"], "it has no object 2147483647"),
-        ([STORED.replace(b"K\x06", b"K\x07")], "archive/data/0 is not 7 numbers of float32"),
+        ([STORED.replace(b"K\x06", b"K\x07")], "archive/data/0 is not 7 values of float32"),
         ([STORED.replace(b"U\x010", b"U\x011")], "no item named 'archive/data/1'"),
     ],
 )
-def test_memory_that_is_not_in_the_file_is_neither_read_nor_reserved(tmp_path, instructions, words):
+def test_memory_outside_the_file_is_neither_read_nor_allocated(tmp_path, instructions, words):
     path = archive(tmp_path / "a.ckpt", archive__data_pkl=opcodes(*instructions), archive__data__0=bytes(24))
     with pytest.raises(TfvoiceError, match=f"a.ckpt: is damaged .*{words}"):
         torch_checkpoint.read(path)
 
 
-def test_what_python_could_make_large_is_not_made(tmp_path):
-    big = opcodes(named("__builtin__ bytearray"), b"J\xff\xff\xff\x7f\x85R")
-    found = torch_checkpoint.read(archive(tmp_path / "a.ckpt", archive__data_pkl=big))
-    assert isinstance(found, Inert) and found.arguments == (2**31 - 1,)
+def test_a_huge_bytearray_is_not_allocated(tmp_path):
+    huge = opcodes(named("__builtin__ bytearray"), b"J\xff\xff\xff\x7f\x85R")
+    loaded = torch_checkpoint.read(archive(tmp_path / "a.ckpt", archive__data_pkl=huge))
+    assert isinstance(loaded, Inert) and loaded.arguments == (2**31 - 1,)
 
 
-def test_numbers_that_are_packed_are_refused(tmp_path):
+def test_compressed_storages_are_an_error(tmp_path):
     content = opcodes(REBUILD, b"(", STORED, whole(6, 1), b"R")
     good = archive(tmp_path / "a.ckpt", archive__data_pkl=content, archive__data__0=bytes(24))
     np.testing.assert_array_equal(torch_checkpoint.read(good).read(), np.zeros(6))
-    with zipfile.ZipFile(tmp_path / "b.ckpt", "w", zipfile.ZIP_DEFLATED) as packed:
-        packed.writestr("archive/data.pkl", content)
-        packed.writestr("archive/data/0", bytes(24))
-    with pytest.raises(TfvoiceError, match=r"b.ckpt: is damaged .* is not 6 numbers"):
+    with zipfile.ZipFile(tmp_path / "b.ckpt", "w", zipfile.ZIP_DEFLATED) as compressed:
+        compressed.writestr("archive/data.pkl", content)
+        compressed.writestr("archive/data/0", bytes(24))
+    with pytest.raises(TfvoiceError, match=r"b.ckpt: is damaged .* is not 6 values"):
         torch_checkpoint.read(tmp_path / "b.ckpt")
 
 
-def test_damaged_numbers_are_told_when_they_are_read(torch_save, tmp_path):
+def test_damaged_values_are_an_error_when_they_are_read(torch_save, tmp_path):
     path = torch_save(tmp_path / "a.ckpt", {"w": np.ones([50, 50], np.float32)})
     content = path.read_bytes()
-    at = content.index(np.ones(1, np.float32).tobytes() * 2)
-    path.write_bytes(content[:at] + b"\xff" + content[at + 1 :])
-    found = torch_checkpoint.read(path)
+    start = content.index(np.ones(1, np.float32).tobytes() * 2)
+    path.write_bytes(content[:start] + b"\xff" + content[start + 1 :])
+    loaded = torch_checkpoint.read(path)
     with pytest.raises(TfvoiceError, match=r"a.ckpt: is damaged .*CRC"):
-        found["w"].read()
+        loaded["w"].read()

@@ -1,4 +1,4 @@
-"""What leaves is whole, says what it is, and does not take the place of anything unasked."""
+"""An export is complete, describes itself, and replaces nothing unasked."""
 
 import json
 import re
@@ -6,11 +6,12 @@ import re
 import pytest
 import tensorflow as tf
 
+from tfvoice import storage
 from tfvoice.errors import TfvoiceError
-from tfvoice.export import export
+from tfvoice.export import export, metadata
 
 
-def test_the_model_knows_itself(exported):
+def test_an_exported_model_has_its_metadata_and_card(exported):
     run, model = exported[0], exported[1] / "1"
     known = json.loads((model / "tfvoice.json").read_text(encoding="utf-8"))
     assert known["model"] == run.config.model.name and known["sample_rate_hz"] == 16000
@@ -18,7 +19,7 @@ def test_the_model_knows_itself(exported):
     assert "# run" in (model / "model_card.md").read_text(encoding="utf-8")
 
 
-def test_what_cannot_be_exported_is_told(generator_run, tmp_path):
+def test_a_run_that_cannot_be_exported_is_an_error(generator_run, tmp_path):
     with pytest.raises(TfvoiceError, match=r"nowhere: is not the folder of a run"):
         export.export(tmp_path / "nowhere", tmp_path / "1")
     with pytest.raises(TfvoiceError, match=r"has no checkpoint last yet; use --checkpoint=best"):
@@ -30,9 +31,9 @@ def test_what_cannot_be_exported_is_told(generator_run, tmp_path):
     with pytest.raises(TfvoiceError, match="holds no exported model, so --overwrite does not replace it"):
         export.export(generator_run.run_dir, tmp_path / "2", overwrite=True)
     assert (tmp_path / "2" / "mine").is_file()
-    (tmp_path / "2" / "mine").rename(tmp_path / "2" / export.DESCRIPTION)
+    (tmp_path / "2" / "mine").rename(tmp_path / "2" / metadata.FILE)
     export.export(generator_run.run_dir, tmp_path / "2", overwrite=True)
-    assert (tmp_path / "2" / export.DESCRIPTION).read_text() and (tmp_path / "2" / "saved_model.pb").is_file()
+    assert (tmp_path / "2" / metadata.FILE).read_text() and (tmp_path / "2" / "saved_model.pb").is_file()
     with pytest.raises(TfvoiceError, match="cannot write the model"):
         export.export(generator_run.run_dir, tmp_path / "2" / "saved_model.pb" / "1")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["2"]
@@ -44,16 +45,16 @@ def test_what_cannot_be_exported_is_told(generator_run, tmp_path):
         ("foreign", r"is not the folder of a run \(it has no experiment.json\)"),
         ("damaged", r"experiment.json: is damaged \("),
         ("untrained", "has no checkpoint best yet; train it with tfvoice_train"),
-        ("half", r"best.npz: this checkpoint is damaged \("),
+        ("half", r"best.safetensors: this checkpoint is damaged \("),
     ],
 )
-def test_a_run_that_is_not_whole_is_told(broken_run, exported, tmp_path, how, sentence):
+def test_an_incomplete_run_is_an_error(broken_run, exported, tmp_path, how, sentence):
     with pytest.raises(TfvoiceError, match=sentence):
         export.export(broken_run(exported[0].run_dir, how), tmp_path / "models" / "1")
     assert not (tmp_path / "models").exists() or not any((tmp_path / "models").iterdir())
 
 
-def test_what_cannot_be_replaced_stays(generator_run, tmp_path, monkeypatch):
+def test_after_a_failure_the_older_model_is_still_there(generator_run, tmp_path, monkeypatch):
     output = export.export(generator_run.run_dir, tmp_path / "1")
     (output / "mine").write_text("first")
 
@@ -64,7 +65,7 @@ def test_what_cannot_be_replaced_stays(generator_run, tmp_path, monkeypatch):
         patch.setitem(export.FORMATS, "saved_model", full)
         with pytest.raises(TfvoiceError, match="cannot write the model: No space left on device"):
             export.export(generator_run.run_dir, output, overwrite=True)
-    replace, calls = export.os.replace, []
+    replace, calls = storage.os.replace, []
 
     def at_the_last_moment(source, target):
         calls.append(target)
@@ -73,17 +74,17 @@ def test_what_cannot_be_replaced_stays(generator_run, tmp_path, monkeypatch):
         replace(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(export.os, "replace", at_the_last_moment)
+        patch.setattr(storage.os, "replace", at_the_last_moment)
         with pytest.raises(TfvoiceError, match="cannot write the model: Input/output error"):
             export.export(generator_run.run_dir, output, overwrite=True)
     assert (output / "mine").read_text() == "first" and [path.name for path in tmp_path.iterdir()] == ["1"]
 
 
-def test_a_folder_that_appears_meanwhile_is_left_alone(generator_run, tmp_path, monkeypatch):
+def test_a_folder_that_appears_during_an_export_is_not_replaced(generator_run, tmp_path, monkeypatch):
     written = export.FORMATS["saved_model"]
 
-    def meanwhile(run, folder):
-        written(run, folder)
+    def meanwhile(task, run, folder):
+        written(task, run, folder)
         (tmp_path / "1").mkdir()
         (tmp_path / "1" / "mine").write_text("")
 
@@ -93,6 +94,6 @@ def test_a_folder_that_appears_meanwhile_is_left_alone(generator_run, tmp_path, 
     assert (tmp_path / "1" / "mine").is_file() and [path.name for path in tmp_path.iterdir()] == ["1"]
 
 
-def test_tflite_is_for_wavenets(generator_run, tmp_path):
+def test_tflite_is_refused_for_other_models(generator_run, tmp_path):
     with pytest.raises(TfvoiceError, match=r"--format=tflite: is for wavenet_asr, and .* is sample_rnn"):
-        export.export(generator_run.run_dir, tmp_path / "3", kind="tflite")
+        export.export(generator_run.run_dir, tmp_path / "3", format="tflite")

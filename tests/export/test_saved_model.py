@@ -1,4 +1,4 @@
-"""What leaves reads and draws as it did at home, and needs nothing but TensorFlow."""
+"""An exported model gives what its run gives, and needs nothing but TensorFlow."""
 
 import difflib
 import subprocess
@@ -10,28 +10,27 @@ import pytest
 import soundfile
 import soxr
 import tensorflow as tf
+from samples import speech, streaming_run
 from tensorflow.core.protobuf import saved_model_pb2
-from test_streaming import reader, speech
 
-from tfvoice import experiment
+from tfvoice import checkpoints, tasks
 from tfvoice.asr.recognizer import Recognizer
 from tfvoice.asr.streaming import StreamingTranscriber
 from tfvoice.asr.transcribe import Transcriber
 from tfvoice.audio import io as audio_io
 from tfvoice.export import export
 from tfvoice.generation.generator import Generator
-from tfvoice.generation.sample import Draw, Sampler
-from tfvoice.serving.predictor import Served
-from tfvoice.training import checkpoints
+from tfvoice.generation.sample import Sampler, SamplingOptions
+from tfvoice.serving.predictor import Predictor
 
 SMALL = ("model.width=8", "model.kernel_size=3", "model.dilations=[1,2]", "model.stacks=1", "features.bins=20")
 SHAPES = {
     "wavenet_asr": SMALL,
     "deepspeech2": ("model.units=8", "model.layers=2", "model.convolution_channels=4", "model.cell=gru"),
 }
-# Only what a stock TensorFlow has: this process cannot import tfvoice, nor Keras. Inputs of signatures come in a file
-# of NumPy's, those of WAV files as their paths; outputs go into another.
-STRANGER = """
+# A process with a stock TensorFlow, which can import neither tfvoice nor Keras. Inputs of signatures come in a NumPy
+# file, those of WAV files as their paths; outputs go into another.
+CLIENT = """
 import sys
 sys.modules["tfvoice"] = sys.modules["keras"] = None
 import numpy as np
@@ -52,17 +51,17 @@ np.savez(sys.argv[3], **found)
 
 
 @pytest.fixture(scope="module", params=SHAPES)
-def run(request, tmp_path_factory, talkative):
-    """A run of random weights that write something. Read only."""
-    settings = experiment.resolve(request.param, overrides=SHAPES[request.param])
-    made = Recognizer.create(tmp_path_factory.mktemp("runs") / "run", settings)
+def run(request, tmp_path_factory, random_words):
+    """A run with random weights that write text. Read only."""
+    config = tasks.resolve(request.param, overrides=SHAPES[request.param])
+    run = Recognizer.create(tmp_path_factory.mktemp("runs") / "run", config)
     if request.param == "wavenet_asr":
-        talkative(made.model)
+        random_words(run.model)
     else:
-        for number, weight in enumerate(made.model.trainable_variables):
+        for number, weight in enumerate(run.model.trainable_variables):
             weight.assign(0.5 * np.random.default_rng(number).standard_normal(weight.shape))
-    checkpoints.save(made.checkpoint("best"), {"weights": made.model.weights}, {})
-    return made
+    checkpoints.save(run.checkpoint("best"), {"weights": run.model.weights}, {})
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +71,7 @@ def model(run, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def spoken(clips):
+def recordings(clips):
     """Some clips: samples at 16 kHz."""
     paths = sorted(clips.rglob("*.opus"))[:6]
     return [audio_io.read(path, 16000) for path in paths]
@@ -87,100 +86,105 @@ def wav(path, samples, rate_hz, channels=1):
     return str(path)
 
 
-def as_a_stranger(model, folder, **inputs):
-    """The outputs of signatures as a process gets them that knows neither tfvoice nor Keras."""
+def in_another_process(model, folder, **inputs):
+    """The outputs of signatures in a process that can import neither tfvoice nor Keras."""
     given = {f"{name} {key}": value for name, each in inputs.items() for key, value in each.items()}
     np.savez(folder / "given.npz", **given)
-    command = [sys.executable, "-c", STRANGER, model, folder / "given.npz", folder / "found.npz", *inputs]
+    command = [sys.executable, "-c", CLIENT, model, folder / "given.npz", folder / "found.npz", *inputs]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     found = np.load(folder / "found.npz")
     return lambda name: {key.partition(" ")[2]: found[key] for key in found if key.startswith(f"{name} ")}
 
 
-def test_a_batch_of_waveforms_reads_as_each_recording_does(run, model, spoken, float_wav):
+def test_a_batch_of_waveforms_has_the_transcripts_of_its_recordings(run, model, recordings, float_wav):
     transcriber = Transcriber(Recognizer.load(run.run_dir))
     loaded = tf.saved_model.load(str(model)).signatures["waveform"]
-    lengths = np.array([*map(len, spoken), 0, 3000], np.int32)
+    lengths = np.array([*map(len, recordings), 0, 3000], np.int32)
     batch = np.full([len(lengths), max(lengths)], 0.7, np.float32)
-    for row, samples in enumerate(spoken):
+    for row, samples in enumerate(recordings):
         batch[row, : len(samples)] = samples
     batch[-1, :3000] = 1e-6
     found = {name: value.numpy() for name, value in loaded(waveform=batch, samples=lengths).items()}
-    assert any(found["text"][: len(spoken)])
-    for row, samples in enumerate(spoken):
+    assert any(found["text"][: len(recordings)])
+    for row, samples in enumerate(recordings):
         data = float_wav(samples)
-        wanted = transcriber.transcribe(data)
+        expected = transcriber.transcribe(data)
         count = found["word_count"][row]
-        assert found["text"][row].decode() == wanted.text
-        assert [word.decode() for word in found["words"][row, :count]] == [word.text for word in wanted.words]
+        assert found["text"][row].decode() == expected.text
+        assert [word.decode() for word in found["words"][row, :count]] == [word.text for word in expected.words]
         times = [found[name][row, :count] for name in ("word_start_seconds", "word_end_seconds", "word_confidence")]
-        rows = np.array([[word.start, word.end, word.confidence] for word in wanted.words]).reshape(-1, 3)
+        rows = np.array([[word.start, word.end, word.confidence] for word in expected.words]).reshape(-1, 3)
         np.testing.assert_allclose(np.stack(times, axis=1), rows, atol=1e-3)
-        np.testing.assert_allclose(found["confidence"][row], wanted.confidence or 0, atol=1e-3)
+        np.testing.assert_allclose(found["confidence"][row], expected.confidence or 0, atol=1e-3)
     assert found["text"][-2:].tolist() == [b"", b""]
 
 
+def test_a_recording_longer_than_the_training_clips_has_the_transcript_of_its_run(run, model, recordings, float_wav):
+    """25 s, with 20 s of training and a minute in a window: only its features are normalised otherwise."""
+    samples = np.concatenate([np.concatenate([clip, np.zeros(20000, np.float32)]) for clip in recordings * 9])[:400000]
+    transcriber, data = Transcriber(Recognizer.load(run.run_dir)), float_wav(samples)
+    expected = transcriber.transcribe(data)
+    signatures = tf.saved_model.load(str(model)).signatures
+    batch = {"waveform": tf.constant(samples[np.newaxis]), "samples": tf.constant([len(samples)])}
+    assert len(samples) == 400000 and len(expected.text) > 10
+    assert signatures["waveform"](**batch)["text"].numpy()[0].decode() == expected.text
+    found = signatures["log_probs"](**batch)["log_probs"][0]
+    np.testing.assert_allclose(found, transcriber.log_probabilities(data), atol=1e-4)
+
+
 @pytest.mark.parametrize("rate_hz, channels", [(8000, 1), (16000, 2), (44100, 2)])
-def test_files_of_other_rates_and_stereo_are_read_by_a_stranger(run, model, spoken, tmp_path, rate_hz, channels):
+def test_files_of_other_rates_and_stereo_need_only_tensorflow(run, model, recordings, tmp_path, rate_hz, channels):
     paths = []
-    for number, samples in enumerate(spoken[:3]):
-        there = 0.9 * soxr.resample(samples, 16000, rate_hz)
-        paths.append(wav(tmp_path / f"{number}.wav", there, rate_hz, channels))
-    texts = as_a_stranger(model, tmp_path, serving_default={"wav": np.array(paths)})("serving_default")["text"]
+    for number, samples in enumerate(recordings[:3]):
+        resampled = 0.9 * soxr.resample(samples, 16000, rate_hz)
+        paths.append(wav(tmp_path / f"{number}.wav", resampled, rate_hz, channels))
+    texts = in_another_process(model, tmp_path, serving_default={"wav": np.array(paths)})("serving_default")["text"]
     found = [text.decode() for text in texts]
     transcriber = Transcriber(Recognizer.load(run.run_dir))
-    wanted = [transcriber.transcribe(path).text for path in paths]
-    assert any(wanted)
-    # What no training has settled turns on the last bits that two resamplers have apart.
-    alike = [difflib.SequenceMatcher(None, *pair).ratio() for pair in zip(found, wanted, strict=True)]
+    expected = [transcriber.transcribe(path).text for path in paths]
+    assert any(expected)
+    # With random weights the last bits in which two resamplers differ can decide a character.
+    alike = [difflib.SequenceMatcher(None, *pair).ratio() for pair in zip(found, expected, strict=True)]
     assert min(alike) == 1 if rate_hz == 16000 else min(alike) > 0.8
 
 
-def test_a_stranger_follows_speech_and_gets_probabilities(tmp_path):
-    run = reader(tmp_path / "run")
+def test_streams_and_log_probabilities_need_only_tensorflow(tmp_path):
+    run = streaming_run(tmp_path / "run")
     checkpoints.save(run.checkpoint("best"), {"weights": run.model.weights}, {})
     samples = speech(2)
     waveform = {"waveform": samples[np.newaxis], "samples": np.array([len(samples)], np.int32)}
     model = export.export(run.run_dir, tmp_path / "1")
     stream = {"chunk": samples, "final": np.array(True)}
-    found = as_a_stranger(model, tmp_path, waveform=waveform, log_probs=waveform, stream=stream)
-    wanted = run.logits(waveform["waveform"], tf.constant(waveform["samples"]))
-    np.testing.assert_allclose(found("log_probs")["log_probs"], tf.nn.log_softmax(wanted.values), atol=1e-4)
-    spoken = " ".join(word.text for word in StreamingTranscriber(run).words([samples]))
-    assert len(spoken) > 10 and " ".join(found("stream")["text"].item().decode().split()) == spoken
-    assert found("waveform")["text"].item().decode() == Served(model).read([samples])[0].text
+    found = in_another_process(model, tmp_path, waveform=waveform, log_probs=waveform, stream=stream)
+    expected = run.logits(waveform["waveform"], tf.constant(waveform["samples"]))
+    np.testing.assert_allclose(found("log_probs")["log_probs"], tf.nn.log_softmax(expected.values), atol=1e-4)
+    streamed = " ".join(word.text for word in StreamingTranscriber(run).words([samples]))
+    assert len(streamed) > 10 and " ".join(found("stream")["text"].item().decode().split()) == streamed
+    assert found("waveform")["text"].item().decode() == Predictor(model).transcribe([samples])[0].text
 
 
-def test_a_stranger_draws_what_the_run_draws(generator_run, tmp_path):
+def test_sampled_audio_is_that_of_the_run(generator_run, tmp_path):
     model = export.export(generator_run.run_dir, tmp_path / "1")
     numbers = {"count": np.int32(2), "samples": np.int32(50), "temperature": np.float32(0.9), "seed": np.int32(4)}
-    found = as_a_stranger(model, tmp_path, generate=numbers)("generate")
-    wanted = Sampler(Generator.load(generator_run.run_dir)).collect(2, 50, Draw((0.9,), seed=4))
-    np.testing.assert_allclose(found["waveform"], wanted, atol=1e-6)
+    found = in_another_process(model, tmp_path, generate=numbers)("generate")
+    expected = Sampler(Generator.load(generator_run.run_dir)).sample(2, 50, SamplingOptions((0.9,), seed=4))
+    np.testing.assert_allclose(found["waveform"], expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("wrong", [{"count": 0}, {"samples": -1}, {"temperature": 0.0}])
-def test_numbers_that_nothing_can_be_drawn_with_are_an_error_of_the_caller(generator_run, tmp_path, wrong):
-    path = export.export(generator_run.run_dir, tmp_path / "1")
-    given = {"count": 2, "samples": 3, "temperature": 1.0, "seed": 4} | wrong
-    with pytest.raises(tf.errors.InvalidArgumentError, match="must be above 0"):
-        tf.saved_model.load(str(path)).signatures["generate"](**{key: tf.constant(one) for key, one in given.items()})
-
-
-def test_log_probabilities_are_those_of_the_run(run, model, spoken, float_wav):
-    samples = spoken[0]
+def test_log_probabilities_are_those_of_the_run(run, model, recordings, float_wav):
+    samples = recordings[0]
     found = tf.saved_model.load(str(model)).signatures["log_probs"](
         waveform=samples[np.newaxis], samples=np.array([len(samples)], np.int32)
     )
-    wanted = Transcriber(Recognizer.load(run.run_dir)).log_probabilities(float_wav(samples))
-    assert found["frames"].numpy().tolist() == [len(wanted)]
-    np.testing.assert_allclose(found["log_probs"][0], wanted, atol=1e-4)
-    # A length beyond the samples is taken for theirs.
+    expected = Transcriber(Recognizer.load(run.run_dir)).log_probabilities(float_wav(samples))
+    assert found["frames"].numpy().tolist() == [len(expected)]
+    np.testing.assert_allclose(found["log_probs"][0], expected, atol=1e-4)
+    # A length beyond the samples counts as theirs.
     beyond = tf.saved_model.load(str(model)).signatures["log_probs"](
         waveform=samples[np.newaxis], samples=np.array([10**9], np.int32)
     )
-    assert beyond["frames"].numpy().tolist() == [len(wanted)]
+    assert beyond["frames"].numpy().tolist() == [len(expected)]
 
 
 def test_the_graph_has_no_operation_of_tensorflow_io(run, model):
@@ -197,7 +201,7 @@ def graph(model):
 @pytest.mark.parametrize(
     "data", [b"", b"RIFF", bytes(range(256)) * 9, "a truncated header", "32000000 Hz"], ids=lambda data: str(data)[:9]
 )
-def test_what_is_no_wav_is_an_error_of_the_caller(run, model, tmp_path, data):
+def test_bytes_that_are_no_wav_are_an_error_of_the_client(run, model, tmp_path, data):
     if isinstance(data, str):
         path = wav(tmp_path / "a.wav", np.zeros(1000, np.float32), 16000)
         content = bytearray(Path(path).read_bytes())
@@ -208,23 +212,9 @@ def test_what_is_no_wav_is_an_error_of_the_caller(run, model, tmp_path, data):
         tf.saved_model.load(str(model)).signatures["serving_default"](wav=tf.constant([data]))
 
 
-def test_nothing_that_leaves_asks_for_xla(generator_run, model, tmp_path):
+def test_no_exported_function_must_be_compiled_by_xla(generator_run, model, tmp_path):
     for folder in (model, export.export(generator_run.run_dir, tmp_path / "1")):
         graph = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes()).meta_graphs[0].graph_def
         for function in graph.library.function:
-            asking = [one for one in (function, *function.node_def) if one.attr["_XlaMustCompile"].b]
-            assert not asking, function.signature.name
-
-
-def test_a_generator_draws_waveforms_and_files(generator_run, tmp_path):
-    path = export.export(generator_run.run_dir, tmp_path / "1")
-    draw = tf.saved_model.load(str(path)).signatures["generate"]
-    given = {"count": 2, "samples": 300, "temperature": 0.9, "seed": 4}
-    found = draw(**{name: tf.constant(value) for name, value in given.items()})
-    wanted = Sampler(Generator.load(generator_run.run_dir)).collect(2, 300, Draw((0.9,), seed=4))
-    np.testing.assert_allclose(found["waveform"], wanted, atol=1e-6)
-    for data, wave in zip(found["wav_bytes"].numpy(), wanted, strict=True):
-        (tmp_path / "a.wav").write_bytes(data)
-        samples, rate_hz = soundfile.read(tmp_path / "a.wav")
-        assert rate_hz == 8000
-        np.testing.assert_allclose(samples, wave, atol=2 / 2**15)
+            compiled = [node for node in (function, *function.node_def) if node.attr["_XlaMustCompile"].b]
+            assert not compiled, function.signature.name

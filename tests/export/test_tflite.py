@@ -1,4 +1,4 @@
-"""TFLite's interpreter reads what the network reads."""
+"""TFLite's interpreter gives the probabilities of the network."""
 
 from importlib.util import find_spec
 
@@ -17,7 +17,7 @@ from tfvoice.export import export, tflite
 def models(exported, tmp_path_factory):
     """The run, and the folder of its TFLite models."""
     run, _ = exported
-    return run, export.export(run.run_dir, tmp_path_factory.mktemp("models") / "1", kind="tflite")
+    return run, export.export(run.run_dir, tmp_path_factory.mktemp("models") / "1", format="tflite")
 
 
 KINDS = [
@@ -35,16 +35,16 @@ def test_probabilities_are_those_of_the_run_at_any_length(models, clips, kind, a
     model = (folder / f"model_{kind}.tflite").read_bytes()
     transcriber = Transcriber(Recognizer.load(run.run_dir))
     for path in sorted(clips.rglob("*.opus"))[:4]:
-        wanted = transcriber.log_probabilities(str(path))
+        expected = transcriber.log_probabilities(str(path))
         found = tflite.log_probabilities(model, audio_io.read(path, 16000))
-        assert found.shape == wanted.shape
-        assert np.abs(np.exp(found) - np.exp(wanted)).max() < apart
-        second, first = np.sort(np.exp(wanted), axis=1)[:, -2:].T
-        assert (found.argmax(axis=1) == wanted.argmax(axis=1))[first - second > 2 * apart].all()
+        assert found.shape == expected.shape
+        assert np.abs(np.exp(found) - np.exp(expected)).max() < apart
+        second, first = np.sort(np.exp(expected), axis=1)[:, -2:].T
+        assert (found.argmax(axis=1) == expected.argmax(axis=1))[first - second > 2 * apart].all()
         assert len(ctc.best_path(found)[0])
 
 
-def test_the_folder_tells_what_to_do_with_the_classes(models):
+def test_the_folder_holds_models_metadata_and_card(models):
     sizes = {path.name: path.stat().st_size for path in models[1].iterdir()}
     small = sizes.pop("model_int8.tflite", None)
     assert sorted(sizes) == ["model_card.md", "model_float16.tflite", "tfvoice.json"]
@@ -52,16 +52,16 @@ def test_the_folder_tells_what_to_do_with_the_classes(models):
     assert small is None or small < sizes["model_float16.tflite"]
 
 
-def test_without_the_extra_there_is_one_model(exported, tmp_path, monkeypatch):
+def test_without_the_extra_only_float16_is_written(exported, tmp_path, monkeypatch):
     monkeypatch.setattr(tflite.importlib.util, "find_spec", lambda name: None)
-    folder = export.export(exported[0].run_dir, tmp_path / "1", kind="tflite")
+    folder = export.export(exported[0].run_dir, tmp_path / "1", format="tflite")
     assert [path.name for path in folder.glob("*.tflite")] == ["model_float16.tflite"]
 
 
-def test_what_reads_otherwise_is_not_written(exported, tmp_path, monkeypatch):
+def test_a_converted_model_that_differs_is_not_written(exported, tmp_path, monkeypatch):
     monkeypatch.setattr(tflite, "log_probabilities", lambda model, samples: np.zeros([1, 1]))
     with pytest.raises(
         TfvoiceError, match=r"its TFLite model in float16 differs from the network by .* and was not written"
     ):
-        export.export(exported[0].run_dir, tmp_path / "1", kind="tflite")
+        export.export(exported[0].run_dir, tmp_path / "1", format="tflite")
     assert not list(tmp_path.iterdir())

@@ -1,13 +1,13 @@
-"""Recognisers that others have trained, as runs.
+"""Converts PyTorch Lightning checkpoints of deepspeech.pytorch (SeanNaren, version 3) to runs.
 
-deepspeech.pytorch (SeanNaren, version 3, PyTorch Lightning checkpoints). What its file says about the network is read
-from the shapes of the weights; labels and the spectrogram from its hyperparameters. To the same weights here:
+The architecture follows from the shapes in the `state_dict`; labels and the spectrogram come from the hyperparameters.
+The weights differ in:
 
-- labels are put in another order, because blank is the last class here;
-- the two biases of an LSTM or RNN, which are only ever added, become one;
-- kernels over (frequency, time) become kernels over (time, frequency);
-- the first recurrent layer takes its inputs band by band, not channel by channel;
-- the gates of a GRU change places.
+- the order of the labels, because the blank is the last class here;
+- the two biases of an LSTM or RNN, which are only added to each other, and become one;
+- convolution kernels over (frequency, time), which become kernels over (time, frequency);
+- the inputs of the first recurrent layer, which are ordered by band and then by channel here;
+- the order of the gates of a GRU.
 """
 
 from collections.abc import Sequence
@@ -16,164 +16,164 @@ from typing import Any
 
 import numpy as np
 
-from tfvoice import config, experiment
+from tfvoice import checkpoints, config, tasks
+from tfvoice.asr.config import RecognizerConfig
 from tfvoice.asr.recognizer import Recognizer
 from tfvoice.config import ConfigError
 from tfvoice.converters import torch_checkpoint
 from tfvoice.converters.torch_checkpoint import Inert, Tensor
 from tfvoice.errors import TfvoiceError
-from tfvoice.experiment import RecognizerConfig
-from tfvoice.training import checkpoints
+from tfvoice.run import clear, is_run
 
 _CELLS = {4: "lstm", 3: "gru", 1: "rnn"}
 _NORM = ("weight", "bias", "running_mean", "running_var")
-# What deepspeech.pytorch uses where the checkpoint does not say.
+# Defaults of deepspeech.pytorch, for keys that the checkpoint does not have.
 _SPECTROGRAM = {"sample_rate": 16000, "window_size": 0.02, "window_stride": 0.01}
-# OmegaConf wraps a value three times.
-_WRAPPINGS = 8
+# Limit of nested wrappers; OmegaConf wraps a value three times.
+_MAX_WRAPPERS = 8
 
 
 def import_run(
     checkpoint: str | Path, run_dir: str | Path, pad_mode: str = "reflect", overwrite: bool = False
 ) -> Recognizer:
-    """Makes a run of a checkpoint of deepspeech.pytorch; nothing in the file is executed.
+    """Converts a checkpoint of deepspeech.pytorch to a run; nothing in the file is executed.
 
     Args:
       checkpoint: the `.ckpt` file.
       run_dir: folder of the new run.
-      pad_mode: what librosa put beyond both ends of the audio when the network was trained: `reflect` until its
-        version 0.9, `constant` since 0.10.
-      overwrite: replace a run that is there.
+      pad_mode: librosa's padding of both ends of the audio in training: `reflect` before its version 0.9.0 (2022),
+        `constant` (zeros) since.
+      overwrite: replace an existing run.
 
     Raises:
-      TfvoiceError: the file is not one that is understood, or the folder holds a run.
+      TfvoiceError: the file is not a checkpoint of deepspeech.pytorch 3, or the folder holds a run.
     """
-    if not overwrite and experiment.is_run(run_dir):
-        raise TfvoiceError(f"{run_dir}: holds a run already; use another --run, or --overwrite to replace it.")
+    if not overwrite and is_run(run_dir):
+        raise TfvoiceError(f"{run_dir}: already holds a run; use another --run, or --overwrite to replace it.")
     content = torch_checkpoint.read(checkpoint, ("deepspeech_pytorch",))
     weights = _Weights(checkpoint, content)
     labels, spectrogram = _hyperparameters(checkpoint, content, weights.shape("fc.0.module.1.weight", 2)[0])
-    overrides = [f"model.{key}={value}" for key, value in weights.form().items()]
+    overrides = [f"model.{key}={value}" for key, value in weights.architecture().items()]
     overrides += [f"features.{key}={value}" for key, value in {**spectrogram, "pad_mode": pad_mode}.items()]
     characters = "".join(label for label in labels if label != "_")
     try:
-        values = experiment.resolve("deepspeech2", "deepspeech2_faithful", overrides).model_dump()
+        values = tasks.resolve("deepspeech2", "deepspeech2_faithful", overrides).model_dump()
         values["alphabet"]["characters"] = characters
         settings = config.build(RecognizerConfig, values, "this checkpoint")
     except ConfigError as error:
         raise TfvoiceError(f"{checkpoint}: cannot be used here: {error}") from None
-    # Built before the folder is touched: weights that do not fit leave nothing behind.
-    made = Recognizer(
+    # Assigned before the folder is touched, so that weights of other shapes leave no files.
+    run = Recognizer(
         run_dir, settings, info={"imported": {"from": "deepspeech.pytorch", "checkpoint": str(checkpoint)}}
     )
-    _assign(made.model, weights, labels.index("_"))
+    _assign(run.model, weights, labels.index("_"))
     weights.check_all_used()
     if overwrite:
-        experiment.clear(run_dir)
-    made.write()
-    checkpoints.save(made.checkpoint("best"), {"weights": made.model.weights}, {})
-    return made
+        clear(run_dir)
+    run.write()
+    checkpoints.save(run.checkpoint("best"), {"weights": run.model.weights}, {})
+    return run
 
 
 class _Weights:
-    """The tensors of a checkpoint by name; what is missing, has another shape or is left over is told."""
+    """The `state_dict` of a checkpoint; missing and surplus tensors and other shapes are errors."""
 
     def __init__(self, path: str | Path, content: Any):
         self._path = path
-        found = content.get("state_dict") if isinstance(content, dict) else None
-        if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
-            held = f"a dictionary of {', '.join(map(_kind, content))}" if isinstance(content, dict) else _kind(content)
+        state_dict = content.get("state_dict") if isinstance(content, dict) else None
+        if not isinstance(state_dict, dict) or not all(isinstance(value, Tensor) for value in state_dict.values()):
+            keys = f"a dictionary of {', '.join(map(_kind, content))}" if isinstance(content, dict) else _kind(content)
             raise TfvoiceError(
-                f"{path}: is no Lightning checkpoint of deepspeech.pytorch 3: it holds {held}, no state_dict of "
+                f"{path}: is no Lightning checkpoint of deepspeech.pytorch 3: it holds {keys}, no state_dict of "
                 "tensors."
             )
-        self._left = {str(name): value for name, value in found.items()}
-        self._names = set(self._left)
+        self._unused = {str(name): value for name, value in state_dict.items()}
+        self._names = set(self._unused)
 
     def shape(self, name: str, rank: int) -> tuple[int, ...]:
-        """Shape of a tensor that has not been taken yet, which must have so many axes, none of them empty."""
-        if name not in self._left:
+        """Shape of a tensor that has not been taken yet; it must have so many axes, none of them empty."""
+        if name not in self._unused:
             raise TfvoiceError(f"{self._path}: is no checkpoint of deepspeech.pytorch 3: the tensor {name} is missing.")
-        found = self._left[name].shape
-        if len(found) != rank or 0 in found:
-            raise TfvoiceError(f"{self._path}: the tensor {name} is {found} and should have {rank} axes.")
-        return found
+        shape = self._unused[name].shape
+        if len(shape) != rank or 0 in shape:
+            raise TfvoiceError(f"{self._path}: the tensor {name} is {shape} and should have {rank} axes.")
+        return shape
 
     def take(self, name: str, *shape: int) -> np.ndarray:
-        """Returns a tensor of the wanted shape, as float32."""
-        if (found := self.shape(name, len(shape))) != shape:
-            raise TfvoiceError(f"{self._path}: the tensor {name} is {found} and should be {shape}.")
-        values = self._left.pop(name).read().astype(np.float32)
+        """Returns a tensor of a shape as float32, and marks it as used."""
+        if (actual := self.shape(name, len(shape))) != shape:
+            raise TfvoiceError(f"{self._path}: the tensor {name} is {actual} and should be {shape}.")
+        values = self._unused.pop(name).read().astype(np.float32)
         if not np.isfinite(values).all():
             raise TfvoiceError(f"{self._path}: the tensor {name} holds numbers that are not finite.")
         return values
 
-    def form(self) -> dict[str, Any]:
-        """The form of the network, as keys of `Deepspeech2Config`."""
+    def architecture(self) -> dict[str, Any]:
+        """The architecture of the network, as keys of `Deepspeech2Config`."""
         rows, units = self.shape("rnns.0.rnn.weight_hh_l0", 2)
         cell = _CELLS.get(rows // units if rows % units == 0 else 0)
         if cell is None:
             raise TfvoiceError(f"{self._path}: rnns.0.rnn.weight_hh_l0 is {rows} x {units}: no LSTM, GRU or RNN.")
         layers = sum(name.endswith(".rnn.weight_hh_l0") for name in self._names)
-        form = {"cell": cell, "units": units, "layers": layers}
-        form["bidirectional"] = str("rnns.0.rnn.weight_hh_l0_reverse" in self._names).lower()
-        form["convolution_channels"] = self.shape("conv.seq_module.0.weight", 4)[0]
-        if form["bidirectional"] == "false":
-            form["lookahead"] = self.shape("lookahead.0.conv.weight", 3)[-1]
-        return form
+        architecture = {"cell": cell, "units": units, "layers": layers}
+        architecture["bidirectional"] = str("rnns.0.rnn.weight_hh_l0_reverse" in self._names).lower()
+        architecture["convolution_channels"] = self.shape("conv.seq_module.0.weight", 4)[0]
+        if architecture["bidirectional"] == "false":
+            architecture["lookahead"] = self.shape("lookahead.0.conv.weight", 3)[-1]
+        return architecture
 
     def check_all_used(self) -> None:
-        """Refuses what has tensors that have no place here."""
-        left = sorted(name for name in self._left if not name.endswith(".num_batches_tracked"))
-        if left:
-            raise TfvoiceError(f"{self._path}: holds tensors that this network has no place for: {', '.join(left)}.")
+        """Raises where a tensor has not been taken."""
+        unused = sorted(name for name in self._unused if not name.endswith(".num_batches_tracked"))
+        if unused:
+            raise TfvoiceError(f"{self._path}: holds tensors that this network does not have: {', '.join(unused)}.")
 
 
 def _hyperparameters(path: str | Path, content: dict, classes: int) -> tuple[list[str], dict[str, Any]]:
-    """Labels, and the keys of `FeatureConfig` that the checkpoint decides."""
-    found = _unwrapped(content.get("hyper_parameters"))
-    found = found if isinstance(found, dict) else {}
-    labels = _unwrapped(found.get("labels"))
+    """The labels, and the keys of `FeatureConfig` that the checkpoint sets."""
+    hyper = _unwrap(content.get("hyper_parameters"))
+    hyper = hyper if isinstance(hyper, dict) else {}
+    labels = _unwrap(hyper.get("labels"))
     if not isinstance(labels, list | tuple) or len(labels) != classes:
         raise TfvoiceError(f"{path}: its hyper_parameters hold no list of {classes} labels, but {_kind(labels)}.")
-    labels = [_unwrapped(label) for label in labels]
+    labels = [_unwrap(label) for label in labels]
     if not all(isinstance(label, str) and len(label) == 1 for label in labels):
         raise TfvoiceError(f"{path}: its labels are not single characters: {', '.join(map(_kind, labels))}.")
     if labels.count("_") != 1:
         raise TfvoiceError(f"{path}: one of its labels should be _, the blank; {labels.count('_')} are.")
-    spectrogram = _unwrapped(found.get("spect_cfg"))
+    spectrogram = _unwrap(hyper.get("spect_cfg"))
     spectrogram = spectrogram if isinstance(spectrogram, dict) else {}
     rate_hz, window, hop = (_number(path, spectrogram, key) for key in _SPECTROGRAM)
-    kind = _unwrapped(spectrogram.get("window", "hamming"))
-    if not isinstance(kind, str):
-        raise TfvoiceError(f"{path}: its spect_cfg.window is {_kind(kind)}, no name of a window.")
+    window_name = _unwrap(spectrogram.get("window", "hamming"))
+    if not isinstance(window_name, str):
+        raise TfvoiceError(f"{path}: its spect_cfg.window is {_kind(window_name)}, no name of a window.")
     numbers = {"sample_rate_hz": round(rate_hz), "window_ms": 1000 * window, "hop_ms": 1000 * hop}
-    return labels, numbers | {"fft_size": int(rate_hz * window), "window": kind.rsplit(".", 1)[-1].lower()}
+    return labels, numbers | {"fft_size": int(rate_hz * window), "window": window_name.rsplit(".", 1)[-1].lower()}
 
 
 def _number(path: str | Path, spectrogram: dict, key: str) -> float:
-    found = _unwrapped(spectrogram.get(key, _SPECTROGRAM[key]))
-    if not isinstance(found, int | float) or not 0 < found < 1e6:
-        raise TfvoiceError(f"{path}: its spect_cfg.{key} is {_kind(found)}, no number between 0 and a million.")
-    return found
+    value = _unwrap(spectrogram.get(key, _SPECTROGRAM[key]))
+    if not isinstance(value, int | float) or not 0 < value < 1e6:
+        raise TfvoiceError(f"{path}: its spect_cfg.{key} is {_kind(value)}, no number between 0 and a million.")
+    return value
 
 
-def _unwrapped(held: Any) -> Any:
-    """What OmegaConf, an enumeration or a dataclass wrapped; what that holds may be wrapped again."""
-    for _ in range(_WRAPPINGS):
-        if not isinstance(held, Inert):
+def _unwrap(value: Any) -> Any:
+    """The value in wrappers of OmegaConf, an enumeration or a dataclass; values inside it may be wrapped, too."""
+    for _ in range(_MAX_WRAPPERS):
+        if not isinstance(value, Inert):
             break
-        states = held.state if isinstance(held.state, tuple) else [held.state]
-        state = {key: value for part in states if isinstance(part, dict) for key, value in part.items()}
+        states = value.state if isinstance(value.state, tuple) else [value.state]
+        state = {key: item for part in states if isinstance(part, dict) for key, item in part.items()}
         inner = [state[key] for key in ("_content", "_val") if key in state]
         # Of an enumeration: `getattr(Kind, "NAME")`, or `Kind("value")`.
-        last = held.arguments[-1] if held.arguments else {}
-        held = inner[0] if inner else {**state, **held.items} or last
-    return held
+        last = value.arguments[-1] if value.arguments else {}
+        value = inner[0] if inner else {**state, **value.items} or last
+    return value
 
 
 def _kind(value: Any) -> str:
-    """What something is, in a few words."""
+    """Short description of a value, for errors."""
     if isinstance(value, str | int | float | bool):
         text = str(value) if isinstance(value, str) else repr(value)
         return text if len(text) < 30 else f"{text[:30]}..."
@@ -183,7 +183,7 @@ def _kind(value: Any) -> str:
 
 
 def _assign(model, weights: _Weights, blank: int) -> None:
-    """Gives a built model the tensors of the checkpoint."""
+    """Assigns the tensors of the checkpoint to a built model."""
     for number, (layer, norm) in enumerate(zip(model.convolutions, model.convolution_norms, strict=True)):
         time, bands, inputs, outputs = layer.kernel.shape
         taps = weights.take(f"conv.seq_module.{3 * number}.weight", outputs, inputs, bands, time)
@@ -194,8 +194,8 @@ def _assign(model, weights: _Weights, blank: int) -> None:
     for number, recurrent in enumerate(model.recurrents):
         if number:
             _assign_norm(model.recurrent_norms[number - 1], weights, f"rnns.{number}.batch_norm.module")
-        for direction, end in zip(recurrent.directions, ("l0", "l0_reverse"), strict=False):
-            _assign_recurrent(direction, weights, f"rnns.{number}.rnn", end, 1 if number else channels)
+        for direction, suffix in zip(recurrent.directions, ("l0", "l0_reverse"), strict=False):
+            _assign_recurrent(direction, weights, f"rnns.{number}.rnn", suffix, 1 if number else channels)
     if not model.config.bidirectional:
         frames, units = model.look_ahead.kernel.shape
         model.look_ahead.kernel.assign(weights.take("lookahead.0.conv.weight", units, 1, frames)[:, 0].T)
@@ -206,19 +206,19 @@ def _assign(model, weights: _Weights, blank: int) -> None:
 
 
 def _assign_norm(norm, weights: _Weights, name: str) -> None:
-    for ours, theirs in zip((norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance), _NORM, strict=True):
-        ours.assign(weights.take(f"{name}.{theirs}", *ours.shape))
+    for variable, key in zip((norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance), _NORM, strict=True):
+        variable.assign(weights.take(f"{name}.{key}", *variable.shape))
 
 
-def _assign_recurrent(layer, weights: _Weights, name: str, end: str, channels: int) -> None:
+def _assign_recurrent(layer, weights: _Weights, name: str, suffix: str, channels: int) -> None:
     cell = layer.inner.cell
     (inputs, rows), units = cell.kernel.shape, layer.units
     order = np.arange(rows)
     if layer.cell == "gru":
         order = np.concatenate([order[units : 2 * units], order[:units], order[2 * units :]])
-    kernel = weights.take(f"{name}.weight_ih_{end}", rows, inputs)[order].T
+    kernel = weights.take(f"{name}.weight_ih_{suffix}", rows, inputs)[order].T
     kernel = kernel.reshape(channels, -1, rows).transpose(1, 0, 2).reshape(inputs, rows)
     cell.kernel.assign(kernel)
-    cell.recurrent_kernel.assign(weights.take(f"{name}.weight_hh_{end}", rows, units)[order].T)
-    into, own = (weights.take(f"{name}.bias_{which}_{end}", rows)[order] for which in ("ih", "hh"))
-    cell.bias.assign(np.stack([into, own]) if layer.cell == "gru" else into + own)
+    cell.recurrent_kernel.assign(weights.take(f"{name}.weight_hh_{suffix}", rows, units)[order].T)
+    input_bias, recurrent_bias = (weights.take(f"{name}.bias_{key}_{suffix}", rows)[order] for key in ("ih", "hh"))
+    cell.bias.assign(np.stack([input_bias, recurrent_bias]) if layer.cell == "gru" else input_bias + recurrent_bias)

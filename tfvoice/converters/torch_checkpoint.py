@@ -1,9 +1,9 @@
-"""The tensors and plain values in a file of PyTorch's `torch.save`, without PyTorch and without running anything.
+"""Loads a file of `torch.save` without PyTorch and without executing anything in it.
 
-Such a file is a zip of raw numbers and a pickle, and a pickle can name any function of Python to be called. Here a name
-means one of three things: a container or a tensor, which is made; something of a library that checkpoints are full of
-(configurations, enumerations), which becomes an `Inert` that holds what it was given and does nothing; anything else,
-which is refused. What is made takes no more memory than the file has bytes, but for a factor.
+Such a file is a zip archive of raw storages and a pickle, and a pickle can call any Python function by its name. Here a
+name has one of three outcomes: containers and tensors are built; classes and functions of libraries that are frequent
+in checkpoints (configurations, enumerations) become an `Inert`, which keeps its arguments and does nothing; all others
+are an error. The memory for the result is proportional to the size of the file.
 """
 
 import io
@@ -31,7 +31,7 @@ _DTYPES = {
     "ByteStorage": np.uint8,
     "BoolStorage": np.bool_,
 }
-# Their names become inert. `getattr` is how Python pickles the members of an enumeration, `encode` how it does bytes.
+# Names in these become inert. Python pickles members of an enumeration by `getattr`, and bytes by `encode`.
 _INERT_LIBRARIES = ("torch", "omegaconf", "pytorch_lightning", "lightning", "typing", "pathlib", "enum", "numpy")
 _INERT_NAMES = {
     *(("builtins", name) for name in ("bool", "bytearray", "bytes", "dict", "float", "frozenset", "getattr", "int")),
@@ -40,28 +40,28 @@ _INERT_NAMES = {
     ("collections", "defaultdict"),
     ("copyreg", "_reconstructor"),
 }
-# The pickle of a large checkpoint with the state of its optimizer has half a megabyte; an object takes up to 64 bytes
-# of memory for one in the file.
-_MOST_BYTES = 16 << 20
+# The pickle of a large checkpoint with optimizer states has half a megabyte; an object takes up to 64 bytes of memory
+# for each byte in the file.
+_MAX_PICKLE_BYTES = 16 << 20
 
 
 class Inert:
-    """Stands for an object that was not made: what it was to be called with, and the state it was to get.
+    """Placeholder for an object that is not built.
 
     Attributes:
-      name: where its class or function was to be found, such as `omegaconf.dictconfig.DictConfig`.
-      arguments: of the call.
-      state: of the object; empty where it got none.
-      items: what was to be put into it, for a container.
+      name: qualified name of its class or function, such as `omegaconf.dictconfig.DictConfig`.
+      arguments: positional arguments of the call.
+      state: argument of `__setstate__`; empty without one.
+      items: items that were set or appended, for a container.
     """
 
     name = ""
 
     def __new__(cls, *arguments, **_):
-        """Takes whatever the call has."""
-        made = super().__new__(cls)
-        made.arguments, made.state, made.items = arguments, {}, {}
-        return made
+        """Accepts any arguments."""
+        placeholder = super().__new__(cls)
+        placeholder.arguments, placeholder.state, placeholder.items = arguments, {}, {}
+        return placeholder
 
     def __init__(self, *_, **__):
         pass
@@ -73,33 +73,33 @@ class Inert:
         self.items[key] = value
 
     def append(self, value) -> None:
-        """Takes a value, as a list would."""
+        """Appends a value, as to a list."""
         self.items[len(self.items)] = value
 
     def extend(self, values) -> None:
-        """Takes values, as a list would."""
+        """Appends values, as to a list."""
         for value in values:
             self.append(value)
 
 
 class Tensor(NamedTuple):
-    """A tensor that is still in the file.
+    """A tensor whose values are still in the file.
 
     Attributes:
       shape: its shape.
-      numbers: where its numbers and perhaps those of others lie.
-      offset: position of its first number.
-      stride: distance of neighbours along each axis, in numbers.
+      storage: the storage of its values, which tensors can share.
+      offset: index of its first element in the storage.
+      stride: distance of neighbours along each axis, in elements.
     """
 
     shape: tuple[int, ...]
-    numbers: "_Numbers"
+    storage: "_Storage"
     offset: int
     stride: tuple[int, ...]
 
     def read(self) -> np.ndarray:
-        """Reads its numbers; raises `TfvoiceError` where they are damaged."""
-        path, member, dtype, _ = self.numbers
+        """Reads its values; raises `TfvoiceError` where they are damaged."""
+        path, member, dtype, _ = self.storage
         try:
             with zipfile.ZipFile(path) as archive:
                 values = np.frombuffer(archive.read(member), dtype)
@@ -107,12 +107,12 @@ class Tensor(NamedTuple):
             raise TfvoiceError(f"{path}: is damaged ({error}).") from None
         if 0 in self.shape:
             return np.zeros(self.shape, dtype)
-        steps = [step * values.itemsize for step in self.stride]
-        return np.array(np.lib.stride_tricks.as_strided(values[self.offset :], self.shape, steps))
+        strides = [step * values.itemsize for step in self.stride]
+        return np.array(np.lib.stride_tricks.as_strided(values[self.offset :], self.shape, strides))
 
 
-class _Numbers(NamedTuple):
-    """A member of the archive that is an array. Only `_Reader.persistent_load` makes one, of what it has checked."""
+class _Storage(NamedTuple):
+    """A member of the archive with the values of tensors. Only `_Unpickler.persistent_load` builds and checks one."""
 
     path: str | Path
     member: str
@@ -120,12 +120,12 @@ class _Numbers(NamedTuple):
     count: int
 
 
-class _Storage(NamedTuple):
-    kind: str
+class _StorageType(NamedTuple):
+    name: str
 
 
-class _Made:
-    """A function that a pickle may call, and of which it cannot change anything."""
+class _Callable:
+    """A function that a pickle may call but cannot modify."""
 
     __slots__ = ("_function",)
 
@@ -139,107 +139,105 @@ class _Made:
         raise TypeError("a function has no state")
 
 
-class _Refused(Exception):
-    """The pickle names something that is not data."""
+class _UnsafePickle(Exception):
+    """The pickle names a function or class that is neither data nor inert."""
 
 
 def read(path: str | Path, libraries: tuple[str, ...] = ()) -> Any:
-    """Reads a file of `torch.save`, in the zip format that PyTorch has written since version 1.6.
+    """Loads a file of `torch.save`, in the zip format of PyTorch 1.6 and later.
 
     Args:
       path: the file.
       libraries: names of further packages whose objects become `Inert`.
 
     Returns:
-      What was saved: containers, plain values, `Tensor`, and `Inert` for objects.
+      The saved object: containers, plain values, `Tensor`, and `Inert` for all other objects.
 
     Raises:
-      TfvoiceError: the file cannot be read, is no such file, is damaged, or asks for something to be run.
+      TfvoiceError: the file cannot be read, has another format, is damaged, or calls another function.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if name.count("/") == 1 and name.endswith("/data.pkl")]
             if len(names) != 1:
-                raise TfvoiceError(f"{path}: is a zip file, but none that PyTorch wrote: it holds no data.pkl.")
-            return _Reader(path, archive, names[0], libraries).load()
+                raise TfvoiceError(f"{path}: is a zip file, but not one of PyTorch: it holds no data.pkl.")
+            return _Unpickler(path, archive, names[0], libraries).load()
     except OSError as error:
         raise TfvoiceError(f"{path}: cannot be read ({error.strerror or error}).") from None
     except zipfile.BadZipFile:
         raise TfvoiceError(
-            f"{path}: is not in the zip format of PyTorch 1.6 and later; save it again with a PyTorch of that age."
+            f"{path}: is not in the zip format of PyTorch 1.6 and later; save it again with a newer PyTorch."
         ) from None
-    except _Refused as error:
-        raise TfvoiceError(
-            f"{path}: asks for {error} to be run, which no checkpoint of weights needs; refused."
-        ) from None
+    except _UnsafePickle as error:
+        raise TfvoiceError(f"{path}: calls {error}, which no checkpoint of weights needs; refused.") from None
     except TfvoiceError:
         raise
-    # Bytes at random make an unpickler raise almost anything.
+    # On random bytes an unpickler can raise almost any exception.
     except Exception as error:
         raise TfvoiceError(f"{path}: is damaged ({type(error).__name__}: {error}).") from None
 
 
-class _Reader(pickle.Unpickler):
-    """An unpickler for which every name is looked up in the tables above, and nowhere else."""
+class _Unpickler(pickle.Unpickler):
+    """An unpickler that resolves names in the tables of this module, and imports nothing."""
 
     def __init__(self, path: str | Path, archive: zipfile.ZipFile, name: str, libraries: tuple[str, ...]):
-        if archive.getinfo(name).file_size > _MOST_BYTES:
-            raise ValueError(f"data.pkl is larger than {_MOST_BYTES >> 20} MiB")
-        super().__init__(_checked(archive.read(name)), encoding="utf-8")
+        if archive.getinfo(name).file_size > _MAX_PICKLE_BYTES:
+            raise ValueError(f"data.pkl is larger than {_MAX_PICKLE_BYTES >> 20} MiB")
+        super().__init__(_check_memo(archive.read(name)), encoding="utf-8")
         self._path, self._archive, self._folder = path, archive, name.removesuffix("data.pkl")
         self._libraries = (*_INERT_LIBRARIES, *libraries)
 
     def find_class(self, module: str, name: str) -> Any:
-        """Returns what a name of the pickle stands for."""
-        # PyTorch writes a protocol that calls modules what they were called in Python 2.
+        """Resolves a name to a function, a storage type or an inert class."""
+        # PyTorch uses a pickle protocol with Python 2's names of modules.
         module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
         if (module, name) in _FUNCTIONS:
-            return _Made(_FUNCTIONS[module, name])
+            return _Callable(_FUNCTIONS[module, name])
         if module == "torch" and name in _DTYPES:
-            return _Storage(name)
+            return _StorageType(name)
         if (module, name) not in _INERT_NAMES and module.split(".")[0] not in self._libraries:
-            raise _Refused(f"{module}.{name}")
+            raise _UnsafePickle(f"{module}.{name}")
         return type("Inert", (Inert,), {"name": f"{module}.{name}"})
 
-    def persistent_load(self, pid) -> _Numbers:
-        """Returns where the numbers of a tensor are, which lie beside the pickle."""
-        _, kind, key, _, count = pid
-        if not isinstance(kind, _Storage):
-            raise TypeError(f"numbers of the kind {getattr(kind, 'name', kind)}")
-        dtype = _DTYPES[kind.kind]
+    def persistent_load(self, pid) -> _Storage:
+        """Returns the storage of a persistent id; its values lie beside the pickle."""
+        _, storage_type, key, _, count = pid
+        if not isinstance(storage_type, _StorageType):
+            raise TypeError(f"a storage of the type {getattr(storage_type, 'name', storage_type)}")
+        dtype = _DTYPES[storage_type.name]
         member = self._archive.getinfo(f"{self._folder}data/{key}")
-        # PyTorch packs nothing; what is packed could be a thousand times as large.
+        # PyTorch does not compress; a compressed member could expand a thousandfold.
         if member.compress_type != zipfile.ZIP_STORED or member.file_size != count * np.dtype(dtype).itemsize:
-            raise ValueError(f"{member.filename} is not {count} numbers of {np.dtype(dtype)}")
-        return _Numbers(self._path, member.filename, dtype, count)
+            raise ValueError(f"{member.filename} is not {count} values of {np.dtype(dtype)}")
+        return _Storage(self._path, member.filename, dtype, count)
 
 
-def _checked(content: bytes) -> io.BytesIO:
-    """Returns a pickle as a file, unless it would make the unpickler reserve memory for nothing."""
+def _check_memo(content: bytes) -> io.BytesIO:
+    """Returns a pickle as a file; raises where it would make the unpickler allocate a huge memo."""
     for operation, argument, position in pickletools.genops(content):
-        # The number of an object, for which C's unpickler keeps a table.
+        # The index of an object in the memo, which is an array in C's unpickler.
         if operation.name.endswith("PUT") and argument > position:
             raise ValueError(f"it has no object {argument}")
     return io.BytesIO(content)
 
 
-def _tensor(numbers: _Numbers, offset: int, size: tuple, stride: tuple, *_) -> Tensor:
-    if not isinstance(numbers, _Numbers):
-        raise TypeError(f"a tensor of {type(numbers).__name__}")
+def _tensor(storage: _Storage, offset: int, size: tuple, stride: tuple, *_) -> Tensor:
+    if not isinstance(storage, _Storage):
+        raise TypeError(f"a tensor of {type(storage).__name__}")
     if not all(type(number) is int and number >= 0 for number in (offset, *size, *stride)):
         raise ValueError(f"a tensor of shape {size}, stride {stride}, offset {offset}")
     last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
-    if 0 not in size and (last >= numbers.count or math.prod(size) > numbers.count):
-        raise ValueError("a tensor reaches beyond its numbers")
-    return Tensor(tuple(size), numbers, offset, tuple(stride))
+    if 0 not in size and (last >= storage.count or math.prod(size) > storage.count):
+        raise ValueError("a tensor reaches beyond its storage")
+    return Tensor(tuple(size), storage, offset, tuple(stride))
 
 
 def _parameter(tensor: Tensor, *_) -> Tensor:
     return tensor
 
 
-class _Dictionary(dict):
-    """An ordered dictionary without the attributes that `state_dict` adds."""
+class _OrderedDict(dict):
+    """An ordered dictionary without the attributes that a `state_dict` has."""
 
     __slots__ = ()
 
@@ -254,7 +252,7 @@ def _size(values: tuple) -> tuple:
 
 
 _FUNCTIONS = {
-    ("collections", "OrderedDict"): _Dictionary,
+    ("collections", "OrderedDict"): _OrderedDict,
     ("torch", "Size"): _size,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     ("torch._utils", "_rebuild_parameter"): _parameter,

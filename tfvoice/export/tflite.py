@@ -1,89 +1,80 @@
-"""WaveNet ASR for TFLite: samples to log probabilities, with built-in operations only.
+"""A run for TFLite: samples to log probabilities, with built-in operations only.
 
-The text is for the caller to read: the best class of each frame, runs merged, blanks (the last class) dropped.
+Decoding is left to the caller: the best class of each frame, runs merged, blanks (the last class) dropped.
 """
 
 import contextlib
 import importlib.util
 import io
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-from tfvoice.asr.recognizer import Recognizer
-from tfvoice.audio import features
 from tfvoice.errors import TfvoiceError
-from tfvoice.experiment import Experiment
 from tfvoice.export import saved_model
+from tfvoice.run import Run
+from tfvoice.training.task import Task
 
-# Of a probability, between the network and what was converted, on noise.
-_MOST_APART = 0.05
-_PROBE_SECONDS = 2.0
+# Largest difference of a probability between the network and the converted model, on noise.
+_TOLERANCE = 0.05
+_PROBE_SAMPLES = 32000
 
 
-def write(run: Experiment, folder: Path) -> None:
-    """Writes `model_float16.tflite` and, where ai-edge-quantizer is installed, `model_int8.tflite`, and tries them.
+def write(task: Task, run: Run, folder: Path) -> None:
+    """Writes `model_float16.tflite` and, where ai-edge-quantizer is installed, `model_int8.tflite`, and checks them.
 
     Args:
+      task: of the run.
       run: with its weights.
-      folder: is there.
+      folder: exists.
 
     Raises:
-      TfvoiceError: the model is none that TFLite can run, or what was converted reads otherwise.
+      TfvoiceError: the model has no form for TFLite, or the converted model gives other probabilities.
     """
-    if run.config.model.name != "wavenet_asr":
-        raise TfvoiceError(f"--format=tflite: is for wavenet_asr, and {run.run_dir} is {run.config.model.name}.")
-    samples = np.random.default_rng(0).normal(0, 0.1, round(_PROBE_SECONDS * run.config.features.sample_rate_hz))
-    samples = samples.astype(np.float32)
-    wanted = tf.nn.softmax(run.logits(samples[np.newaxis], [len(samples)]).values[0]).numpy()
-    models = {"float16": convert(run, float16=True)}
+    function = task.tflite_function(run)
+    samples = np.random.default_rng(0).normal(0, 0.1, _PROBE_SAMPLES).astype(np.float32)
+    expected = np.exp(function(samples[np.newaxis])["log_probs"][0].numpy())
+    models = {"float16": convert(run, function, float16=True)}
     if importlib.util.find_spec("ai_edge_quantizer"):
-        models["int8"] = with_weights_of_8_bits(convert(run))
+        models["int8"] = with_int8_weights(convert(run, function))
     for kind, model in models.items():
-        apart = float(np.abs(np.exp(log_probabilities(model, samples)) - wanted).max())
-        if not apart < _MOST_APART:
+        difference = float(np.abs(np.exp(log_probabilities(model, samples)) - expected).max())
+        if not difference < _TOLERANCE:
             raise TfvoiceError(
-                f"{run.run_dir}: its TFLite model in {kind} differs from the network by {apart:.2f} of a probability, "
-                "and was not written; export a SavedModel."
+                f"{run.run_dir}: its TFLite model in {kind} differs from the network by {difference:.2f} of a "
+                "probability, and was not written; export a SavedModel."
             )
         (folder / f"model_{kind}.tflite").write_bytes(model)
 
 
-def convert(run: Recognizer, float16: bool = False) -> bytes:
+def convert(run: Run, function: Callable, float16: bool = False) -> bytes:
     """Makes a TFLite model.
 
     Args:
       run: with its weights.
+      function: from `Task.tflite_function`: `waveform`, float32 `[1, samples]` of any length at the run's rate, to
+        `log_probs`, float32 `[1, frames, classes]`.
       float16: whether weights have 16 bits, not 32.
-
-    Returns:
-      A model with the input `waveform`, float32 `[1, samples]` of any length at the run's rate, and the output
-      `log_probs`, float32 `[1, frames, classes]`.
     """
-
-    @tf.function(input_signature=[tf.TensorSpec([1, None], tf.float32, name="waveform")])
-    def read(waveform):
-        inputs = features.compute(run.config.features, waveform, tf.shape(waveform)[1:], run.statistics)
-        return {"log_probs": tf.nn.log_softmax(run.network(inputs.values, inputs.lengths).values)}
-
-    module = saved_model.holding(run, {"read": read})
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([read.get_concrete_function()], module)
+    module = saved_model.module_of(run, {"log_probs": function})
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], module)
     if float16:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.target_spec.supported_types = [tf.float16]
     return converter.convert()
 
 
-def with_weights_of_8_bits(model: bytes) -> bytes:
-    """The same model with weights of 8 bits, a scale for each output channel; it still calculates in float32.
+def with_int8_weights(model: bytes) -> bytes:
+    """The same model with 8-bit weights, a scale for each output channel; activations stay float32.
 
-    TensorFlow's own converter rounds what is multiplied by them to 8 bits as well, which the features do not survive.
+    TensorFlow's own converter rounds activations to 8 bits as well, which the features do not survive.
     """
     from ai_edge_quantizer import quantizer, recipe
 
-    # Its progress is nothing to look at.
+    # It prints progress.
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         chosen = quantizer.Quantizer(bytearray(model))
         chosen.load_quantization_recipe(recipe.weight_only_wi8_afp32())
