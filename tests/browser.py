@@ -1,4 +1,4 @@
-"""Headless Chromium by its DevTools protocol: open a page, run JavaScript in it, photograph it."""
+"""Headless Chromium through its DevTools protocol: open a page, run JavaScript in it, take a screenshot."""
 
 import base64
 import contextlib
@@ -16,10 +16,10 @@ class Browser:
     """A browser with one page.
 
     Args:
-      profile: an empty folder for it.
+      profile: an empty folder for its user data.
       width, height: of the window, in CSS pixels.
-      microphone: a WAV file that it hears instead of a microphone, once and again.
-      dark: whether the reader prefers dark pages.
+      microphone: a WAV file that is played in a loop as the microphone.
+      dark: whether the user prefers dark pages.
     """
 
     def __init__(
@@ -38,8 +38,8 @@ class Browser:
         )
         self._number = 0
         try:
-            port = self._when(lambda: (profile / "DevToolsActivePort").read_text().splitlines()[0])
-            self._socket = connect(self._when(lambda: self._pages(port)[0]), max_size=None)
+            port = self._retry(lambda: (profile / "DevToolsActivePort").read_text().splitlines()[0])
+            self._socket = connect(self._retry(lambda: self._pages(port)[0]), max_size=None)
         except BaseException:
             self._process.kill()
             raise
@@ -59,47 +59,45 @@ class Browser:
         self._process.wait(30)
 
     def open(self, address: str) -> None:
-        """Goes to a page, and waits until it is there."""
+        """Opens a page and waits until it is loaded."""
         self._call("Page.navigate", url=address)
         self.wait("document.readyState === 'complete' && location.href !== 'about:blank'")
 
     def run(self, script: str):
-        """The value of a JavaScript expression, awaited where it is a promise."""
-        found = self._call(
+        """The value of a JavaScript expression, awaited if it is a promise."""
+        evaluated = self._call(
             "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True, userGesture=True
         )
-        if "exceptionDetails" in found:
-            raise AssertionError(found["exceptionDetails"])
-        return found["result"].get("value")
+        if "exceptionDetails" in evaluated:
+            raise AssertionError(evaluated["exceptionDetails"])
+        return evaluated["result"].get("value")
 
     def wait(self, condition: str, seconds: float = 120) -> None:
         """Waits until a JavaScript expression is true."""
-        end = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds
         while not self.run(condition):
-            if time.monotonic() > end:
-                raise AssertionError(
-                    f"{condition} is still false; the page says: {self.run('document.body.innerText')}"
-                )
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{condition} is still false; the page: {self.run('document.body.innerText')}")
             time.sleep(0.1)
 
-    def photograph(self, path: Path, whole: bool = True) -> None:
-        """Writes the page as PNG: all of it, or what the window shows."""
+    def screenshot(self, path: Path, full_page: bool = True) -> None:
+        """Writes the page as PNG: all of it, or the visible part."""
         options = {}
-        if whole:
+        if full_page:
             size = self._call("Page.getLayoutMetrics")["cssContentSize"]
             options = {"captureBeyondViewport": True, "clip": {**size, "scale": 1}}
         data = self._call("Page.captureScreenshot", **options)["data"]
         path.write_bytes(base64.b64decode(data))
 
-    def _call(self, method: str, **given):
+    def _call(self, method: str, **params):
         self._number += 1
-        self._socket.send(json.dumps({"id": self._number, "method": method, "params": given}))
+        self._socket.send(json.dumps({"id": self._number, "method": method, "params": params}))
         while True:
-            answer = json.loads(self._socket.recv(timeout=120))
-            if answer.get("id") == self._number:
-                if "error" in answer:
-                    raise AssertionError(f"{method}: {answer['error']}")
-                return answer["result"]
+            message = json.loads(self._socket.recv(timeout=120))
+            if message.get("id") == self._number:
+                if "error" in message:
+                    raise AssertionError(f"{method}: {message['error']}")
+                return message["result"]
 
     @staticmethod
     def _pages(port: str) -> list[str]:
@@ -107,10 +105,10 @@ class Browser:
         return [target["webSocketDebuggerUrl"] for target in targets if target["type"] == "page"]
 
     @staticmethod
-    def _when(found):
+    def _retry(function):
         for _ in range(1200):
             try:
-                return found()
+                return function()
             except (OSError, IndexError, ValueError):
                 time.sleep(0.1)
         raise AssertionError("Chromium did not start")

@@ -1,5 +1,7 @@
-"""`tfvoice_serve` as a process of a test."""
+"""The server in tests: `tfvoice_serve` as a process and HTTP requests to it, and an ASGI application without either."""
 
+import asyncio
+import http.client
 import queue
 import re
 import signal
@@ -9,31 +11,31 @@ import threading
 from pathlib import Path
 
 _COMMAND = Path(__file__).parent.parent / "bin" / "tfvoice_serve"
-# Starting and ending, with other work on the machine.
-_PATIENCE_SECONDS = 300
+# To start and to stop on a busy machine.
+_TIMEOUT_SECONDS = 300
 
 
 class Server:
-    """A server on a free port, killed where a test leaves it running.
+    """A server on a free port; killed at the end of the `with` if it still runs.
 
     Args:
       folder: of the exported model.
       flags: of the command.
 
     Attributes:
-      port: where it listens.
+      port: the port that it listens on.
     """
 
     def __init__(self, folder: Path, *flags: str):
         command = [sys.executable, str(_COMMAND), f"--model={folder}", "--port=0", *flags]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self._errors, self._lines, self._ports = [], [], queue.Queue()
-        # Both are read all the time: a full pipe would stop the server.
-        self._readers = [threading.Thread(target=read, daemon=True) for read in (self._read, self._read_errors)]
+        # Both pipes are drained all the time: a full one would block the server.
+        self._readers = [threading.Thread(target=read, daemon=True) for read in (self._read_output, self._read_errors)]
         for reader in self._readers:
             reader.start()
         try:
-            self.port = self._ports.get(timeout=_PATIENCE_SECONDS)
+            self.port = self._ports.get(timeout=_TIMEOUT_SECONDS)
             assert self.port, "".join(self._errors)
         except BaseException:
             self.__exit__()
@@ -46,21 +48,51 @@ class Server:
         self._process.kill()
         self._process.wait()
 
-    def end(self, number: int = signal.SIGTERM) -> str:
-        """Ends it; returns its warnings, and then what it said since it was ready."""
+    def stop(self, number: int = signal.SIGTERM) -> str:
+        """Stops the server by a signal; returns its standard error, then its output since it was ready."""
         self._process.send_signal(number)
-        assert self._process.wait(_PATIENCE_SECONDS) == 0
+        assert self._process.wait(_TIMEOUT_SECONDS) == 0
         for reader in self._readers:
             reader.join()
         return "".join(self._errors + self._lines)
 
-    def _read(self):
+    def _read_output(self):
         for line in self._process.stdout:
-            if found := re.search(r"Ready: http://127.0.0.1:(\d+)/", line):
-                self._ports.put(int(found[1]))
+            if ready := re.search(r"Ready: http://127.0.0.1:(\d+)/", line):
+                self._ports.put(int(ready[1]))
                 break
         self._lines.extend(self._process.stdout)
         self._ports.put(None)
 
     def _read_errors(self):
         self._errors.extend(self._process.stderr)
+
+
+def fetch(port, path, body=None, headers=None, method=None):
+    """A request over HTTP: GET without a body, otherwise POST; returns status and body of the response."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.request(method or ("GET" if body is None else "POST"), path, body, headers or {})
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def call_asgi(app, path="/transcribe", pieces=(b"x",), headers=(), method="POST"):
+    """A request to an ASGI application; returns status and body of the response, or None where it sends none."""
+    messages = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces[:-1]]
+    messages.append({"type": "http.request", "body": pieces[-1], "more_body": False})
+    sent = []
+
+    async def receive():
+        return messages.pop(0) if messages else await asyncio.Event().wait()
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "path": path, "method": method, "headers": headers, "query_string": b""}
+    asyncio.run(app(scope, receive, send))
+    if not sent:
+        return None
+    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])

@@ -1,42 +1,25 @@
-"""What stands before the routes: who is let in, how large a body may be, and that every answer is counted."""
+"""Admission control and request limits."""
 
 import asyncio
+import contextlib
 import json
 
 import pytest
 
-pytest.importorskip("kserve", reason="needs the extra serve")
+pytest.importorskip("fastapi", reason="needs the extra serve")
 
+import prometheus_client
+from server import call_asgi
 from starlette.requests import ClientDisconnect
 
 from tfvoice.serving import limits
-from tfvoice.serving.service import Limits, Refused
+from tfvoice.serving.limits import AdmissionController, LimitsMiddleware
+from tfvoice.serving.service import RequestError, ServerLimits
 
-SMALL = Limits(mib=100 / 2**20, waiting=1, rows=1)
-
-
-def call(app, door, pieces=(b"x",), headers=(), path="/transcribe", method="POST"):
-    """Sends a request by ASGI; returns status and body of the answer."""
-    messages = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces[:-1]]
-    messages.append({"type": "http.request", "body": pieces[-1], "more_body": False})
-    sent = []
-
-    async def receive():
-        return messages.pop(0) if messages else await asyncio.Event().wait()
-
-    async def send(message):
-        sent.append(message)
-
-    async def run():
-        await limits.Guard(app, door)(
-            {"type": "http", "path": path, "method": method, "headers": headers}, receive, send
-        )
-
-    asyncio.run(run())
-    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
+SMALL = ServerLimits(max_mib=100 / 2**20, max_waiting=1, batch_size=1)
 
 
-async def read(scope, receive, send):
+async def body_length(scope, receive, send):
     """An application that answers with the length of the body."""
     size, more = 0, True
     while more:
@@ -46,42 +29,54 @@ async def read(scope, receive, send):
     await send({"type": "http.response.body", "body": str(size).encode()})
 
 
-def test_a_body_that_fits_comes_in_whole():
-    door = limits.Door(SMALL, 2)
-    assert call(read, door, (b"x" * 60, b"y" * 40)) == (200, b"100")
-    assert (door.answered, door.cut_off) == (1, 0)
+def responses(status):
+    return prometheus_client.REGISTRY.get_sample_value("tfvoice_answers_total", {"status": str(status)}) or 0
+
+
+def test_a_body_within_the_limit_reaches_the_application():
+    admission = AdmissionController(SMALL, 2)
+    assert call_asgi(LimitsMiddleware(body_length, admission), pieces=(b"x" * 60, b"y" * 40)) == (200, b"100")
+    assert (admission.completed, admission.cancelled) == (1, 0)
 
 
 @pytest.mark.parametrize(
     "pieces, headers", [((b"x" * 101,), ()), ((b"x" * 60, b"y" * 41), ()), ((b"",), ((b"content-length", b"101"),))]
 )
-def test_a_body_that_is_too_large_is_refused(pieces, headers):
-    door = limits.Door(SMALL, 2)
-    status, body = call(read, door, pieces, headers)
+def test_a_body_above_the_limit_is_rejected(pieces, headers):
+    admission = AdmissionController(SMALL, 2)
+    app = LimitsMiddleware(body_length, admission)
+    status, body = call_asgi(app, pieces=pieces, headers=headers)
     assert status == 413 and "larger than" in json.loads(body)["error"]
-    assert call(read, door) == (200, b"1") and door.answered == 1
+    assert call_asgi(app) == (200, b"1") and admission.completed == 1
 
 
-def test_a_full_server_lets_nobody_in_until_somebody_is_out():
-    door = limits.Door(SMALL, 2)
-    with door.admitted(), door.admitted():
-        status, body = call(read, door)
+def test_requests_above_the_capacity_are_rejected_until_one_is_answered():
+    admission = AdmissionController(SMALL, 2)
+    app = LimitsMiddleware(body_length, admission)
+    with admission.admit(), admission.admit():
+        status, body = call_asgi(app)
         assert status == 429 and "try again" in json.loads(body)["error"]
-    assert call(read, door)[0] == 200
+        # Health checks and metrics have no body.
+        assert call_asgi(app, "/healthz", method="GET")[0] == 200
+    assert call_asgi(app)[0] == 200
 
 
-def test_bodies_share_the_memory():
-    door = limits.Door(Limits(mib=100 / 2**20), 1000)
-    with pytest.raises(Refused, match="busy"):
-        for _ in range(100):
-            door.admitted().__enter__()(100)
+def test_all_bodies_together_hold_at_most_sixteen_of_the_largest():
+    admission = AdmissionController(SMALL, 1000)
+    with contextlib.ExitStack() as stack:
+        for _ in range(16):
+            stack.enter_context(admission.admit())(100)
+        with pytest.raises(RequestError, match="busy"), admission.admit() as received:
+            received(1)
+    with admission.admit() as received:
+        received(100)
 
 
-def test_a_body_that_comes_in_drops_is_refused(monkeypatch):
+def test_a_body_that_does_not_arrive_in_time_is_rejected(monkeypatch):
     monkeypatch.setattr(limits, "_BODY_SECONDS", 0.3)
     sent = []
 
-    async def drop():
+    async def drip():
         await asyncio.sleep(0.05)
         return {"type": "http.request", "body": b"x", "more_body": True}
 
@@ -89,43 +84,37 @@ def test_a_body_that_comes_in_drops_is_refused(monkeypatch):
         sent.append(message)
 
     scope = {"type": "http", "path": "/transcribe", "method": "POST", "headers": ()}
-    asyncio.run(limits.Guard(read, limits.Door(SMALL, 2))(scope, drop, send))
+    asyncio.run(LimitsMiddleware(body_length, AdmissionController(SMALL, 2))(scope, drip, send))
     assert sent[0]["status"] == 408
 
 
-def test_who_hangs_up_is_no_failure(caplog):
-    async def hung_up(scope, receive, send):
+def test_a_disconnected_client_gets_no_response_and_is_not_an_error(caplog):
+    async def disconnecting(scope, receive, send):
         raise ClientDisconnect
 
-    with pytest.raises(IndexError):
-        call(hung_up, limits.Door(SMALL, 2))
+    disconnected, failed = responses(499), responses(500)
+    assert call_asgi(LimitsMiddleware(disconnecting, AdmissionController(SMALL, 2))) is None
+    assert (responses(499), responses(500)) == (disconnected + 1, failed)
     assert not caplog.text
 
 
-def test_what_fails_is_an_answer_without_details(caplog):
+def test_an_exception_becomes_a_response_without_details(caplog):
     async def failing(scope, receive, send):
         raise ValueError("/secret/path")
 
-    status, body = call(failing, limits.Door(SMALL, 2))
+    failed = responses(500)
+    status, body = call_asgi(LimitsMiddleware(failing, AdmissionController(SMALL, 2)))
     assert status == 500 and json.loads(body)["error"] == "The server failed on this request; its log says why."
-    assert "/secret/path" in caplog.text
+    assert "/secret/path" in caplog.text and responses(500) == failed + 1
 
 
-def test_who_is_cut_off_is_counted():
-    door = limits.Door(SMALL, 2)
+def test_cancelled_requests_are_counted():
+    admission = AdmissionController(SMALL, 2)
 
-    async def cut():
-        with door.admitted():
+    async def cancelled():
+        with admission.admit():
             raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):
-        asyncio.run(cut())
-    assert door.cut_off == 1
-
-
-def test_nothing_is_sent_but_recordings():
-    for path in ("/v2/repository/models/x/unload", "/v2/models/x/infer", "/v1/models/x:explain", "/"):
-        assert call(read, limits.Door(SMALL, 2), path=path)[0] == 404
-    for path in ("/v1/models/infer:predict", "/v1/models/repository/versions/1:predict"):
-        assert call(read, limits.Door(SMALL, 2), path=path) == (200, b"1")
-    assert call(read, limits.Door(SMALL, 2), path="/v2/models/infer", method="GET")[0] == 200
+        asyncio.run(cancelled())
+    assert admission.cancelled == 1

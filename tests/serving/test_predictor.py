@@ -1,78 +1,123 @@
-"""Exported models in use."""
+"""Exported models: transcripts as the run's own, and refusal of what does not transcribe."""
 
 import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from samples import speech, streaming_export
 
-from tfvoice import experiment
 from tfvoice.asr.recognizer import Recognizer
+from tfvoice.asr.streaming import StreamingTranscriber
 from tfvoice.asr.transcribe import Transcriber
 from tfvoice.errors import TfvoiceError
 from tfvoice.export import export
-from tfvoice.serving.predictor import Served, newest
-from tfvoice.training import checkpoints
+from tfvoice.serving.predictor import Predictor, latest_version
 
 
-def test_a_batch_reads_as_each_recording_does(exported, float_wav):
+def test_a_batch_gets_the_transcripts_of_its_recordings(exported, float_wav):
     run, folder = exported
-    served, transcriber = Served(folder), Transcriber(Recognizer.load(run.run_dir))
-    assert (served.name, served.version, served.sample_rate_hz, served.streams) == ("english", 2, 16000, False)
+    predictor, transcriber = Predictor(folder), Transcriber(Recognizer.load(run.run_dir))
+    assert (predictor.name, predictor.version, predictor.sample_rate_hz, predictor.streams) == (
+        "english",
+        2,
+        16000,
+        False,
+    )
     random = np.random.default_rng(0)
-    waves = [random.normal(0, 0.1, count).astype(np.float32) for count in (16000, 5000, 31000, 0)]
-    found = served.read(waves)
-    for wave, one in zip(waves[:3], found, strict=False):
-        wanted = transcriber.log_probabilities(float_wav(wave))
-        assert len(wanted) and one.seconds == len(wave) / 16000
-        assert one.text == transcriber.transcribe(float_wav(wave)).text
-        assert one.text == " ".join(word.text for word in one.words) and one.text
-    assert found[3].text == "" and found[3].words == [] and found[3].confidence is None
+    waveforms = [random.normal(0, 0.1, count).astype(np.float32) for count in (16000, 5000, 31000, 0)]
+    *transcripts, empty = predictor.transcribe(waveforms)
+    for waveform, transcript in zip(waveforms[:3], transcripts, strict=True):
+        expected = transcriber.transcribe(float_wav(waveform))
+        assert transcript.seconds == len(waveform) / 16000
+        assert transcript.text == expected.text and len(transcript.words) > 1
+        assert [word.text for word in transcript.words] == [word.text for word in expected.words]
+        np.testing.assert_allclose(
+            [word[1:] for word in transcript.words], [word[1:] for word in expected.words], atol=1e-4
+        )
+    assert empty.text == "" and empty.words == [] and empty.confidence is None
 
 
-def test_lengths_are_powers_of_two_of_seconds(exported):
-    served = Served(exported[1])
-    assert [served.bucket(count) for count in (0, 1, 16000, 16001, 32001, 65000)] == [
+def test_buckets_are_powers_of_two_and_halfway_between(exported):
+    predictor = Predictor(exported[1])
+    assert [predictor.bucket(count) for count in (0, 1, 16000, 16001, 32001, 65000)] == [
         16000 * seconds for seconds in (1, 1, 1, 1.5, 3, 6)
     ]
-    served.warm_up(2, 1.5)
 
 
-def test_the_highest_version_is_taken(exported, tmp_path):
+def test_warm_up_covers_every_bucket_alone_and_in_a_full_batch(exported, monkeypatch):
+    predictor, shapes = Predictor(exported[1]), []
+    monkeypatch.setattr(predictor, "transcribe", lambda waves: shapes.append((len(waves), len(waves[0]) / 16000)))
+    assert predictor.warm_up(4, 2.5) > 0
+    assert shapes == [(count, seconds) for count in (1, 4) for seconds in (1, 1.5, 2, 3)]
+
+
+def test_the_highest_version_is_loaded(exported, tmp_path):
     folder = exported[1]
-    assert newest(folder) == folder / "2" and newest(folder / "2") == folder / "2"
+    assert latest_version(folder) == folder / "2" and latest_version(folder / "2") == folder / "2"
     with pytest.raises(TfvoiceError, match=r"holds no exported model; make one with tfvoice_export"):
-        newest(tmp_path)
+        latest_version(tmp_path)
 
 
-def test_what_is_no_recogniser_is_told(exported, tmp_path):
+def test_a_folder_without_a_readable_description_is_refused(tmp_path):
     (tmp_path / "saved_model.pb").write_bytes(b"")
     with pytest.raises(TfvoiceError, match=r"has no tfvoice.json, so tfvoice_export did not write it"):
-        Served(tmp_path)
-    (tmp_path / "tfvoice.json").write_text(json.dumps({"task": "generation"}))
-    with pytest.raises(TfvoiceError, match="generates audio and does not read it"):
-        Served(tmp_path)
+        Predictor(tmp_path)
     for text in ("3", "[1]", "{"):
         (tmp_path / "tfvoice.json").write_text(text)
         with pytest.raises(TfvoiceError, match=r"has no tfvoice.json, so tfvoice_export did not write it"):
-            Served(tmp_path)
-    for known in ({"sample_rate_hz": None, "max_seconds": 1}, {}, {"sample_rate_hz": 16000, "max_seconds": 1}):
-        (tmp_path / "tfvoice.json").write_text(json.dumps({"task": "recognition"} | known))
+            Predictor(tmp_path)
+
+
+def test_a_damaged_model_is_refused(exported, tmp_path):
+    (tmp_path / "saved_model.pb").write_bytes(b"")
+    (tmp_path / "tfvoice.json").write_text(json.dumps({"sample_rate_hz": 16000, "max_seconds": 1}))
+    with pytest.raises(TfvoiceError, match="the model does not load, it is damaged; export the run again"):
+        Predictor(tmp_path)
+    model = exported[1] / "2"
+    for name in ("saved_model.pb", "variables"):
+        (tmp_path / name).unlink(missing_ok=True)
+        (tmp_path / name).symlink_to(model / name)
+    for description in ({"sample_rate_hz": None, "max_seconds": 1}, {"sample_rate_hz": 16000}, {}):
+        (tmp_path / "tfvoice.json").write_text(json.dumps(description))
         with pytest.raises(TfvoiceError, match="the model does not load, it is damaged; export the run again"):
-            Served(tmp_path)
+            Predictor(tmp_path)
 
 
-def test_speech_is_followed(tmp_path):
-    small = ("model.units=12", "model.layers=2", "model.convolution_channels=3", "model.bidirectional=false")
-    settings = experiment.resolve(
-        "deepspeech2", overrides=[*small, "model.lookahead=4", "features.normalization=none", "features.kind=log_mel"]
-    )
-    run = Recognizer.create(tmp_path / "live", settings)
-    for number, weight in enumerate(run.model.trainable_variables):
-        weight.assign(0.5 * np.random.default_rng(number).standard_normal(weight.shape))
-    checkpoints.save(run.checkpoint("best"), {"weights": run.model.weights}, {})
-    served = Served(export.export(run.run_dir, tmp_path / "models" / "1"))
-    assert served.streams
-    wave = np.random.default_rng(5).normal(0, 0.2, 24000).astype(np.float32)
-    following = served.follow()
-    parts = [following.step(part, final) for part, final in ((wave[:9000], False), (wave[9000:], True))]
-    assert "".join(parts) == served.follow().step(wave, True) and "".join(parts)
+def test_an_exported_generator_is_refused(generator_run, tmp_path):
+    model = export.export(generator_run.run_dir, tmp_path / "piano" / "1")
+    with pytest.raises(TfvoiceError, match="piano/1: does not transcribe waveforms; serve it with TensorFlow Serving"):
+        Predictor(model)
+
+
+def test_signatures_decide_and_not_the_name_of_the_task(exported, tmp_path):
+    module = tf.Module()
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32, "waveform")])
+    def louder(waveform):
+        return {"waveform": 2 * waveform}
+
+    tf.saved_model.save(module, str(tmp_path), {"waveform": louder})
+    description = {"task": "recognition", "sample_rate_hz": 16000, "max_seconds": 1}
+    (tmp_path / "tfvoice.json").write_text(json.dumps(description))
+    with pytest.raises(TfvoiceError, match="does not transcribe waveforms"):
+        Predictor(tmp_path)
+
+    for name in ("saved_model.pb", "variables"):
+        (tmp_path / "renamed").mkdir(exist_ok=True)
+        (tmp_path / "renamed" / name).symlink_to(exported[1] / "2" / name)
+    (tmp_path / "renamed" / "tfvoice.json").write_text(json.dumps(description | {"task": "speech to text"}))
+    assert Predictor(tmp_path / "renamed").sample_rate_hz == 16000
+
+
+def test_a_stream_session_gives_the_text_of_the_run_in_any_chunks(tmp_path):
+    run, model = streaming_export(tmp_path)
+    predictor = Predictor(model)
+    assert predictor.streams
+    samples = speech(3)
+    expected = " ".join(word.text for word in StreamingTranscriber(run).words([samples]))
+    for cuts in ([], [9000], [1000, 1001, 9000]):
+        session = predictor.stream()
+        chunks = np.split(samples, cuts)
+        text = "".join(session.step(chunk, number == len(cuts)) for number, chunk in enumerate(chunks))
+        assert len(expected) > 20 and " ".join(text.split()) == expected

@@ -1,185 +1,130 @@
-"""`serving` over HTTP: KServe's REST server with its health, metrics and errors, our routes, and limits before both."""
+"""The HTTP server: a FastAPI application with the REST API of TensorFlow Serving and a web page, on uvicorn."""
 
 import asyncio
 import contextlib
-import logging
 import math
 import signal
 import socket
-import sys
 import time
-import warnings
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import prometheus_client
-from fastapi import Query, Request, Response, WebSocket, WebSocketDisconnect
+import uvicorn
+from fastapi import APIRouter, FastAPI, Query, Request, Response, WebSocket, WebSocketDisconnect
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
+from prometheus_client import exposition
 from starlette.exceptions import HTTPException
 
+import tfvoice
 from tfvoice.asr.transcript import FORMATS, Transcript
 from tfvoice.errors import TfvoiceError
-from tfvoice.serving.limits import GONE, Door, Guard, failure
-from tfvoice.serving.predictor import Served
-from tfvoice.serving.service import Limits, Refused, Service
+from tfvoice.serving.limits import CLIENT_CLOSED_REQUEST, AdmissionController, LimitsMiddleware, error_response
+from tfvoice.serving.predictor import Predictor
+from tfvoice.serving.service import RequestError, ServerLimits, Service
 
-
-@contextlib.contextmanager
-def _no_arguments() -> Iterator[None]:
-    """KServe reads the command line of the process as it is imported, and would take our flags for its own."""
-    kept, sys.argv = sys.argv, sys.argv[:1]
-    try:
-        yield
-    finally:
-        sys.argv = kept
-
-
-with _no_arguments():
-    import kserve
-    from kserve import model_server
-    from kserve.protocol.dataplane import DataPlane
-    from kserve.protocol.model_repository_extension import ModelRepositoryExtension
-    from kserve.protocol.rest.server import RESTServer
-
-_ROWS = prometheus_client.Histogram(
+_BATCH_ROWS = prometheus_client.Histogram(
     "tfvoice_batch_rows", "Recordings in a batch.", buckets=(1, 2, 4, 8, 16, 32, 64, float("inf"))
 )
-_SECONDS = prometheus_client.Counter("tfvoice_audio_seconds", "Seconds of audio that were read.")
+_AUDIO_SECONDS = prometheus_client.Counter("tfvoice_audio_seconds", "Seconds of audio that were transcribed.")
 _WAITING = prometheus_client.Gauge("tfvoice_waiting", "Recordings that wait for a batch.")
 _PAGE = Path(__file__).parent / "static" / "index.html"
-# How many can be followed at a time, bytes of a message of theirs, and how long they may say nothing.
-_STREAMS = asyncio.Semaphore(32)
-_MESSAGE_BYTES, _SILENT_SECONDS = 2**20, 60.0
-_TYPES = {"json": "application/json", "text": "text/plain", "srt": "application/x-subrip", "vtt": "text/vtt"}
+_MAX_STREAMS = 32
+_MAX_MESSAGE_BYTES = 2**20
+# A stream is closed after this much time without a message.
+_STREAM_IDLE_SECONDS = 60.0
+# Longer than proxies keep idle connections (nginx: 60 s), so that no request meets a connection that is being closed.
+_KEEP_ALIVE_SECONDS = 65
+_MEDIA_TYPES = {"json": "application/json", "text": "text/plain", "srt": "application/x-subrip", "vtt": "text/vtt"}
 
 
-class Model(kserve.Model):
-    """The recogniser as KServe's health routes know it; `application` answers for it."""
+def create_app(service: Service, admission: AdmissionController) -> FastAPI:
+    """Builds the web application.
 
-    def __init__(self, name: str):
-        super().__init__(name)
-        self.ready = True
-
-
-def application(service: Service):
-    """The web application, with our routes; KServe adds its own to it."""
-    app, served = model_server.app, service.served
-
-    # KServe answers this in another form, which is part of ours.
-    @app.get("/v1/models/{name}")
-    @app.get("/v1/models/{name}/versions/{version}")
-    async def status(name: str, version: str | None = None):
-        _known(served, name, version)
-        state = {"version": str(served.version), "state": "AVAILABLE"}
-        state["status"] = {"error_code": "OK", "error_message": ""}
-        return {"model_version_status": [state], "name": served.name, "ready": True}
-
-    @app.post("/v1/models/{name}:predict")
-    @app.post("/v1/models/{name}/versions/{version}:predict")
-    async def predict(name: str, request: Request, version: str | None = None):
-        _known(served, name, version)
-        return await _while_there(request, service.predict(await request.body()), JSONResponse)
-
-    @app.post("/transcribe")
-    async def transcribe(request: Request, kind: Annotated[str, Query(alias="format")] = "json"):
-        if kind not in FORMATS:
-            raise Refused(400, f"There is no such format; use one of {', '.join(FORMATS)}.")
-        name, data = await _file(request)
-
-        def written(found: Transcript) -> Response:
-            return Response(FORMATS[kind](name, found), media_type=_TYPES[kind])
-
-        return await _while_there(request, service.transcribe(data), written)
-
-    @app.get("/", response_class=HTMLResponse)
-    async def page():
-        return _PAGE.read_text(encoding="utf-8")
-
-    @app.get("/healthz")
-    async def health():
-        return {"status": "ok"}
-
-    @app.get("/about")
-    async def about():
-        known = {"name": served.name, "version": served.version, "sample_rate_hz": served.sample_rate_hz}
-        return known | {"max_seconds": service.limits.seconds, "streams": served.streams}
-
-    @app.websocket("/stream")
-    async def stream(socket: WebSocket):
-        with contextlib.suppress(WebSocketDisconnect):
-            await _follow(socket, service)
-
+    Args:
+      service: what answers the requests.
+      admission: the admission controller of its middleware.
+    """
+    # The pages of FastAPI's documentation load scripts from other servers; /openapi.json describes the routes.
+    app = FastAPI(title="tfvoice", version=tfvoice.__version__, docs_url=None, redoc_url=None)
+    for routes in (_model_routes, _transcription_routes, _page_routes, _health_routes):
+        app.include_router(routes(service))
+    app.add_exception_handler(RequestError, _on_request_error)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_middleware(LimitsMiddleware, admission=admission)
     _WAITING.set_function(lambda: service.batcher.waiting)
     return app
 
 
-def serve(folder: str | Path, host: str, port: int, limits: Limits) -> None:
-    """Serves a model until SIGTERM or Ctrl-C; what was accepted by then is answered.
+def serve(folder: str | Path, host: str, port: int, limits: ServerLimits) -> None:
+    """Serves a model until SIGTERM or Ctrl-C, and then finishes the requests that it has accepted.
+
+    Must be called in the main thread: while it runs, SIGTERM and SIGINT stop the server gracefully; the previous signal
+    handlers are restored before it returns.
 
     Args:
-      folder: as for `Served`.
-      host, port: where to listen; port 0: any that is free.
-      limits: what is taken.
+      folder: as for `Predictor`.
+      host, port: address to listen on; port 0: any free one.
+      limits: of the server.
 
     Raises:
       TfvoiceError: the model cannot be used, or the port is taken.
     """
-    served = Served(folder)
-    service = Service(served, limits, _count)
-    door = Door(limits, service.batcher.most)
-    bound = _bound(host, port)
-    print(f"Warming up {served.name} ...", flush=True)
-    warm_seconds = min(limits.seconds, served.trained_seconds)
-    slowest = served.warm_up(limits.rows, warm_seconds) * limits.seconds / warm_seconds
-    logging.getLogger("kserve").setLevel(logging.ERROR)
-    # KServe's choice, of which FastAPI complains at the first request.
-    warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")
-    repository = kserve.ModelRepository()
-    repository.update(Model(served.name))
-    application(service)
-    # Twice as long as a full queue of the longest recordings takes.
-    grace_seconds = 30 + math.ceil(2 * slowest * (1 + limits.waiting / limits.rows))
-    rest = RESTServer(
-        "kserve.model_server:app",
-        DataPlane(repository),
-        ModelRepositoryExtension(repository),
-        port,
-        grace_period=grace_seconds,
+    predictor = Predictor(folder)
+    service = Service(predictor, limits, _count_batch)
+    admission = AdmissionController(limits, service.batcher.capacity)
+    with _bound_socket(host, port) as listener:
+        print(f"Warming up {predictor.name} ...", flush=True)
+        warm_up_seconds = min(limits.max_seconds, predictor.max_clip_seconds)
+        slowest = predictor.warm_up(limits.batch_size, warm_up_seconds) * limits.max_seconds / warm_up_seconds
+        # Twice as long as a full queue of the longest recordings takes.
+        grace_seconds = 30 + math.ceil(2 * slowest * (1 + limits.max_waiting / limits.batch_size))
+        server = uvicorn.Server(_uvicorn_config(create_app(service, admission), grace_seconds))
+        with _stop_on_signals(server):
+            with _listen_errors(host, port):
+                listener.listen(1024)
+            address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+            api = f"{address}/v1/models/{predictor.name}:predict"
+            print(f"Ready: {address}/ is the web page, {api} the API. Ctrl-C stops the server.", flush=True)
+            server.run(sockets=[listener])
+    late = f"; {admission.cancelled} took too long and were cut off" if admission.cancelled else ""
+    print(f"Stopped. {admission.completed} requests were answered{late}.", flush=True)
+
+
+def _uvicorn_config(app: FastAPI, grace_seconds: int) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        loop="asyncio",
+        # The parser in Python bounds the size of headers; httptools does not.
+        http="h11",
+        ws="websockets-sansio",
+        ws_max_size=_MAX_MESSAGE_BYTES,
+        # Otherwise a small message could expand to a large one.
+        ws_per_message_deflate=False,
+        lifespan="off",
+        log_config=None,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=grace_seconds,
     )
-    rest.create_application()
-    # It has no arguments for these. The parser in Python bounds headers; the one in C does not.
-    rest.config.http, rest.config.ws_max_size, rest.config.ws_per_message_deflate = "h11", _MESSAGE_BYTES, False
-    app = model_server.app
-    app.add_exception_handler(Refused, _refused)
-    app.add_exception_handler(HTTPException, lambda _, error: failure(error.status_code, str(error.detail)))
-    app.add_middleware(Guard, door=door)
-    address = f"http://{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}"
-    rest.create_application = lambda: None
-    # Before uvicorn's own handlers are there, and after: it stops gracefully, and then raises the signal again.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: setattr(rest._server, "should_exit", True))
-    with _told_where(host, port):
-        bound.listen(1024)
-    print(f"Ready: {address}/ is a page, {address}/v1/models/{served.name}:predict the API. Ctrl-C ends.", flush=True)
-    rest.run(sockets=[bound])
-    cut = f"; {door.cut_off} took too long and were cut off" if door.cut_off else ""
-    print(f"Stopped. {door.answered} recordings or batches of them were read{cut}.", flush=True)
 
 
-def _bound(host: str, port: int) -> socket.socket:
-    """A socket that has its port and does not listen yet: who connects before the model is ready is refused."""
-    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    # Else the port would stay taken for a minute after a server has ended.
+def _bound_socket(host: str, port: int) -> socket.socket:
+    """A socket that has its port and does not listen yet: clients are refused until the model is ready."""
+    # asyncio sets TCP_NODELAY only on sockets that name their protocol; without it a response took 40 ms more.
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    # Otherwise the port stays taken for a minute after a server has stopped.
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    with _told_where(host, port):
+    with _listen_errors(host, port):
         bound.bind((host, port))
     return bound
 
 
 @contextlib.contextmanager
-def _told_where(host: str, port: int) -> Iterator[None]:
+def _listen_errors(host: str, port: int) -> Iterator[None]:
     try:
         yield
     except (OSError, OverflowError) as error:
@@ -187,82 +132,217 @@ def _told_where(host: str, port: int) -> Iterator[None]:
         raise TfvoiceError(f"--host={host} --port={port}: cannot listen there: {reason}.") from None
 
 
-def _count(found: list[Transcript]) -> None:
-    _ROWS.observe(len(found))
-    _SECONDS.inc(sum(one.seconds for one in found))
+@contextlib.contextmanager
+def _stop_on_signals(server: uvicorn.Server) -> Iterator[None]:
+    """SIGTERM and SIGINT stop the server gracefully; restores the previous handlers.
 
+    uvicorn installs handlers of its own while it runs, then restores these and raises the signal again, which would end
+    the process if these were the default ones.
+    """
 
-def _known(served: Served, name: str, version: str | None) -> None:
-    if name != served.name or version not in (None, str(served.version)):
-        raise Refused(404, f"There is no such model or version; this server has {served.name}, {served.version}.")
+    def stop(*_) -> None:
+        server.should_exit = True
 
-
-async def _while_there(request: Request, work: Coroutine, written: Callable) -> Response:
-    """Writes what was worked out; it is cancelled where the client goes away first."""
-    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_gone(request))
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
-        return written(task.result()) if task.done() else Response(status_code=GONE)
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _count_batch(transcripts: list[Transcript]) -> None:
+    _BATCH_ROWS.observe(len(transcripts))
+    _AUDIO_SECONDS.inc(sum(transcript.seconds for transcript in transcripts))
+
+
+def _model_routes(service: Service) -> APIRouter:
+    """TensorFlow Serving's REST API: the status of the model, and predictions."""
+    router, predictor = APIRouter(), service.predictor
+
+    @router.get("/v1/models/{name}")
+    @router.get("/v1/models/{name}/versions/{version}")
+    async def status(name: str, version: str | None = None):
+        _check_model(predictor, name, version)
+        state = {"version": str(predictor.version), "state": "AVAILABLE"}
+        state["status"] = {"error_code": "OK", "error_message": ""}
+        # `name` and `ready` are KServe's v1 form.
+        return {"model_version_status": [state], "name": predictor.name, "ready": True}
+
+    @router.post("/v1/models/{name}:predict")
+    @router.post("/v1/models/{name}/versions/{version}:predict")
+    async def predict(name: str, request: Request, version: str | None = None):
+        _check_model(predictor, name, version)
+        return await _respond(request, service.predict(await request.body()), JSONResponse)
+
+    return router
+
+
+def _transcription_routes(service: Service) -> APIRouter:
+    """Audio files and streams of samples to text."""
+    router, streams = APIRouter(), asyncio.Semaphore(_MAX_STREAMS)
+
+    @router.post("/transcribe")
+    async def transcribe(request: Request, format: Annotated[str, Query()] = "json"):
+        if format not in FORMATS:
+            raise RequestError(400, f"There is no such format; use one of {', '.join(FORMATS)}.")
+        name, data = await _uploaded_file(request)
+
+        def to_response(transcript: Transcript) -> Response:
+            return Response(FORMATS[format](name, transcript), media_type=_MEDIA_TYPES[format])
+
+        return await _respond(request, service.transcribe(data), to_response)
+
+    @router.websocket("/stream")
+    async def stream(websocket: WebSocket):
+        with contextlib.suppress(WebSocketDisconnect):
+            await _stream(websocket, service, streams)
+
+    return router
+
+
+def _page_routes(service: Service) -> APIRouter:
+    """The web page, and what it needs to know about the server."""
+    router, predictor = APIRouter(), service.predictor
+
+    @router.get("/", response_class=HTMLResponse)
+    async def page():
+        return _PAGE.read_text(encoding="utf-8")
+
+    @router.get("/about")
+    async def about():
+        model = {"name": predictor.name, "version": predictor.version, "sample_rate_hz": predictor.sample_rate_hz}
+        return model | {"max_seconds": service.limits.max_seconds, "streams": predictor.streams}
+
+    return router
+
+
+def _health_routes(service: Service) -> APIRouter:
+    """Health checks, ours and those of KServe's protocols v1 and v2, and metrics for Prometheus.
+
+    The server listens only when the model is ready.
+    """
+    router, predictor = APIRouter(), service.predictor
+
+    @router.get("/v2/models/{name}/ready")
+    async def model_ready(name: str):
+        _check_model(predictor, name, None)
+        return {"name": predictor.name, "ready": True}
+
+    @router.get("/metrics")
+    async def metrics(request: Request):
+        encode, content_type = exposition.choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(prometheus_client.REGISTRY), headers={"content-type": content_type})
+
+    models = {"models": [predictor.name]}
+    constants = {
+        "/healthz": {"status": "ok"},
+        "/v2/health/live": {"live": True},
+        "/v2/health/ready": {"ready": True},
+        "/v1/models": models,
+        "/v2/models": models,
+    }
+    for path, content in constants.items():
+        router.add_api_route(path, _constant(content))
+    return router
+
+
+def _constant(content: dict) -> Callable[[], Coroutine]:
+    """An endpoint that always answers the same."""
+
+    async def endpoint():
+        return content
+
+    return endpoint
+
+
+def _check_model(predictor: Predictor, name: str, version: str | None) -> None:
+    if name != predictor.name or version not in (None, str(predictor.version)):
+        raise RequestError(
+            404, f"There is no such model or version; this server has {predictor.name}, {predictor.version}."
+        )
+
+
+async def _respond(request: Request, work: Coroutine, to_response: Callable) -> Response:
+    """Awaits `work` and makes a response of its result; cancels it if the client disconnects first."""
+    task, disconnected = asyncio.ensure_future(work), asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait((task, disconnected), return_when=asyncio.FIRST_COMPLETED)
+        return to_response(task.result()) if task.done() else Response(status_code=CLIENT_CLOSED_REQUEST)
     finally:
         task.cancel()
-        gone.cancel()
+        disconnected.cancel()
 
 
-async def _gone(request: Request) -> None:
+async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
-async def _file(request: Request) -> tuple[str, bytes]:
-    """The file of a form, or else the whole body."""
+async def _uploaded_file(request: Request) -> tuple[str, bytes]:
+    """Name and bytes of the file in a form, otherwise the whole body."""
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
         async with request.form(max_files=1) as form:
             for value in form.values():
                 if hasattr(value, "read"):
-                    # A name is anything that a client puts there.
+                    # Clients may send any name, lone surrogates included.
                     return str(value.filename or "").encode(errors="replace").decode(), await value.read()
-        raise Refused(400, "The form has no file.")
+        raise RequestError(400, "The form has no file.")
     return "", await request.body()
 
 
-async def _follow(socket: WebSocket, service: Service) -> None:
-    """Float32 samples as they are spoken, and a text message at their end, to {"text": what is read anew}."""
-    origin, host = socket.headers.get("origin"), socket.headers.get("host")
+async def _stream(websocket: WebSocket, service: Service, streams: asyncio.Semaphore) -> None:
+    """Streaming recognition: float32 samples in, {"text": what is new, "final": bool} out; a text message ends it."""
+    origin, host = websocket.headers.get("origin"), websocket.headers.get("host")
     if origin is not None and origin not in (f"http://{host}", f"https://{host}"):
-        # A page of somebody else, in the browser of somebody who may come in.
-        await socket.close(1008)
+        # A page of another site, in the browser of a user who can reach this server.
+        await websocket.close(1008)
         return
-    await socket.accept()
-    if not service.served.streams:
-        await socket.close(1008, "This model does not follow speech.")
+    await websocket.accept()
+    if not service.predictor.streams:
+        await websocket.close(1008, "This model does not support streaming recognition.")
         return
-    if _STREAMS.locked():
-        await socket.close(1013, "Too many are speaking; try again in a second.")
+    if streams.locked():
+        await websocket.close(1013, "There are too many streams; try again in a second.")
         return
-    left, final = int(service.limits.seconds * service.served.sample_rate_hz), False
-    # Twice as long as it takes to say that.
-    until = time.monotonic() + 2 * service.limits.seconds + _SILENT_SECONDS
-    async with _STREAMS:
-        following = service.served.follow()
-        while not final:
-            try:
-                message = await asyncio.wait_for(socket.receive(), min(_SILENT_SECONDS, until - time.monotonic()))
-            except asyncio.TimeoutError:
-                await socket.close(1001, "Nothing was sent for too long, or all of it took too long.")
-                return
-            if message["type"] == "websocket.disconnect":
-                return
-            data = message.get("bytes") or b""
-            final = message.get("text") is not None
-            chunk = np.frombuffer(data[: len(data) // 4 * 4], "<f4")
-            left -= len(chunk)
-            if left < 0 or len(data) % 4 or not np.isfinite(chunk).all():
-                await socket.close(1007, "Send float32 samples, finite and not more than the server takes.")
-                return
-            text = await asyncio.to_thread(following.step, chunk, final)
-            await socket.send_json({"text": text, "final": final})
-        await socket.close()
+    async with streams:
+        await _run_session(websocket, service)
 
 
-async def _refused(_, error: Refused) -> JSONResponse:
-    return failure(error.status, str(error))
+async def _run_session(websocket: WebSocket, service: Service) -> None:
+    session = service.predictor.stream()
+    samples_left, final = int(service.limits.max_seconds * service.predictor.sample_rate_hz), False
+    # A stream may take twice as long as the audio, and a pause.
+    deadline = time.monotonic() + 2 * service.limits.max_seconds + _STREAM_IDLE_SECONDS
+    while not final:
+        try:
+            timeout = min(_STREAM_IDLE_SECONDS, deadline - time.monotonic())
+            message = await asyncio.wait_for(websocket.receive(), timeout)
+        except asyncio.TimeoutError:
+            await websocket.close(1001, "No samples were sent for too long, or the whole stream took too long.")
+            return
+        if message["type"] == "websocket.disconnect":
+            return
+        data = message.get("bytes") or b""
+        final = message.get("text") is not None
+        chunk = np.frombuffer(data[: len(data) // 4 * 4], "<f4")
+        samples_left -= len(chunk)
+        if samples_left < 0 or len(data) % 4 or not np.isfinite(chunk).all():
+            await websocket.close(1007, "Send float32 samples, finite, and no more than the server accepts.")
+            return
+        text = await asyncio.to_thread(session.step, chunk, final)
+        await websocket.send_json({"text": text, "final": final})
+    await websocket.close()
+
+
+async def _on_request_error(_: Request, error: RequestError) -> JSONResponse:
+    return error_response(error.status, str(error))
+
+
+async def _on_http_error(_: Request, error: HTTPException) -> JSONResponse:
+    return error_response(error.status_code, str(error.detail))
+
+
+async def _on_validation_error(_: Request, error: RequestValidationError) -> JSONResponse:
+    first = error.errors()[0]
+    return error_response(422, f"{'.'.join(map(str, first['loc']))}: {first['msg']}.")

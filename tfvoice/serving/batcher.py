@@ -1,6 +1,6 @@
-"""Requests that come one by one, answered in batches: who waits while a batch is computed goes into the next one.
+"""Dynamic batching: requests that arrive while a batch is computed form the next batch.
 
-There is no timer: an idle server answers at once, and the busier it is, the fuller the batches are.
+There is no timer: an idle server computes a request at once, and the busier it is, the fuller the batches are.
 """
 
 import asyncio
@@ -11,97 +11,101 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 
-class Full(Exception):
-    """There is no room for so many items more."""
+class QueueFull(Exception):
+    """The queue has no room for this many more items."""
 
 
-class _Waiting(NamedTuple):
-    item: Any
-    size: int
-    answer: asyncio.Future
+class _Item(NamedTuple):
+    value: Any
+    bucket: int
+    result: asyncio.Future
 
 
 class Batcher:
-    """Calls a function on batches, in threads of its own.
+    """Collects items into batches and calls a function on them in worker threads.
 
     Args:
-      function: takes a list of items, returns as many results.
-      rows: of a batch, at most.
-      waiting: items that may be there, at most, beyond those of the batches that are computed.
-      at_once: batches that are computed at the same time, at most.
+      function: takes a list of values, returns as many results.
+      batch_size: the most items of a batch.
+      max_waiting: the most items that wait, beyond those of the batches that are being computed.
+      workers: how many batches are computed concurrently.
 
     Attributes:
-      most: items that may be there.
+      capacity: the most items that can be reserved at a time.
     """
 
-    def __init__(self, function: Callable[[list], list], rows: int, waiting: int, at_once: int = 1):
-        self._function, self._rows, self._at_once = function, rows, at_once
-        self.most, self._inside = waiting + rows * at_once, 0
-        self._queue: deque[_Waiting] = deque()
-        self._executor = ThreadPoolExecutor(at_once, "batches")
+    def __init__(self, function: Callable[[list], list], batch_size: int, max_waiting: int, workers: int = 1):
+        self._function, self._batch_size, self._workers = function, batch_size, workers
+        self.capacity, self._reserved = max_waiting + batch_size * workers, 0
+        self._queue: deque[_Item] = deque()
+        self._executor = ThreadPoolExecutor(workers, "batches")
         self._tasks: set[asyncio.Task] = set()
 
     @property
     def waiting(self) -> int:
-        """How many items wait for a batch."""
+        """The number of items that wait for a batch."""
         return len(self._queue)
 
     @contextlib.contextmanager
-    def room(self, count: int) -> Iterator[None]:
-        """Keeps room for so many items, all of them or none, from before they are made until they are answered.
+    def reserve(self, count: int) -> Iterator[None]:
+        """Reserves room for `count` items, all of them or none, from before they are decoded until they are answered.
 
         Raises:
-          Full: there is none.
+          QueueFull: there is not enough room.
         """
-        if self._inside + count > self.most:
-            raise Full
-        self._inside += count
+        if self._reserved + count > self.capacity:
+            raise QueueFull
+        self._reserved += count
         try:
             yield
         finally:
-            self._inside -= count
+            self._reserved -= count
 
     async def submit(self, items: list[tuple[Any, int]]) -> list:
-        """The results of items that have `room`; each comes with its size, and those of a batch have the same.
+        """Returns the results of items for which room is reserved.
 
-        Where the caller is cancelled, those that still wait are forgotten.
+        Cancelling the caller removes those of its items that still wait.
+
+        Args:
+          items: pairs of a value and its bucket; all items of a batch have the same bucket.
         """
         loop = asyncio.get_running_loop()
-        mine = [_Waiting(item, size, loop.create_future()) for item, size in items]
-        self._queue.extend(mine)
-        # Who finds nothing left is done at once.
-        for _ in range(min(self._at_once - len(self._tasks), len(mine))):
+        submitted = [_Item(value, bucket, loop.create_future()) for value, bucket in items]
+        self._queue.extend(submitted)
+        # Surplus workers exit immediately.
+        for _ in range(min(self._workers - len(self._tasks), len(submitted))):
             self._tasks.add(asyncio.create_task(self._work()))
-        return await asyncio.gather(*(one.answer for one in mine))
+        return await asyncio.gather(*(item.result for item in submitted))
 
     async def _work(self) -> None:
         try:
-            await self._until_nobody_waits()
+            await self._compute_batches()
         finally:
-            # In the same turn in which nobody waited: who comes in the next one needs another worker.
+            # In the same iteration of the event loop that saw the empty queue, so that an item submitted in the next
+            # one starts a new worker.
             self._tasks.discard(asyncio.current_task())
 
-    async def _until_nobody_waits(self) -> None:
+    async def _compute_batches(self) -> None:
         loop = asyncio.get_running_loop()
-        while batch := self._next():
+        while batch := self._next_batch():
             try:
-                results = await loop.run_in_executor(self._executor, self._function, [one.item for one in batch])
+                results = await loop.run_in_executor(self._executor, self._function, [item.value for item in batch])
                 if len(results) != len(batch):
                     raise ValueError(f"{len(results)} results for {len(batch)} items")
             except Exception as error:
-                for one in batch:
-                    if not one.answer.done():
-                        one.answer.set_exception(error)
+                for item in batch:
+                    if not item.result.done():
+                        item.result.set_exception(error)
                 continue
-            for one, result in zip(batch, results, strict=True):
-                # A client that has gone has cancelled its answer.
-                if not one.answer.done():
-                    one.answer.set_result(result)
+            for item, result in zip(batch, results, strict=True):
+                # A client that disconnected has cancelled its item.
+                if not item.result.done():
+                    item.result.set_result(result)
 
-    def _next(self) -> list[_Waiting]:
-        """The oldest item, and in order others of its size."""
-        waiting = [one for one in self._queue if not one.answer.done()]
-        batch = [one for one in waiting if one.size == waiting[0].size][: self._rows]
+    def _next_batch(self) -> list[_Item]:
+        """The oldest item and, in order, others of its bucket; cancelled items are dropped."""
+        waiting = [item for item in self._queue if not item.result.done()]
+        batch = [item for item in waiting if item.bucket == waiting[0].bucket][: self._batch_size]
         taken = set(map(id, batch))
-        self._queue = deque(one for one in waiting if id(one) not in taken)
+        self._queue = deque(item for item in waiting if id(item) not in taken)
         return batch

@@ -1,4 +1,4 @@
-"""What stands before the server's routes: who may come in, with how large a body, and how each is answered."""
+"""Admission control and request limits: ASGI middleware in front of the routes."""
 
 import asyncio
 import contextlib
@@ -9,137 +9,137 @@ import prometheus_client
 from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect
 
-from tfvoice.serving.service import BUSY, Limits, Refused
+from tfvoice.serving.service import BUSY, RequestError, ServerLimits
 
-_ANSWERS = prometheus_client.Counter("tfvoice_answers", "Answers, by HTTP status.", ["status"])
-# A body must be here after so many seconds; and so many of the largest size may be in memory.
-_BODY_SECONDS, _BODIES = 120.0, 16
-# What nginx calls a client that did not wait for its answer.
-GONE = 499
+_RESPONSES = prometheus_client.Counter("tfvoice_answers", "HTTP responses, by status.", ["status"])
+# A body must arrive within this time.
+_BODY_SECONDS = 120.0
+# All bodies that are being received may hold the memory of this many of the largest size.
+_BODIES_IN_MEMORY = 16
+# nginx's status for a client that disconnected before its response.
+CLIENT_CLOSED_REQUEST = 499
 
 
-class Door:
-    """Counts who is inside, and lets nobody in where the server is full.
+class AdmissionController:
+    """Counts requests with a body, and rejects them while the server is at capacity.
 
     Args:
-      limits: of the service.
-      most: requests that may be inside.
+      limits: of the server.
+      capacity: the most requests at a time.
 
     Attributes:
-      answered: requests with a body that were answered with status 200.
-      cut_off: requests that were not answered because the server ended.
+      completed: requests that were answered with status 200.
+      cancelled: requests that the server did not finish before it stopped.
     """
 
-    def __init__(self, limits: Limits, most: int):
-        self._requests = most
-        self._most = int(limits.mib * 2**20)
-        self._too_large = f"The body is larger than {limits.mib:g} MiB."
-        self.answered = self.cut_off = self._inside = self._bytes = 0
+    def __init__(self, limits: ServerLimits, capacity: int):
+        self._capacity = capacity
+        self._max_bytes = int(limits.max_mib * 2**20)
+        self._too_large = f"The body is larger than {limits.max_mib:g} MiB."
+        self.completed = self.cancelled = self._admitted = self._bytes = 0
 
-    def check(self, size: int) -> None:
-        """Raises `Refused` where a body has more bytes than it may."""
-        if size > self._most:
-            raise Refused(413, self._too_large)
+    def check_size(self, size: int) -> None:
+        """Raises `RequestError` if a body of `size` bytes is too large."""
+        if size > self._max_bytes:
+            raise RequestError(413, self._too_large)
 
     @contextlib.contextmanager
-    def admitted(self) -> Iterator[Callable[[int], None]]:
-        """Gives what is to be told of bytes that have come; raises `Refused` where there is no room, now or then."""
-        if self._inside >= self._requests:
-            raise Refused(429, BUSY)
+    def admit(self) -> Iterator[Callable[[int], None]]:
+        """Admits a request for the duration of the `with`.
+
+        Yields:
+          A function to call with the number of bytes of each piece of the body; it raises `RequestError` when the
+          body is too large or too many bytes of bodies are in memory.
+
+        Raises:
+          RequestError: the server is at capacity.
+        """
+        if self._admitted >= self._capacity:
+            raise RequestError(429, BUSY)
         size = 0
 
-        def came(count: int) -> None:
+        def received(count: int) -> None:
             nonlocal size
             size, self._bytes = size + count, self._bytes + count
-            self.check(size)
-            if self._bytes > _BODIES * self._most:
-                raise Refused(429, BUSY)
+            self.check_size(size)
+            if self._bytes > _BODIES_IN_MEMORY * self._max_bytes:
+                raise RequestError(429, BUSY)
 
-        self._inside += 1
+        self._admitted += 1
         try:
-            yield came
+            yield received
         except asyncio.CancelledError:
-            self.cut_off += 1
+            self.cancelled += 1
             raise
         finally:
-            self._inside -= 1
+            self._admitted -= 1
             self._bytes -= size
 
 
-class Guard:
-    """Stands before everything: lets nothing be sent but what is to be read, and that by the door; counts answers.
+class LimitsMiddleware:
+    """ASGI middleware: applies the limits to requests with a body, counts responses, and turns exceptions into them.
 
     Args:
-      app: what answers, by ASGI.
-      door: who may come in.
+      app: the ASGI application.
+      admission: the admission controller.
     """
 
-    def __init__(self, app, door: Door):
-        self._app, self._door = app, door
+    def __init__(self, app, admission: AdmissionController):
+        self._app, self._admission = app, admission
 
     async def __call__(self, scope, receive, send):
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        posts, status = scope["method"] == "POST", 0
+        is_post, status = scope["method"] == "POST", 0
 
-        async def counted_send(message):
+        async def counting_send(message):
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                _ANSWERS.labels(status).inc()
+                _RESPONSES.labels(status).inc()
             await send(message)
 
         try:
-            if posts:
-                if not _reads(scope["path"]):
-                    raise Refused(404, "Nothing can be sent there.")
-                await self._let_in(scope, receive, counted_send)
+            if is_post:
+                await self._call_within_limits(scope, receive, counting_send)
             else:
-                await self._app(scope, receive, counted_send)
-        except Refused as error:
-            answer = failure(error.status, str(error))
+                await self._app(scope, receive, counting_send)
+        except RequestError as error:
+            response = error_response(error.status, str(error))
         except ClientDisconnect:
-            _ANSWERS.labels(GONE).inc()
+            _RESPONSES.labels(CLIENT_CLOSED_REQUEST).inc()
             return
         except Exception as error:
             logging.getLogger("tfvoice").error("unexpected error", exc_info=error)
-            answer = failure(500, "The server failed on this request; its log says why.")
+            response = error_response(500, "The server failed on this request; its log says why.")
         else:
-            self._door.answered += posts and status == 200
+            self._admission.completed += is_post and status == 200
             return
         if not status:
-            await answer(scope, receive, counted_send)
+            await response(scope, receive, counting_send)
 
-    async def _let_in(self, scope, receive, send):
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
-        self._door.check(int(declared) if declared.isdigit() else 0)
-        with self._door.admitted() as came:
-            complete, until = False, asyncio.get_running_loop().time() + _BODY_SECONDS
+    async def _call_within_limits(self, scope, receive, send):
+        content_length = dict(scope["headers"]).get(b"content-length", b"0")
+        self._admission.check_size(int(content_length) if content_length.isdigit() else 0)
+        with self._admission.admit() as received:
+            complete, deadline = False, asyncio.get_running_loop().time() + _BODY_SECONDS
 
-            async def timed_receive():
+            async def limited_receive():
                 nonlocal complete
-                left = None if complete else until - asyncio.get_running_loop().time()
+                timeout = None if complete else deadline - asyncio.get_running_loop().time()
                 try:
-                    message = await asyncio.wait_for(receive(), left)
+                    message = await asyncio.wait_for(receive(), timeout)
                 except asyncio.TimeoutError:
-                    raise Refused(408, f"The body was not here after {_BODY_SECONDS:g} s.") from None
-                came(len(message.get("body", b"")))
+                    raise RequestError(408, f"The body did not arrive within {_BODY_SECONDS:g} s.") from None
+                received(len(message.get("body", b"")))
                 complete = not message.get("more_body", False)
                 return message
 
-            await self._app(scope, timed_receive, send)
+            await self._app(scope, limited_receive, send)
 
 
-def failure(status: int, sentence: str) -> JSONResponse:
+def error_response(status: int, sentence: str) -> JSONResponse:
     """An error in TensorFlow Serving's form."""
     headers = {"Retry-After": "1"} if status == 429 else None
     return JSONResponse({"error": sentence}, status, headers)
-
-
-def _reads(path: str) -> bool:
-    """Whether what is sent there is a recording.
-
-    KServe has routes that switch the model off; anybody could use them, a foreign page in a browser included.
-    """
-    return path == "/transcribe" or (path.startswith("/v1/models/") and path.endswith(":predict"))

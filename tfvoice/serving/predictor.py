@@ -1,102 +1,105 @@
-"""An exported recogniser in use: batches of waveforms in, what was read out."""
+"""An exported recogniser: batches of waveforms in, transcripts out."""
 
-import json
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfvoice.asr.transcript import Transcript, Word
 from tfvoice.errors import TfvoiceError
-
-# What a server needs to know of a model, in its folder.
-DESCRIPTION = "tfvoice.json"
+from tfvoice.export import metadata
 
 
-class Served:
-    """A recogniser that `exporting.export` wrote.
+class Predictor:
+    """A SavedModel that transcribes, as `tfvoice_export` writes it.
 
     Args:
-      folder: of the model, or one with versions of it in folders that are numbers, of which the highest is taken.
+      folder: of the model, or of its versions, whose names are numbers; the highest version is loaded.
 
     Attributes:
-      name: what clients call it.
+      name: of the model, in URLs.
       version: number of the version.
       sample_rate_hz: of the waveforms.
-      trained_seconds: length of the longest clips that it was trained on.
-      streams: whether it can follow speech as it is spoken.
+      max_clip_seconds: length of the longest clips that the model was trained on.
+      streams: whether the model supports streaming recognition.
 
     Raises:
-      TfvoiceError: the folder holds no model of tfvoice, or one that does not read.
+      TfvoiceError: the folder holds no model of tfvoice, or one that does not transcribe.
     """
 
     def __init__(self, folder: str | Path):
-        path = newest(folder)
-        known = _description(path)
-        if known.get("task") != "recognition":
-            raise TfvoiceError(f"{path}: generates audio and does not read it; TensorFlow Serving serves it.")
+        path = latest_version(folder)
+        description = metadata.read(path)
         self.version = int(path.name) if path.name.isdigit() else 1
         self.name = (path.parent if path.name.isdigit() else path).resolve().name
+        damaged = f"{path}: the model does not load, it is damaged; export the run again."
         try:
-            self.sample_rate_hz = int(known["sample_rate_hz"])
-            self.trained_seconds = float(known["max_seconds"])
-            self._loaded = tf.saved_model.load(str(path))
-            self._read = self._loaded.signatures["waveform"]
+            self._model = tf.saved_model.load(str(path))
+            self._signatures = self._model.signatures
         except (tf.errors.OpError, OSError, ValueError, KeyError, TypeError, RuntimeError):
-            raise TfvoiceError(f"{path}: the model does not load, it is damaged; export the run again.") from None
-        self.streams = "stream" in self._loaded.signatures
+            raise TfvoiceError(damaged) from None
+        if not _transcribes(self._signatures):
+            raise TfvoiceError(f"{path}: does not transcribe waveforms; serve it with TensorFlow Serving.")
+        try:
+            self.sample_rate_hz = int(description["sample_rate_hz"])
+            self.max_clip_seconds = float(description["max_seconds"])
+        except (ValueError, KeyError, TypeError):
+            raise TfvoiceError(damaged) from None
+        self.streams = "stream" in self._signatures
 
     def bucket(self, samples: int) -> int:
-        """The length that a waveform is padded to: 1, 1.5, 2, 3, 4, 6, 8, 12 ... seconds."""
+        """The length in samples that a waveform is padded to: 1, 1.5, 2, 3, 4, 6, 8, 12 ... seconds."""
         second = self.sample_rate_hz
         power = second << max(0, (max(1, samples) - 1) // second).bit_length()
         return power * 3 // 4 if second < power and samples <= power * 3 // 4 else power
 
-    def read(self, waves: list[np.ndarray]) -> list[Transcript]:
-        """Reads float32 waveforms of any lengths in one batch."""
-        lengths = np.array([len(wave) for wave in waves], np.int32)
-        padded = np.zeros([len(waves), self.bucket(int(lengths.max()))], np.float32)
-        for row, wave in zip(padded, waves, strict=True):
-            row[: len(wave)] = wave
-        found = {name: value.numpy() for name, value in self._read(waveform=padded, samples=lengths).items()}
-        return [self._row(found, row, len(wave)) for row, wave in enumerate(waves)]
+    def transcribe(self, waveforms: list[np.ndarray]) -> list[Transcript]:
+        """Transcribes float32 waveforms `[samples]` of any lengths as one batch."""
+        lengths = np.array([len(waveform) for waveform in waveforms], np.int32)
+        padded = np.zeros([len(waveforms), self.bucket(int(lengths.max()))], np.float32)
+        for row, waveform in zip(padded, waveforms, strict=True):
+            row[: len(waveform)] = waveform
+        outputs = self._signatures["waveform"](waveform=padded, samples=lengths)
+        outputs = {name: value.numpy() for name, value in outputs.items()}
+        return [self._transcript(outputs, row, len(waveform)) for row, waveform in enumerate(waveforms)]
 
-    def warm_up(self, rows: int, seconds: float) -> float:
-        """Reads noise in batches of the shapes that will come, so that no client waits for what is set up once.
+    def warm_up(self, batch_size: int, seconds: float) -> float:
+        """Transcribes noise in batches of 1 and `batch_size`, in every bucket up to `seconds`.
+
+        The first batch of a shape is slow, because TensorFlow allocates and caches for it: no client should wait.
 
         Returns:
           Seconds that the slowest batch took.
         """
         random, slowest = np.random.default_rng(0), 0.0
-        for count in (1, rows):
+        for count in (1, batch_size):
             length, longest = self.sample_rate_hz, self.bucket(int(seconds * self.sample_rate_hz))
             while length <= longest:
-                began = time.perf_counter()
-                self.read([random.normal(0, 0.1, length).astype(np.float32)] * count)
-                slowest = max(slowest, time.perf_counter() - began)
+                start = time.perf_counter()
+                self.transcribe([random.normal(0, 0.1, length).astype(np.float32)] * count)
+                slowest = max(slowest, time.perf_counter() - start)
                 length = self.bucket(length + 1)
         return slowest
 
-    def follow(self) -> "Following":
-        """Begins to follow speech; for a model that `streams`."""
-        return Following(self._loaded.signatures)
+    def stream(self) -> "StreamSession":
+        """Starts streaming recognition; only where `streams`."""
+        return StreamSession(self._signatures)
 
-    def _row(self, found: dict[str, np.ndarray], row: int, samples: int) -> Transcript:
-        count = int(found["word_count"][row])
+    def _transcript(self, outputs: dict[str, np.ndarray], row: int, samples: int) -> Transcript:
+        count = int(outputs["word_count"][row])
         columns = ("words", "word_start_seconds", "word_end_seconds", "word_confidence")
-        rows = zip(*(found[name][row, :count].tolist() for name in columns), strict=True)
+        rows = zip(*(outputs[name][row, :count].tolist() for name in columns), strict=True)
         words = [Word(word.decode(), *numbers) for word, *numbers in rows]
-        confidence = float(found["confidence"][row]) if words else None
-        return Transcript(samples / self.sample_rate_hz, found["text"][row].decode(), confidence, words)
+        confidence = float(outputs["confidence"][row]) if words else None
+        return Transcript(samples / self.sample_rate_hz, outputs["text"][row].decode(), confidence, words)
 
 
-class Following:
-    """Speech that is followed; its state lies here.
+class StreamSession:
+    """Streaming recognition of one stream of audio; the state between chunks is kept here.
 
     Args:
-      signatures: of the loaded model.
+      signatures: of the loaded model, `stream` and `stream_start` among them.
     """
 
     def __init__(self, signatures):
@@ -104,15 +107,15 @@ class Following:
         self._state = signatures["stream_start"]()
 
     def step(self, chunk: np.ndarray, final: bool) -> str:
-        """Takes float32 samples, and whether they are the last; returns the characters that are read anew."""
-        found = self._step(chunk=tf.constant(chunk, tf.float32), final=tf.constant(final), **self._state)
-        text = found.pop("text").numpy().decode()
-        self._state = found
+        """Feeds float32 samples `[samples]`, the last ones if `final`; returns the characters recognised since."""
+        outputs = self._step(chunk=tf.constant(chunk, tf.float32), final=tf.constant(final), **self._state)
+        text = outputs.pop("text").numpy().decode()
+        self._state = outputs
         return text
 
 
-def newest(folder: str | Path) -> Path:
-    """The folder itself where it holds a model, or else the highest version in it."""
+def latest_version(folder: str | Path) -> Path:
+    """The folder itself if it holds a model, otherwise the highest version in it."""
     folder = Path(folder)
     if (folder / "saved_model.pb").is_file():
         return folder
@@ -124,10 +127,6 @@ def newest(folder: str | Path) -> Path:
     return max(versions, key=lambda path: int(path.name))
 
 
-def _description(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads((path / DESCRIPTION).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        raise TfvoiceError(
-            f"{path}: has no {DESCRIPTION}, so tfvoice_export did not write it; export the run again."
-        ) from None
+def _transcribes(signatures) -> bool:
+    """Whether a model has a signature from waveforms to text; models of other tasks have other signatures."""
+    return "waveform" in signatures and "text" in signatures["waveform"].structured_outputs

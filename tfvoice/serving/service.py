@@ -1,7 +1,7 @@
-"""A recogniser as a web service, apart from HTTP, which is `web`.
+"""Speech recognition as a web service, without HTTP, which is in `app`: requests to batches to responses.
 
-The wire format is that of TensorFlow Serving's REST interface, so that its clients work unchanged; beside it there is
-a plain `POST /transcribe` that takes a file, and a page for people. `docs/serving.md` has the requests.
+The wire format is that of TensorFlow Serving's REST API, so that its clients work unchanged; `POST /transcribe` takes
+an audio file as it is. `docs/serving.md` shows the requests.
 """
 
 import asyncio
@@ -19,41 +19,41 @@ import soundfile
 from tfvoice.asr.transcript import Transcript
 from tfvoice.audio import io as audio_io
 from tfvoice.errors import TfvoiceError
-from tfvoice.serving.batcher import Batcher, Full
-from tfvoice.serving.predictor import Served
+from tfvoice.serving.batcher import Batcher, QueueFull
+from tfvoice.serving.predictor import Predictor
 
-_INSTANCES = 64
-# Batches: where one waits for its own threads the other goes on, which makes a fifth to two fifths more a second.
-_AT_ONCE = 2
-# Bodies that are parsed at the same time: as numbers, they take up to forty times their bytes.
+_MAX_INSTANCES = 64
+# Batches computed concurrently: while one waits for its own threads the other runs, 20 to 40 % more requests/s.
+_WORKERS = 2
+# Bodies parsed concurrently: as Python numbers they take up to forty times their bytes.
 _PARSERS = 2
-# Beyond, squares are no longer what float32 can hold.
-_LOUDEST = 1e4
-# More are no recording, but a way to fill the memory.
-_CHANNELS = 16
+# Beyond this, squares overflow float32.
+_MAX_AMPLITUDE = 1e4
+# A file with more is not a recording but an attempt to exhaust the memory.
+_MAX_CHANNELS = 16
 _SIGNATURES = ("serving_default", "wav", "waveform")
 BUSY = "The server is busy and its queue is full; try again in a second."
 
 
-class Limits(NamedTuple):
-    """What the server takes.
+class ServerLimits(NamedTuple):
+    """The limits of the server.
 
     Attributes:
-      seconds: of a recording.
-      mib: of a request's body.
-      waiting: recordings that may wait, beyond those of the two batches that are read; more are refused with status
-        429.
-      rows: recordings of a batch.
+      max_seconds: of a recording.
+      max_mib: of a request's body.
+      max_waiting: recordings that may wait, beyond those of the two batches that are being computed; more are rejected
+        with status 429.
+      batch_size: the most recordings of a batch.
     """
 
-    seconds: float = 60.0
-    mib: float = 32.0
-    waiting: int = 256
-    rows: int = 16
+    max_seconds: float = 60.0
+    max_mib: float = 32.0
+    max_waiting: int = 256
+    batch_size: int = 16
 
 
-class Refused(TfvoiceError):
-    """A request that is not answered, with an HTTP status and a sentence."""
+class RequestError(TfvoiceError):
+    """A request that is rejected, with an HTTP status and a sentence for the client."""
 
     def __init__(self, status: int, sentence: str):
         super().__init__(sentence)
@@ -61,152 +61,168 @@ class Refused(TfvoiceError):
 
 
 class Service:
-    """What the server does, apart from HTTP.
+    """What the server does, without HTTP.
 
     Args:
-      served: the model.
-      limits: what is taken.
-      told: called with what was read of each batch.
+      predictor: the model.
+      limits: of the server.
+      on_batch: called with the transcripts of each batch, in a worker thread.
     """
 
-    def __init__(self, served: Served, limits: Limits, told: Callable[[list[Transcript]], None] = lambda found: None):
-        self.served, self.limits = served, limits
+    def __init__(
+        self,
+        predictor: Predictor,
+        limits: ServerLimits,
+        on_batch: Callable[[list[Transcript]], None] = lambda transcripts: None,
+    ):
+        self.predictor, self.limits = predictor, limits
 
-        def read(waves: list[np.ndarray]) -> list[Transcript]:
-            found = served.read(waves)
-            told(found)
-            return found
+        def transcribe(waveforms: list[np.ndarray]) -> list[Transcript]:
+            transcripts = predictor.transcribe(waveforms)
+            on_batch(transcripts)
+            return transcripts
 
-        self.batcher = Batcher(read, limits.rows, limits.waiting, _AT_ONCE)
+        self.batcher = Batcher(transcribe, limits.batch_size, limits.max_waiting, _WORKERS)
         self._parsers = asyncio.Semaphore(_PARSERS)
 
     async def predict(self, body: bytes) -> dict[str, Any]:
         """Answers a request in TensorFlow Serving's form, by rows (`instances`) or by columns (`inputs`)."""
-        with contextlib.ExitStack() as room:
+        with contextlib.ExitStack() as reservation:
             async with self._parsers:
-                waves, columns = await self._waves(body, room)
-            found = [prediction(one) for one in await self._read(waves)]
-        if columns:
-            return {"outputs": {name: [one[name] for one in found] for name in found[0]}}
-        return {"predictions": found}
+                waveforms, by_columns = await self._decode_body(body, reservation)
+            predictions = [prediction(transcript) for transcript in await self._submit(waveforms)]
+        if by_columns:
+            return {"outputs": {name: [row[name] for row in predictions] for name in predictions[0]}}
+        return {"predictions": predictions}
 
     async def transcribe(self, data: bytes) -> Transcript:
-        """Reads an audio file of any format that libsndfile knows."""
-        with self._room(1):
-            found = await self._read([await asyncio.to_thread(self._decoded, data)])
-        return found[0]
+        """Transcribes an audio file of any format that libsndfile reads."""
+        with self._reserve(1):
+            transcripts = await self._submit([await asyncio.to_thread(self._decode_file, data)])
+        return transcripts[0]
 
-    async def _waves(self, body: bytes, room: contextlib.ExitStack) -> tuple[list[np.ndarray], bool]:
-        """The recordings of a request, and whether they came by columns; what it was parsed to is gone by then."""
-        rows, columns = instances(await asyncio.to_thread(_parsed, body), min(_INSTANCES, self.batcher.most))
-        room.enter_context(self._room(len(rows)))
-        return [await asyncio.to_thread(self._wave, row) for row in rows], columns
+    async def _decode_body(self, body: bytes, reservation: contextlib.ExitStack) -> tuple[list[np.ndarray], bool]:
+        """The waveforms of a request, and whether they came by columns; the parsed JSON is freed on return."""
+        max_instances = min(_MAX_INSTANCES, self.batcher.capacity)
+        instances, by_columns = parse_instances(await asyncio.to_thread(_parse_json, body), max_instances)
+        reservation.enter_context(self._reserve(len(instances)))
+        waveforms = [await asyncio.to_thread(self._decode_instance, instance) for instance in instances]
+        return waveforms, by_columns
 
     @contextlib.contextmanager
-    def _room(self, count: int) -> Iterator[None]:
-        """Room in the queue, from before so many recordings are decoded."""
+    def _reserve(self, count: int) -> Iterator[None]:
+        """Reserves room in the queue, from before the recordings are decoded."""
         try:
-            with self.batcher.room(count):
+            with self.batcher.reserve(count):
                 yield
-        except Full:
-            raise Refused(429, BUSY) from None
+        except QueueFull:
+            raise RequestError(429, BUSY) from None
 
-    async def _read(self, waves: list[np.ndarray]) -> list[Transcript]:
-        return await self.batcher.submit([(wave, self.served.bucket(len(wave))) for wave in waves])
+    async def _submit(self, waveforms: list[np.ndarray]) -> list[Transcript]:
+        return await self.batcher.submit([(waveform, self.predictor.bucket(len(waveform))) for waveform in waveforms])
 
-    def _wave(self, instance: Any) -> np.ndarray:
-        """The samples of an instance: a file as base64, or numbers."""
+    def _decode_instance(self, instance: Any) -> np.ndarray:
+        """The samples of an instance: a file in base64, or numbers."""
         if isinstance(instance, dict) and "waveform" in instance:
-            return self._numbers(instance["waveform"], instance.get("samples"))
+            return self._decode_numbers(instance["waveform"], instance.get("samples"))
         if isinstance(instance, dict) and isinstance(instance.get("wav"), dict):
             instance = instance["wav"]
         text = instance.get("b64") if isinstance(instance, dict) else None
         if not isinstance(text, str):
-            raise Refused(400, 'An instance must be {"b64": "..."}, an audio file in base64, or {"waveform": [...]}.')
+            raise RequestError(
+                400, 'An instance must be {"b64": "..."}, an audio file in base64, or {"waveform": [...]}.'
+            )
         try:
-            return self._decoded(base64.b64decode(text, validate=True))
+            return self._decode_file(base64.b64decode(text, validate=True))
         except (binascii.Error, ValueError):
-            raise Refused(400, "An instance is not base64; encode the whole audio file, without line breaks.") from None
+            raise RequestError(
+                400, "An instance is not base64; encode the whole audio file, without line breaks."
+            ) from None
 
-    def _numbers(self, values: Any, count: Any) -> np.ndarray:
+    def _decode_numbers(self, values: Any, count: Any) -> np.ndarray:
         try:
-            found = np.asarray(values)
+            array = np.asarray(values)
         except (TypeError, ValueError, OverflowError):
-            found = np.zeros([0, 0])
-        # Neither text nor truth values, which NumPy would take for numbers.
-        counts = count is None or (type(count) is int and count >= 0)
-        if found.ndim != 1 or found.dtype.kind not in "iuf" or not counts:
-            raise Refused(400, "A waveform must be a list of numbers from -1 to 1, and samples how many of them count.")
+            array = np.zeros([0, 0])
+        # NumPy would convert strings and booleans, so they are rejected by type.
+        valid_count = count is None or (type(count) is int and count >= 0)
+        if array.ndim != 1 or array.dtype.kind not in "iuf" or not valid_count:
+            raise RequestError(
+                400, "A waveform must be a list of numbers from -1 to 1, and samples the number of valid ones."
+            )
         with np.errstate(over="ignore"):
-            wave = found[:count].astype(np.float32)
-        if not np.isfinite(wave).all():
-            raise Refused(400, "A waveform has a number that is not finite.")
-        if len(wave) > self.limits.seconds * self.served.sample_rate_hz:
+            waveform = array[:count].astype(np.float32)
+        if not np.isfinite(waveform).all():
+            raise RequestError(400, "A waveform has a number that is not finite.")
+        if len(waveform) > self.limits.max_seconds * self.predictor.sample_rate_hz:
             raise self._too_long()
-        return _bounded(wave, "A waveform")
+        return _check_amplitude(waveform, "A waveform")
 
-    def _decoded(self, data: bytes) -> np.ndarray:
+    def _decode_file(self, data: bytes) -> np.ndarray:
         try:
-            # Anything else would go to ffmpeg, which is not for strangers' bytes.
+            # Only libsndfile formats: ffmpeg is not run on untrusted input.
             with soundfile.SoundFile(io.BytesIO(data)) as file:
-                if file.channels > _CHANNELS:
-                    raise Refused(400, f"The audio has more than {_CHANNELS} channels; mix it down.")
-            return _bounded(audio_io.read(data, self.served.sample_rate_hz, self.limits.seconds), "The audio")
+                if file.channels > _MAX_CHANNELS:
+                    raise RequestError(400, f"The audio has more than {_MAX_CHANNELS} channels; mix it down.")
+            waveform = audio_io.read(data, self.predictor.sample_rate_hz, self.limits.max_seconds)
+            return _check_amplitude(waveform, "The audio")
         except audio_io.AudioError as error:
             if error.reason == "too_long":
                 raise self._too_long() from None
-            found = {"no_samples": "has no samples", "non_finite": "has a sample that is not finite"}
-            raise Refused(400, f"The audio {found.get(error.reason, 'is damaged')}.") from None
+            facts = {"no_samples": "has no samples", "non_finite": "has a sample that is not finite"}
+            raise RequestError(400, f"The audio {facts.get(error.reason, 'is damaged')}.") from None
         except (soundfile.SoundFileError, OSError, ValueError, EOFError):
-            sentence = "This is no audio file, or a damaged one; send WAV, FLAC, Ogg or MP3."
-            raise Refused(400, sentence if data else "The audio file is empty.") from None
+            sentence = "This is not an audio file, or it is damaged; send WAV, FLAC, Ogg or MP3."
+            raise RequestError(400, sentence if data else "The audio file is empty.") from None
 
-    def _too_long(self) -> Refused:
-        return Refused(413, f"The recording is longer than {self.limits.seconds:g} s; cut it into shorter ones.")
+    def _too_long(self) -> RequestError:
+        return RequestError(
+            413, f"The recording is longer than {self.limits.max_seconds:g} s; cut it into shorter ones."
+        )
 
 
-def _parsed(body: bytes) -> Any:
+def _parse_json(body: bytes) -> Any:
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
-        raise Refused(400, "The body is not JSON.") from None
+        raise RequestError(400, "The body is not JSON.") from None
 
 
-def _bounded(wave: np.ndarray, what: str) -> np.ndarray:
-    if np.abs(wave).max(initial=0) > _LOUDEST:
-        raise Refused(400, f"{what} has a number beyond {_LOUDEST:g}; full scale is 1.")
-    return wave
+def _check_amplitude(waveform: np.ndarray, subject: str) -> np.ndarray:
+    if np.abs(waveform).max(initial=0) > _MAX_AMPLITUDE:
+        raise RequestError(400, f"{subject} has a number beyond {_MAX_AMPLITUDE:g}; full scale is 1.")
+    return waveform
 
 
-def instances(payload: Any, most: int) -> tuple[list, bool]:
-    """The rows of a request in TensorFlow Serving's form, `most` at most, and whether it came by columns."""
+def parse_instances(payload: Any, max_instances: int) -> tuple[list, bool]:
+    """The instances of a request in TensorFlow Serving's form, and whether it came by columns."""
     if not isinstance(payload, dict):
-        raise Refused(400, 'The body must be a JSON object: {"instances": [{"b64": "..."}]}.')
+        raise RequestError(400, 'The body must be a JSON object: {"instances": [{"b64": "..."}]}.')
     signature = payload.get("signature_name", _SIGNATURES[0])
     if signature not in _SIGNATURES:
-        raise Refused(400, f"There is no signature of that name; use one of {', '.join(_SIGNATURES)}.")
-    rows, columns = payload.get("instances"), payload.get("inputs")
-    if isinstance(columns, dict) and rows is None:
-        if not columns or not all(isinstance(values, list) for values in columns.values()):
-            raise Refused(400, "Each of the inputs must be a list.")
-        if len({len(values) for values in columns.values()}) > 1:
-            raise Refused(400, "The inputs differ in length.")
-        rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-    elif columns is not None and rows is None:
-        rows = columns
-    if not isinstance(rows, list) or not rows or len(rows) > most:
-        raise Refused(400, f"instances (or inputs) must be a list of 1 to {most} recordings.")
-    return rows, columns is not None
+        raise RequestError(400, f"There is no signature of that name; use one of {', '.join(_SIGNATURES)}.")
+    instances, inputs = payload.get("instances"), payload.get("inputs")
+    if isinstance(inputs, dict) and instances is None:
+        if not inputs or not all(isinstance(column, list) for column in inputs.values()):
+            raise RequestError(400, "Each of the inputs must be a list.")
+        if len({len(column) for column in inputs.values()}) > 1:
+            raise RequestError(400, "The inputs differ in length.")
+        instances = [dict(zip(inputs, row, strict=True)) for row in zip(*inputs.values(), strict=True)]
+    elif inputs is not None and instances is None:
+        instances = inputs
+    if not isinstance(instances, list) or not instances or len(instances) > max_instances:
+        raise RequestError(400, f"instances (or inputs) must be a list of 1 to {max_instances} recordings.")
+    return instances, inputs is not None
 
 
-def prediction(found: Transcript) -> dict[str, Any]:
-    """What was read, by the names of the SavedModel's outputs."""
+def prediction(transcript: Transcript) -> dict[str, Any]:
+    """A transcript by the names of the SavedModel's outputs."""
     return {
-        "text": found.text,
-        "confidence": found.confidence or 0.0,
-        "words": [word.text for word in found.words],
-        "word_count": len(found.words),
-        "word_start_seconds": [round(word.start, 3) for word in found.words],
-        "word_end_seconds": [round(word.end, 3) for word in found.words],
-        "word_confidence": [round(word.confidence, 4) for word in found.words],
+        "text": transcript.text,
+        "confidence": transcript.confidence or 0.0,
+        "words": [word.text for word in transcript.words],
+        "word_count": len(transcript.words),
+        "word_start_seconds": [round(word.start, 3) for word in transcript.words],
+        "word_end_seconds": [round(word.end, 3) for word in transcript.words],
+        "word_confidence": [round(word.confidence, 4) for word in transcript.words],
     }
