@@ -1,4 +1,4 @@
-# Two commands do everything, installs included: `make demo` and `make test`.
+# `make demo` and `make test` do everything, installation included.
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,20 +7,20 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .PHONY: demo test test-tfio lint bench clean
 
-# Installed again whenever the dependencies change.
+# Installed again when the dependencies change.
 $(VENV)/installed: setup.cfg setup.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --editable ".[dev,lm,serve,tflite]"
 	touch $@
 
-# From a corpus to text, with the commands that a user would type. `make clean` forgets it.
+# From a corpus to transcripts with the commands of a user; `make clean` deletes the results.
 demo: $(VENV)/installed
 	$(BIN)/tfvoice_convert --corpus=vctk --input=tests/data/asterisk --output=demo/records --split_by=text --split=88/4/8
 	$(BIN)/tfvoice_train --model=wavenet_asr --config=wavenet_asr_demo --data=demo/records --run=demo/run
 	$(BIN)/tfvoice_eval --run=demo/run --split=test --worst=0
 	$(BIN)/python tests/demo.py demo
 
-# Two processes: most of a test is Python that traces, on one core. Those of a file share what they made.
+# Two processes, because most of a test is tracing in Python on one core; the tests of a file share fixtures.
 PYTEST := -m pytest -n 2 --dist loadfile
 
 test: $(VENV)/installed

@@ -5,41 +5,51 @@
   recognizer = tfvoice.Recognizer.load("runs/vctk")
   print(tfvoice.Transcriber(recognizer).transcribe("talk.mp3").text)
 
-The names below are loaded when they are first used; to import the package costs nothing.
+The names below are imported when they are first used; importing the package does nothing else. In particular it leaves
+the environment alone: on a CPU without AVX-512, set `TF_ENABLE_ONEDNN_OPTS=1` before TensorFlow is loaded, as the
+commands do; a training step then takes two thirds to half of the time.
 """
 
 import importlib
-import os
 
-# On processors without AVX-512 TensorFlow leaves oneDNN off unless it is told otherwise before it is loaded; with it a
-# training step takes two thirds to half of the time there, too.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-
-_HOMES = {
+_MODULES = {
     "Alphabet": "tfvoice.text.alphabet",
     "CORPORA": "tfvoice.data.corpora",
     "Recognizer": "tfvoice.asr.recognizer",
     "Generator": "tfvoice.generation.generator",
-    "Limits": "tfvoice.training.trainer",
-    "MODELS": "tfvoice.models",
+    "StopConditions": "tfvoice.training.trainer",
+    "TASKS": "tfvoice.tasks",
+    "load": "tfvoice.tasks",
     "Sampler": "tfvoice.generation.sample",
     "TfvoiceError": "tfvoice.errors",
     "Transcriber": "tfvoice.asr.transcribe",
     "evaluate_run": "tfvoice.asr.evaluate",
     "read_manifest": "tfvoice.data.shards",
-    "resolve": "tfvoice.experiment",
-    "train": "tfvoice.training.trainer",
+    "resolve": "tfvoice.tasks",
+    "train": "tfvoice.tasks",
 }
 
-__all__ = sorted(_HOMES)
+__all__ = sorted(_MODULES)
 
 
 def __getattr__(name: str):
-    """Loads a public name from its module."""
-    if name not in _HOMES:
+    """Imports a public name from its module."""
+    if name == "__version__":
+        return _version()
+    if name not in _MODULES:
         raise AttributeError(f"module 'tfvoice' has no attribute {name!r}; it has {', '.join(__all__)}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:
     return __all__
+
+
+def _version() -> str:
+    """The version of the installed package; a checkout that is only on the Python path has none."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("tfvoice")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"

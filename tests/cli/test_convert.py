@@ -1,3 +1,5 @@
+"""tfvoice_convert: its summary, its errors, and resuming after a kill."""
+
 import functools
 import json
 import os
@@ -21,7 +23,7 @@ SCRIPT = ROOT / "bin" / "tfvoice_convert"
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    """Forty short recordings of four speakers who read the same ten sentences."""
+    """Forty short recordings: four speakers, each of the same ten sentences."""
     root = tmp_path_factory.mktemp("corpus")
     noise = np.random.default_rng(0)
     for speaker in ("p225", "p226", "p227", "p228"):
@@ -51,38 +53,38 @@ def test_convert_prints_a_summary_and_what_to_type_next(tree, tmp_path, run):
     assert lines[0].startswith(f"{tmp_path / 'out'}: 40 utterances, 0.3 minutes, 0.6")
     assert [line.split()[0] for line in lines[1:4]] == ["train", "valid", "test"]
     assert lines[-1] == f"next: tfvoice_train --model=wavenet_asr --data={tmp_path / 'out'} --run=runs/vctk"
-    made = shards.read_manifest(tmp_path / "out")
-    assert sum(split.utterances for split in made.splits.values()) == 40
-    assert all(split.utterances % 4 == 0 for split in made.splits.values()), "a sentence keeps to one split"
+    manifest = shards.read_manifest(tmp_path / "out")
+    assert sum(split.utterances for split in manifest.splits.values()) == 40
+    assert all(split.utterances % 4 == 0 for split in manifest.splits.values()), "a sentence is in one split only"
     status, out, _ = run(*vctk(tree, tmp_path / "out", "--split_by=text", "--split=60/20/20"))
-    assert status == 0 and out.startswith("nothing to do: the same conversion was finished before.\n")
+    assert status == 0 and out.startswith("nothing to do: this conversion is already complete.\n")
 
 
-def test_skips_and_empty_splits_are_told(tree, tmp_path, run):
+def test_skipped_recordings_and_empty_splits_are_reported(tree, tmp_path, run):
     status, out, _ = run(*vctk(tree, tmp_path, "--split=0/100/0", "--min_seconds=0"))
     assert status == 0 and "warning" not in out
     more = ("--split=99.9/0/0.1", "--min_seconds=0.6", "--max_skipped=100%")
     status, _, err = run(*vctk(tree, tmp_path, *more, "--overwrite"))
     assert status == 1 and "no utterance is left (40 too_short)" in err
     status, out, _ = run(*vctk(tree, tmp_path, "--split=99.9/0/0.1", "--overwrite"))
-    assert "warning: nothing fell into test with --split_by=speaker; try --split_by=text\n" in out
+    assert "warning: there is nothing in test with --split_by=speaker; try --split_by=text\n" in out
 
 
-def test_dry_run_writes_nothing(tree, tmp_path, run):
+def test_dry_run_prints_a_plan_and_writes_nothing(tree, tmp_path, run):
     (tree / "wav48" / "p315").mkdir(exist_ok=True)
     (tree / "wav48" / "p315" / "p315_001.wav").write_bytes(b"")
     status, out, _ = run(*vctk(tree, tmp_path / "out", "--dry_run"))
     assert status == 0 and not (tmp_path / "out").exists()
     assert "40 utterances would become" in out and "  p225_000 (" in out
-    wanted = "would be left out, as expected: 1 speaker_without_transcripts, such as p315_001 (no txt/p315)\n"
-    assert wanted in out
+    expected = "would be skipped, as expected: 1 speaker_without_transcripts, such as p315_001 (no txt/p315)\n"
+    assert expected in out
 
 
-def test_validate(tree, tmp_path, run):
+def test_validate_verifies_checksums(tree, tmp_path, run):
     run(*vctk(tree, tmp_path, "--split=100/0/0"))
     assert run("--validate", f"--output={tmp_path}") == (
         0,
-        f"{tmp_path}: 1 shards, all as they were written\n",
+        f"{tmp_path}: 1 shards, all checksums are correct\n",
         "",
     )
     shard = tmp_path / "train-00000-of-00001.tfrecord"
@@ -97,37 +99,37 @@ def test_validate(tree, tmp_path, run):
     )
 
 
-def test_manifests(tree, tmp_path, run):
+def test_splits_of_manifests_are_kept(tree, tmp_path, run):
     for split in ("train", "test"):
         ids = sorted((tree / "wav48").glob("p225/*.wav" if split == "train" else "p226/*.wav"))
         (tmp_path / f"{split}.tsv").write_text("audio\ttext\n" + "".join(f"{id}\tHello\n" for id in ids))
     status, out, _ = run("--corpus=manifest", f"--input={tmp_path}", f"--output={tmp_path / 'out'}")
-    assert status == 0 and "warning: this has no valid; tfvoice_train needs train and valid" in out
-    assert "nothing fell into" not in out, "its splits are its own"
-    made = shards.read_manifest(tmp_path / "out")
-    assert {name: split.utterances for name, split in made.splits.items()} == {"train": 10, "test": 10}
+    assert status == 0 and "warning: the corpus has no valid; tfvoice_train needs train and valid" in out
+    assert "there is nothing in" not in out, "the splits are those of the manifests"
+    manifest = shards.read_manifest(tmp_path / "out")
+    assert {name: split.utterances for name, split in manifest.splits.items()} == {"train": 10, "test": 10}
 
 
-MISTAKES = {
+ERRORS = {
     "no corpus": (["--output=x"], "--corpus is missing; for example --corpus=vctk --input=VCTK-Corpus."),
     "no input": (["--corpus=vctk", "--output=x"], "--input is missing; for example"),
     "no output": (["--corpus=vctk", "--input=y"], "--output is missing; add --output=DIR."),
     "corpus": (
         ["--corpus=timit", "--input=y", "--output=x"],
-        "one of vctk, ljspeech, librispeech, an4, common_voice, tedlium, voxforge, manifest, audio is wanted",
+        f"--corpus=timit is not valid; expected one of {', '.join(CORPORA)}.",
     ),
     "percent": (["--corpus=vctk", "--input=y", "--output=x", "--max_skipped=1"], "for example --max_skipped=1%."),
     "percents": (["--corpus=vctk", "--input=y", "--output=x", "--max_skipped=x%"], "--max_skipped=x%: write a perc"),
     "split": (["--corpus=vctk", "--input=y", "--output=x", "--split=90/9"], "for example --split=90/5/5."),
-    "mic": (["--corpus=ljspeech", "--input=y", "--output=x", "--mic=mic2"], "--mic does not belong to --corpus=ljsp"),
+    "mic": (["--corpus=ljspeech", "--input=y", "--output=x", "--mic=mic2"], "--mic is not a flag of --corpus=ljspeech"),
     "rate": (["--corpus=vctk", "--input=y", "--output=x", "--sample_rate_hz=999999"], "flags: sample_rate_hz: Input"),
     "folder": (["--corpus=vctk", "--input=nowhere", "--output=x"], "nowhere: there is no such folder"),
     "validate": (["--validate", "--output=nowhere"], "nowhere: no converted corpus is here; make one with"),
 }
 
 
-@pytest.mark.parametrize("arguments, sentence", MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_gets_one_sentence_and_exit_status_1(arguments, sentence, run):
+@pytest.mark.parametrize("arguments, sentence", ERRORS.values(), ids=ERRORS)
+def test_an_error_is_one_sentence_and_exit_status_1(arguments, sentence, run):
     status, out, err = run(*arguments)
     assert status == 1 and out == "" and err.startswith("tfvoice_convert: error: ") and sentence in err
     assert err.count("\n") == 1
@@ -150,7 +152,7 @@ def start(*arguments):
 def wait_until(condition, seconds=30):
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "waited too long"
+        assert time.monotonic() < end, "timeout"
         time.sleep(0.005)
 
 
@@ -161,7 +163,7 @@ def children(pid):
         return []
 
 
-def test_a_killed_conversion_is_finished_by_the_same_command(tree, tmp_path):
+def test_the_same_command_resumes_a_killed_conversion(tree, tmp_path):
     arguments = ["--corpus=vctk", f"--input={tree}", "--workers=2", "--shard_mb=0.02", "--split=100/0/0"]
     assert start(*arguments, f"--output={tmp_path / 'whole'}").wait() == 0
     out = tmp_path / "out"

@@ -1,4 +1,4 @@
-"""Laws of tfvoice_import."""
+"""tfvoice_import: its flags and its errors."""
 
 import functools
 import types
@@ -15,24 +15,27 @@ def command(in_process):
     return functools.partial(in_process, import_run.main, "tfvoice_import")
 
 
-def test_flags_reach_the_library_and_the_form_is_printed(command, monkeypatch):
-    found = []
-    made = types.SimpleNamespace(
+def test_flags_reach_the_library_and_the_size_of_the_model_is_printed(command, monkeypatch):
+    calls = []
+    run = types.SimpleNamespace(
         config=types.SimpleNamespace(model=Deepspeech2Config(bidirectional=False)),
         model=types.SimpleNamespace(count_params=lambda: 1234),
         alphabet=types.SimpleNamespace(size=2, characters="ab"),
     )
-    monkeypatch.setattr(deepspeech_pytorch, "import_run", lambda *arguments: found.append(arguments) or made)
+    monkeypatch.setattr(deepspeech_pytorch, "import_run", lambda *arguments: calls.append(arguments) or run)
     arguments = ("--from=deepspeech.pytorch", "--checkpoint=c", "--run=r", "--pad_mode=constant", "--overwrite")
     status, out, _ = command(*arguments)
-    assert status == 0 and found == [("c", "r", "constant", True)]
-    assert out.startswith("3 layers of 512 units, unidirectional lstm; 1,234 numbers; 2 characters: ab\n")
+    assert status == 0 and calls == [("c", "r", "constant", True)]
+    assert out.startswith("3 layers of 512 units, unidirectional lstm; 1,234 parameters; 2 characters: ab\n")
 
 
-def test_mistakes_are_told_in_a_sentence(command, tmp_path):
+def test_an_error_is_one_sentence(command, tmp_path):
     for arguments, sentence in (
         (["--checkpoint=c", "--run=r"], "--from is missing; add --from=deepspeech.pytorch."),
-        (["--from=espnet", "--checkpoint=c", "--run=r"], "--from=espnet does not fit"),
+        (
+            ["--from=espnet", "--checkpoint=c", "--run=r"],
+            "--from=espnet is not valid; expected one of deepspeech.pytorch.",
+        ),
         (["--from=deepspeech.pytorch", f"--checkpoint={tmp_path}/c", f"--run={tmp_path}/r"], "c: cannot be read"),
     ):
         status, out, err = command(*arguments)

@@ -1,18 +1,20 @@
-"""Laws of tfvoice_train."""
+"""tfvoice_train: its flags, its output, its errors, and stopping it."""
 
 import functools
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tfvoice.cli import flags, train
-from tfvoice.training import trainer
-from tfvoice.training.trainer import Limits, State
+from tfvoice import tasks
+from tfvoice.cli import train
+from tfvoice.training.trainer import TrainingState
 
-ROOT = Path(flags.__file__).parents[2]
+ROOT = Path(train.__file__).parents[2]
+DEVICE = re.compile("Device: CPU, .*\n")
 
 
 @pytest.fixture
@@ -22,42 +24,42 @@ def command(in_process):
 
 
 @pytest.fixture
-def asked(monkeypatch):
-    """What the command asks the library for; nothing is trained."""
-    found = []
+def calls(monkeypatch):
+    """The arguments of `tasks.train`; nothing is trained."""
+    calls = []
 
     def recorded(*arguments):
-        found.append(arguments)
-        return State(best_validation=1)
+        calls.append(arguments)
+        return TrainingState(best_validation=1)
 
-    monkeypatch.setattr(trainer, "train", recorded)
-    return found
+    monkeypatch.setattr(tasks, "train", recorded)
+    return calls
 
 
-def test_the_help_is_a_command_to_paste_and_needs_no_tensorflow():
-    loaded = (
-        "import sys; from tfvoice.cli import train; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", loaded], cwd=ROOT).returncode == 0
+def test_the_help_has_a_command_line_to_paste_and_needs_no_tensorflow():
+    code = "import sys; from tfvoice.cli import train; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
     assert "tfvoice_train --model=wavenet_asr --data=vctk_records --run=runs/vctk\n" in train.__doc__
 
 
-def test_flags_reach_the_library(command, asked):
+def test_flags_reach_the_library(command, calls):
     status, out, err = command(
         "--data=records", "--run=runs/a", "--config=wavenet_asr_demo", "--set", "training.batch_size=3",
         "--set=data.buckets=2", "--epochs=7", "--max_steps=5", "--max_minutes=1.5",
         "--checkpoint_minutes=0", "--overwrite",
     )  # fmt: skip
-    assert (status, out, err) == (0, "Next: tfvoice_eval --run=runs/a --split=test\n", "")
-    ((run, data, settings, limits, overwrite),) = asked
-    assert (run, data, limits, overwrite) == ("runs/a", "records", Limits(5, 1.5, 0.0), True)
+    assert (status, DEVICE.sub("", out), err) == (0, "Next: tfvoice_eval --run=runs/a --split=test\n", "")
+    ((run, data, settings, stop, overwrite),) = calls
+    assert (run, data, overwrite) == ("runs/a", "records", True)
+    assert (stop.max_steps, stop.max_minutes, stop.checkpoint_minutes, stop.requested()) == (5, 1.5, 0.0, False)
     assert (settings.training.batch_size, settings.training.epochs, settings.data.buckets) == (3, 7, 2)
-    assert settings.features.bins == 64, "of the demo"
+    assert settings.features.bins == 64, "the value of wavenet_asr_demo"
     command("--data=records", "--run=runs/a")
-    assert asked[1][3:] == (Limits(None, None, 5.0), False)
+    stop, overwrite = calls[1][3:]
+    assert (stop.max_steps, stop.max_minutes, stop.checkpoint_minutes, overwrite) == (None, None, 5.0, False)
 
 
-def test_one_step_on_real_data_and_then_the_checkpoint_that_there_is(command, converted, tmp_path):
+def test_one_step_on_real_data_and_the_checkpoint_that_it_saves(command, converted, tmp_path):
     run = tmp_path / "run"
     tiny = ("model.width=4", "model.kernel_size=3", "model.dilations=[1]", "model.stacks=1", "features.bins=20")
     status, out, err = command(
@@ -68,13 +70,14 @@ def test_one_step_on_real_data_and_then_the_checkpoint_that_there_is(command, co
         *(f"--set={change}" for change in tiny),
     )
     assert status == 0, err
-    assert re.sub(r"0\.00", "N", out).splitlines() == [
+    assert DEVICE.match(out)
+    assert re.sub(r"0\.00", "N", out).splitlines()[1:] == [
         "train: 13 utterances, N hours",
         "valid: 2 utterances, N hours",
-        "Stopped at the limit, after step 1; a higher or no limit goes on from there.",
+        "Stopped at the limit, after step 1; a higher or no limit resumes from there.",
         f"Next: tfvoice_eval --run={run} --checkpoint=last --split=test",
     ]
-    assert (run / "checkpoints" / "last.npz").is_file()
+    assert (run / "checkpoints" / "last.safetensors").is_file()
 
 
 @pytest.mark.parametrize(
@@ -94,36 +97,51 @@ def test_one_step_on_real_data_and_then_the_checkpoint_that_there_is(command, co
             ["--data=d", "--run=r", "--set=training.epoch=3"],
             "--set: there is no key training.epoch; did you mean epochs?",
         ),
-        (["--data=d", "--run=r", "--epochs=0"], "--epochs=0 does not fit; a whole number of at least 1 is wanted."),
+        (["--data=d", "--run=r", "--epochs=0"], "--epochs=0 is not valid; expected a positive integer."),
         (
             ["--data=d", "--run=r", "--max_minutes=-1"],
-            "--max_minutes=-1 does not fit; a number of at least 0 is wanted.",
+            "--max_minutes=-1 is not valid; expected a non-negative number.",
         ),
         (["--data=d", "--run=r", "--config=c.toml"], "--config=c.toml: no such file, and no such name; "),
         (["--data=d", "--run=r", "--ovrwrite"], "there is no flag --ovrwrite; did you mean --overwrite?"),
-        (["--data=d", "--run=r", "extra"], "extra is not a flag"),
+        (["--data=d", "--run=r", "extra"], "unexpected argument extra; flags begin with --"),
     ],
 )
-def test_mistakes_are_told_in_a_sentence(command, tmp_path, monkeypatch, arguments, sentence):
+def test_an_error_is_one_sentence(command, tmp_path, monkeypatch, arguments, sentence):
     monkeypatch.chdir(tmp_path)
     status, out, err = command(*(argument.format(tmp=tmp_path) for argument in arguments))
-    assert (status, out) == (1, "")
+    assert (status, DEVICE.sub("", out)) == (1, "")
     assert err.startswith(f"tfvoice_train: error: {sentence.format(tmp=tmp_path)}") and err.count("\n") == 1
     assert not (tmp_path / "r").exists()
 
 
-def test_a_run_that_is_a_file_is_told(command, converted, tmp_path):
+def test_a_run_that_is_a_file_is_an_error(command, converted, tmp_path):
     (tmp_path / "file").write_text("")
     tiny = ("model.width=4", "model.dilations=[1]", "model.stacks=1", "features.bins=20")
     status, _, err = command(f"--data={converted}", f"--run={tmp_path}/file", *(f"--set={change}" for change in tiny))
     assert status == 1 and f"{tmp_path}/file" in err and "Traceback" not in err
 
 
-def test_an_interrupted_run_says_how_to_go_on(command, monkeypatch):
+def test_an_interrupted_run_says_how_to_resume_it(command, monkeypatch):
     def interrupted(*_):
-        raise KeyboardInterrupt("saved after step 3; the same command goes on from there.")
+        raise KeyboardInterrupt("saved after step 3; the same command resumes from there.")
 
-    monkeypatch.setattr(trainer, "train", interrupted)
-    assert command("--data=d", "--run=r") == (
-        130, "", "tfvoice_train: interrupted; saved after step 3; the same command goes on from there.\n",
+    monkeypatch.setattr(tasks, "train", interrupted)
+    status, out, err = command("--data=d", "--run=r")
+    assert (status, DEVICE.sub("", out), err) == (
+        130, "", "tfvoice_train: interrupted; saved after step 3; the same command resumes from there.\n",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_requests_a_stop_and_the_handlers_are_restored(command, monkeypatch, number):
+    def train(run_dir, data_dir, config, stop, overwrite):
+        assert not stop.requested()
+        signal.raise_signal(number)
+        assert stop.requested()
+        return TrainingState(best_validation=1)
+
+    monkeypatch.setattr(tasks, "train", train)
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    assert command("--data=d", "--run=r")[0] == 0
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers

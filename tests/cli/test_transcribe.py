@@ -1,4 +1,4 @@
-"""Laws of tfvoice_transcribe."""
+"""tfvoice_transcribe: files, folders, standard input, streams, formats and errors."""
 
 import functools
 import io
@@ -14,14 +14,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from tfvoice import experiment
+from tfvoice import checkpoints, tasks
 from tfvoice.asr import recognizer
 from tfvoice.asr.transcribe import Transcriber
 from tfvoice.audio import features
-from tfvoice.cli import flags, transcribe
-from tfvoice.training import checkpoints
+from tfvoice.cli import transcribe
 
-ROOT = Path(flags.__file__).parents[2]
+ROOT = Path(transcribe.__file__).parents[2]
 RATE = 8000
 SETTINGS = (
     "model.width=8",
@@ -33,19 +32,19 @@ SETTINGS = (
 
 
 @pytest.fixture(scope="module")
-def run_dir(tmp_path_factory, talkative):
+def run_dir(tmp_path_factory, random_words):
     """The folder of a run with random weights."""
-    made = recognizer.Recognizer.create(
-        tmp_path_factory.mktemp("runs") / "small", experiment.resolve("wavenet_asr", overrides=list(SETTINGS))
+    run = recognizer.Recognizer.create(
+        tmp_path_factory.mktemp("runs") / "small", tasks.resolve("wavenet_asr", overrides=list(SETTINGS))
     )
-    talkative(made.model)
-    checkpoints.save(made.checkpoint("best"), {"weights": made.model.weights}, {})
-    return made.run_dir
+    random_words(run.model)
+    checkpoints.save(run.checkpoint("best"), {"weights": run.model.weights}, {})
+    return run.run_dir
 
 
 @pytest.fixture(scope="module")
-def read(run_dir):
-    """What the library reads in a file."""
+def expected(run_dir):
+    """Transcribes a file with the library."""
     return Transcriber(recognizer.Recognizer.load(run_dir)).transcribe
 
 
@@ -65,22 +64,22 @@ def write(path, seconds=2.0, seed=0, rate=RATE, channels=1):
     return str(path)
 
 
-def test_the_text_of_one_file_stands_alone(command, read):
+def test_the_text_of_one_file_is_printed_alone(command, expected):
     write("a.wav")
-    expected = read("a.wav").text
-    assert len(expected.split()) > 1
-    assert command("a.wav") == (0, f"{expected}\n", "")
+    text = expected("a.wav").text
+    assert len(text.split()) > 1
+    assert command("a.wav") == (0, f"{text}\n", "")
 
 
-def test_the_texts_of_several_files_follow_their_names(command, read):
+def test_each_of_several_files_is_printed_as_its_name_and_its_text(command, expected):
     for number, name in enumerate(["b.flac", "a.ogg", "c.wav"]):
         write(name, 1 + number, number, rate=[8000, 44100, 22050][number], channels=number + 1)
     status, out, err = command("b.flac", "a.ogg", "c.wav")
     assert (status, err) == (0, "")
-    assert out == "".join(f"{name}\t{read(name).text}\n" for name in ("b.flac", "a.ogg", "c.wav"))
+    assert out == "".join(f"{name}\t{expected(name).text}\n" for name in ("b.flac", "a.ogg", "c.wav"))
 
 
-def test_a_folder_stands_for_all_audio_files_below_it(command):
+def test_a_folder_means_all_audio_files_in_it_and_its_subfolders(command):
     for name in ("d/z.wav", "d/b/y.FLAC", "d/b/a.ogg", "d/.hidden.wav"):
         write(name)
     Path("d/notes.txt").write_text("no audio")
@@ -91,68 +90,68 @@ def test_a_folder_stands_for_all_audio_files_below_it(command):
     assert command("d/b", "--format=json")[1].count("\n") == 2
 
 
-def test_a_folder_with_one_file_still_names_it(command, read):
+def test_the_name_is_printed_for_a_folder_with_one_file_too(command, expected):
     write("d/a.wav")
-    assert command("d")[1] == f"d/a.wav\t{read('d/a.wav').text}\n"
+    assert command("d")[1] == f"d/a.wav\t{expected('d/a.wav').text}\n"
 
 
-def test_standard_input_is_a_file_like_any_other(command, read, monkeypatch):
+def test_the_standard_input_is_transcribed_like_a_file(command, expected, monkeypatch):
     content = Path(write("a.wav")).read_bytes()
     monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(content)))
-    assert command("-") == (0, f"{read('a.wav').text}\n", "")
+    assert command("-") == (0, f"{expected('a.wav').text}\n", "")
 
 
-def test_json_has_a_line_for_each_file(command, read):
+def test_json_has_a_line_for_each_file(command, expected):
     write("a.wav")
     write("b.wav", seed=1)
     status, out, _ = command("--format=json", "a.wav", "b.wav")
     lines = [json.loads(line) for line in out.splitlines()]
     assert status == 0 and [line["file"] for line in lines] == ["a.wav", "b.wav"]
     for line in lines:
-        found = read(line["file"])
-        assert (line["seconds"], line["text"]) == (2.0, found.text)
-        assert [word["word"] for word in line["words"]] == found.text.split()
+        text = expected(line["file"]).text
+        assert (line["seconds"], line["text"]) == (2.0, text)
+        assert [word["word"] for word in line["words"]] == text.split()
 
 
 @pytest.mark.parametrize("format, start", [("srt", "1\n00:00:0"), ("vtt", "WEBVTT\n\n00:00:0")])
-def test_subtitles_hold_the_text(command, read, format, start):
+def test_subtitles_hold_the_text(command, expected, format, start):
     write("a.wav", 20)
     status, out, _ = command(f"--format={format}", "a.wav")
     assert status == 0 and out.startswith(start)
     lines = [line for line in out.splitlines() if line not in ("", "WEBVTT") and "-->" not in line]
     lines = [line for line in lines if not line.isdigit()]
-    assert " ".join(lines) == read("a.wav").text and out.count("-->") > 1
+    assert " ".join(lines) == expected("a.wav").text and out.count("-->") > 1
 
 
-def test_output_gets_one_file_for_each_recording(command, read):
+def test_output_gets_one_file_for_each_recording(command, expected):
     for name in ("a.wav", "d/b.wav", "d/e/b.wav"):
         write(name)
     status, out, err = command("--output=o/p", "a.wav", "d")
     assert (status, out, err) == (0, "", "")
-    found = {str(path.relative_to("o/p")): path.read_text() for path in Path("o/p").rglob("*") if path.is_file()}
-    expected = {"a.txt": "a.wav", "b.txt": "d/b.wav", "e/b.txt": "d/e/b.wav"}
-    assert found == {name: f"{read(path).text}\n" for name, path in expected.items()}
+    files = {str(path.relative_to("o/p")): path.read_text() for path in Path("o/p").rglob("*") if path.is_file()}
+    recordings = {"a.txt": "a.wav", "b.txt": "d/b.wav", "e/b.txt": "d/e/b.wav"}
+    assert files == {name: f"{expected(path).text}\n" for name, path in recordings.items()}
 
 
-def test_output_is_not_overwritten_unless_told(command):
+def test_output_is_overwritten_only_with_overwrite(command):
     write("a.wav")
     Path("o").mkdir()
     Path("o/a.json").write_text("old")
-    sentence = "tfvoice_transcribe: error: o/a.json is there already; add --overwrite to replace it.\n"
+    sentence = "tfvoice_transcribe: error: o/a.json already exists; add --overwrite to replace it.\n"
     assert command("--output=o", "--format=json", "a.wav") == (1, "", sentence)
     assert Path("o/a.json").read_text() == "old"
     assert command("--output=o", "--format=json", "--overwrite", "a.wav")[0] == 0
     assert json.loads(Path("o/a.json").read_text())["file"] == "a.wav"
 
 
-def test_two_recordings_never_share_a_file(command):
+def test_two_recordings_with_the_same_output_file_are_refused(command):
     write("a.wav")
     write("d/a.flac")
     status, _, err = command("--output=o", "a.wav", "d")
     assert status == 1 and "a.wav and d/a.flac would both become o/a.txt" in err and not Path("o").exists()
 
 
-def test_a_bad_file_does_not_stop_the_others(command, read):
+def test_a_bad_file_does_not_stop_the_others(command, expected):
     write("good.wav")
     Path("empty.wav").touch()
     Path("noise.wav").write_bytes(b"no audio at all" * 100)
@@ -163,14 +162,14 @@ def test_a_bad_file_does_not_stop_the_others(command, read):
     Path("folder").mkdir()
     bad = ["missing.wav", "empty.wav", "noise.wav", "cut.flac", "nan.wav", "header.wav"]
     status, out, err = command("folder", *bad, "good.wav", "--format=json", "--window_seconds=5")
-    assert status == 1 and json.loads(out)["text"] == read("good.wav").text
+    assert status == 1 and json.loads(out)["text"] == expected("good.wav").text
     sentences = err.splitlines()
     for name, sentence in zip(["folder", *bad], sentences, strict=False):
         assert sentence.startswith(f"tfvoice_transcribe: {name}: ") and sentence.endswith(".")
     assert sentences[7:] == ["tfvoice_transcribe: 7 of 8 failed."]
 
 
-def test_a_bad_file_alone_needs_no_count(command):
+def test_the_error_of_a_single_file_is_printed_without_a_count(command):
     assert command("x.wav") == (1, "", "tfvoice_transcribe: x.wav: there is no such file; check the path.\n")
 
 
@@ -182,16 +181,16 @@ def test_silence_is_an_empty_line(command):
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        ([], "no recording is named"),
+        ([], "no recording is given"),
         (["a.wav", "b.wav", "--format=srt"], "add --output=DIR"),
-        (["a.wav", "--output=a.wav"], "this is a file"),
-        (["a.wav", "--window_seconds=0"], "at least 1"),
-        (["a.wav", "--decoder=best"], "one of greedy, beam"),
+        (["a.wav", "--output=a.wav"], "a.wav: is a file; name a folder"),
+        (["a.wav", "--window_seconds=0"], "expected number >= 1"),
+        (["a.wav", "--decoder=best"], "expected one of greedy, beam"),
         (["a.wav", "--checkpoint=last"], "has no checkpoint last yet"),
         (["a.wav", "--run=."], "is not the folder of a run"),
     ],
 )
-def test_what_cannot_be_done_is_told_before_any_work(command, arguments, words):
+def test_an_error_is_reported_before_anything_is_transcribed(command, arguments, words):
     write("a.wav")
     status, out, err = command(*arguments)
     assert (status, out) == (1, "") and words in err and err.count("\n") == 1
@@ -204,51 +203,51 @@ def test_the_beam_gives_words_with_times(command):
     assert status == 0 and words and all(0 <= word["start"] < word["end"] <= 2 for word in words)
 
 
-def test_debug_shows_where_a_file_failed(command):
+def test_debug_shows_the_traceback_of_a_failed_file(command):
     assert "Traceback" in command("x.wav", "--debug")[2]
 
 
 def test_help_does_not_import_tensorflow():
-    code = "import sys, tfvoice.cli.transcribe as c; print(c.FLAGS.help(), {'tensorflow', 'numpy'} & set(sys.modules))"
-    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert found.stdout.endswith("set()\n") and "--window_seconds=X" in found.stdout
+    code = "import sys, tfvoice.cli.transcribe as c; print(c.FLAGS.help(), {'tensorflow', 'keras'} & set(sys.modules))"
+    printed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert printed.stdout.endswith("set()\n") and "--window_seconds=X" in printed.stdout
 
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory):
-    """The folder of a run that can follow speech."""
+    """The folder of a run of a streaming model."""
     overrides = ("model.units=6", "model.layers=1", "model.convolution_channels=2", "features.sample_rate_hz=8000")
-    settings = experiment.resolve("deepspeech2", "deepspeech2_streaming", overrides)
-    statistics = features.Statistics(*np.ones([2, features.channels(settings.features)]))
-    made = recognizer.Recognizer.create(tmp_path_factory.mktemp("runs") / "live", settings, statistics)
-    checkpoints.save(made.checkpoint("best"), {"weights": made.model.weights}, {})
-    return made.run_dir
+    settings = tasks.resolve("deepspeech2", "deepspeech2_streaming", overrides)
+    statistics = features.FeatureStatistics(*np.ones([2, features.channels(settings.features)]))
+    run = recognizer.Recognizer.create(tmp_path_factory.mktemp("runs") / "live", settings, statistics)
+    checkpoints.save(run.checkpoint("best"), {"weights": run.model.weights}, {})
+    return run.run_dir
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_the_standard_input_is_followed(live, in_process, monkeypatch, tmp_path, form):
+def test_a_stream_gives_the_text_of_the_same_file(live, in_process, monkeypatch, tmp_path, form):
     path = write(tmp_path / "a.wav", 3)
     content = soundfile.read(path, dtype="int16")[0].tobytes()
     monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=io.BytesIO(content)))
     command = functools.partial(in_process, transcribe.main, "tfvoice_transcribe", f"--run={live}")
     status, out, err = command("--stream", f"--format={form}")
     assert (status, err) == (0, "")
-    expected = json.loads(command(path, "--format=json")[1])
+    text = json.loads(command(path, "--format=json")[1])["text"]
     if form == "text":
-        assert out.split() == expected["text"].split() and out.endswith("\n")
+        assert out.split() == text.split() and out.endswith("\n")
     else:
-        assert [json.loads(line)["word"] for line in out.splitlines()] == expected["text"].split()
+        assert [json.loads(line)["word"] for line in out.splitlines()] == text.split()
 
 
-def test_an_interrupt_ends_the_stream_and_loses_nothing(live, in_process, monkeypatch, tmp_path):
+def test_an_interrupt_ends_the_stream_and_no_word_is_lost(live, in_process, monkeypatch, tmp_path):
     path = write(tmp_path / "a.wav", 3)
     command = functools.partial(in_process, transcribe.main, "tfvoice_transcribe", f"--run={live}")
-    expected = command(path)[1].split()
+    words = command(path)[1].split()
     reading, writing = os.pipe()
     os.write(writing, soundfile.read(path, dtype="int16")[0].tobytes())
 
     class Microphone:
-        """Whose next block never comes."""
+        """Blocks after the first block of samples."""
 
         calls = 0
 
@@ -263,17 +262,20 @@ def test_an_interrupt_ends_the_stream_and_loses_nothing(live, in_process, monkey
     status, out, err = command("--stream")
     for each in (reading, writing):
         os.close(each)
-    assert (status, out.split()) == (130, expected)
-    assert err == "tfvoice_transcribe: interrupted; what was said until then is written.\n"
+    assert (status, out.split()) == (130, words)
+    assert err == "tfvoice_transcribe: interrupted; everything up to then is transcribed.\n"
     assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["a.wav", "--stream"], "--stream reads the standard input and prints; leave files, --output and --overwrite"),
-        (["--stream", "--overwrite"], "leave files, --output and --overwrite out."),
-        (["--stream", "--window_seconds=9"], "--stream has windows of its own; leave --window_seconds out."),
+        (
+            ["a.wav", "--stream"],
+            "--stream reads the standard input and prints; leave out files, --output and --overwrite.",
+        ),
+        (["--stream", "--overwrite"], "leave out files, --output and --overwrite."),
+        (["--stream", "--window_seconds=9"], "--stream has no windows; leave out --window_seconds."),
         (["--stream", "--lm=a.arpa"], "--lm is for --decoder=lm; add that, or leave it out."),
         (["a.wav", "--stream_hz=8000"], "--stream_hz is for --stream; add that, or leave it out."),
         (["a.wav", "--nolexicon"], "--[no]lexicon is for --decoder=lm; add that, or leave it out."),
@@ -281,11 +283,21 @@ def test_an_interrupt_ends_the_stream_and_loses_nothing(live, in_process, monkey
         (["a.wav", "--word_score=1"], "--word_score is for --decoder=lm"),
         (["a.wav", "--beam_width=10"], "--beam_width is for --decoder=beam or lm; add one of these, or leave it out."),
         (["--stream", "--output=x"], "--stream reads the standard input and prints"),
-        (["--stream", "--format=srt"], "--stream goes with --decoder=greedy and --format=text or json."),
-        (["--stream", "--decoder=beam"], "--stream goes with --decoder=greedy"),
-        (["--stream"], "cannot follow speech as it is spoken: its network reads what comes after"),
+        (["--stream", "--format=srt"], "--stream needs --decoder=greedy and --format=text or json."),
+        (["--stream", "--decoder=beam"], "--stream needs --decoder=greedy"),
+        (["--stream"], "cannot transcribe a stream: its network depends on what comes after"),
     ],
 )
-def test_what_cannot_be_followed_is_told(command, arguments, words):
+def test_flags_that_contradict_each_other_or_the_model_are_refused(command, arguments, words):
     status, out, err = command(*arguments)
     assert (status, out) == (1, "") and words in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [["a.wav"], ["--stream"]])
+def test_a_run_of_a_generator_is_refused(in_process, generator_run, arguments):
+    status, out, err = in_process(transcribe.main, "tfvoice_transcribe", f"--run={generator_run.run_dir}", *arguments)
+    assert (status, out) == (1, "")
+    assert err == (
+        f"tfvoice_transcribe: error: {generator_run.run_dir}: is a run of sample_rnn, a generator of audio; "
+        "tfvoice_sample and tfvoice_eval are for it, tfvoice_transcribe is not.\n"
+    )

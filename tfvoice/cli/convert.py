@@ -1,15 +1,15 @@
-"""Turns a corpus into the TFRecord shards that every other command reads.
+"""Converts a corpus to TFRecord shards, the data of tfvoice_train and tfvoice_eval.
 
   tfvoice_convert --corpus=vctk --input=VCTK-Corpus --output=vctk_records
 
-Audio becomes mono at one sample rate; text stays as the corpus has it. A command that was stopped or killed is
-finished by running it again. A bad recording is skipped and listed in `skipped.jsonl`, with the reason.
+Audio is mixed to mono and resampled; text is kept as it is in the corpus. The same command resumes a conversion that
+was stopped or killed. A recording that cannot be used is skipped and listed with the reason in `skipped.jsonl`.
 
 Corpora:
 {corpora}
 
-Splits are drawn by hash. `--split_by=speaker` tests on voices that training never heard; the speakers of VCTK,
-however, read the same sentences, and only `--split_by=text` tests on sentences that training never saw.
+Splits are assigned by a hash. With `--split_by=speaker` the test speakers are not in the training data. The speakers of
+VCTK, however, read the same sentences: only with `--split_by=text` are the test sentences not in the training data.
 
   tfvoice_convert --corpus=manifest --input=train.tsv,valid.tsv,test.tsv --output=records
   tfvoice_convert --validate --output=records
@@ -31,36 +31,38 @@ _DEFAULT = shards.ConversionConfig()
 _BY_SPEAKER = ", ".join(name for name, entry in CORPORA.items() if entry.split_by == "speaker")
 
 FLAGS = Flags()
-CORPUS = FLAGS.choice("corpus", list(CORPORA), "What lies in --input; see above.")
-INPUT = FLAGS.string("input", "Folder of the corpus, or manifests with commas between them.", shape="DIR")
-OUTPUT = FLAGS.string("output", "Folder for the shards, a new or an empty one.", shape="DIR", required=True)
+CORPUS = FLAGS.choice("corpus", list(CORPORA), "Corpus in --input; see above.")
+INPUT = FLAGS.string("input", "Folder of the corpus, or manifest files with commas between them.", metavar="DIR")
+OUTPUT = FLAGS.string("output", "Folder for the shards, a new or an empty one.", metavar="DIR", required=True)
 SPLIT = FLAGS.string(
-    "split", "Percentages of train, valid and test, unless the corpus has splits.", _DEFAULT.split, "90/5/5"
+    "split", "Percentages of train, valid and test; not used where the corpus has splits.", _DEFAULT.split, "90/5/5"
 )
 SPLIT_BY = FLAGS.choice(
     "split_by",
     ["speaker", "text", "utterance"],
-    "What never falls into two splits: a speaker; a sentence, whatever its case and punctuation; a recording. "
-    f"Without it: utterance, and speaker for {_BY_SPEAKER}.",
+    "What is never in two splits: a speaker; a sentence, ignoring case and punctuation; an utterance. "
+    f"Default: speaker for {_BY_SPEAKER}, otherwise utterance.",
 )
 RATE = FLAGS.integer("sample_rate_hz", "Sample rate of the shards.", _DEFAULT.sample_rate_hz, 1000)
 ENCODING = FLAGS.choice(
-    "encoding", ["pcm16", "flac"], "flac takes about half the room and longer to read.", _DEFAULT.encoding
+    "encoding", ["pcm16", "flac"], "flac takes about half the disk space and longer to load.", _DEFAULT.encoding
 )
-WORKERS = FLAGS.integer("workers", "Processes; the output is the same for any number.", hardware.cores(), 1)
-SHARD_MB = FLAGS.number("shard_mb", "Size of a shard, in millions of bytes.", _DEFAULT.shard_mb, 0.001)
-MAX_SKIPPED = FLAGS.string("max_skipped", "Fail when more than this share of the corpus is bad.", "1%", "PERCENT")
-MIN_SECONDS = FLAGS.number("min_seconds", "Shorter audio is skipped, as too_short.", _DEFAULT.min_seconds, 0)
-MAX_SECONDS = FLAGS.number("max_seconds", "Longer audio is skipped, as too_long.", _DEFAULT.max_seconds, 0.001)
-MIC = FLAGS.choice("mic", ["mic1", "mic2"], "vctk 0.92: which microphone. Without it: mic1.")
-CLIP_SECONDS = FLAGS.string("clip_seconds", "audio: length of the clips. Without it: 8.", None, "SECONDS")
-OVERWRITE = FLAGS.boolean("overwrite", "Replace the conversion that is in --output.")
-DRY_RUN = FLAGS.boolean("dry_run", "Only say what would be converted.")
-VALIDATE = FLAGS.boolean("validate", "Only compare the shards in --output with their checksums.")
+WORKERS = FLAGS.integer(
+    "workers", "Parallel processes; the output does not depend on their number.", hardware.cores(), 1
+)
+SHARD_MB = FLAGS.number("shard_mb", "Size of a shard in MB.", _DEFAULT.shard_mb, 0.001)
+MAX_SKIPPED = FLAGS.string("max_skipped", "Fail if more than this share of the corpus is skipped.", "1%", "PERCENT")
+MIN_SECONDS = FLAGS.number("min_seconds", "Shorter audio is skipped as too_short.", _DEFAULT.min_seconds, 0)
+MAX_SECONDS = FLAGS.number("max_seconds", "Longer audio is skipped as too_long.", _DEFAULT.max_seconds, 0.001)
+MIC = FLAGS.choice("mic", ["mic1", "mic2"], "Microphone of vctk 0.92. Default: mic1.")
+CLIP_SECONDS = FLAGS.string("clip_seconds", "Length of the clips of --corpus=audio. Default: 8.", None, "SECONDS")
+OVERWRITE = FLAGS.boolean("overwrite", "Replace a conversion in --output.")
+DRY_RUN = FLAGS.boolean("dry_run", "Print what would be converted, and write nothing.")
+VALIDATE = FLAGS.boolean("validate", "Only verify the checksums of the shards in --output.")
 
 
 def main(_) -> None:
-    """Converts, or says what would be converted, or validates."""
+    """Converts a corpus, prints what would be converted, or validates a conversion."""
     if VALIDATE.value:
         _validate()
         return
@@ -81,16 +83,16 @@ def main(_) -> None:
         was_complete = not OVERWRITE.value and os.path.exists(os.path.join(OUTPUT.value, shards.MANIFEST))
         manifest = convert.convert(plan, OUTPUT.value, WORKERS.value, max_skipped, OVERWRITE.value)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("the same command goes on with it") from None
+        raise KeyboardInterrupt("the same command resumes it.") from None
     if was_complete:
-        print("nothing to do: the same conversion was finished before.")
+        print("nothing to do: this conversion is already complete.")
     _print_summary(manifest, own_splits)
 
 
 def _settings(entry: base.Corpus) -> shards.ConversionConfig:
     options = {flag.name: flag.value for flag in (MIC, CLIP_SECONDS) if flag.value is not None}
     for name in options.keys() - set(entry.options):
-        raise UsageError(f"--{name} does not belong to --corpus={CORPUS.value}; leave it out.")
+        raise UsageError(f"--{name} is not a flag of --corpus={CORPUS.value}; leave it out.")
     values = {
         "corpus": CORPUS.value,
         "options": options,
@@ -115,7 +117,7 @@ def _fraction(text: str) -> float:
     return percent / 100
 
 
-def _print_plan(plan: shards.Plan) -> None:
+def _print_plan(plan: shards.ConversionPlan) -> None:
     utterances = plan.listing.utterances
     print(f"{INPUT.value}: {len(utterances):,} utterances would become {len(plan.shards)} shards in {OUTPUT.value}")
     for split in dict.fromkeys(shard.split for shard in plan.shards):
@@ -125,11 +127,11 @@ def _print_plan(plan: shards.Plan) -> None:
     for utterance in utterances[:3]:
         print(f"  {utterance.id} ({utterance.split}): {utterance.text[:80]}")
     _print_skipped(plan.listing.skipped)
-    print("nothing was written; without --dry_run it will be.")
+    print("nothing was written; leave out --dry_run to convert.")
 
 
 def _print_skipped(skipped: list[base.Skip]) -> None:
-    for expected, title in ((False, "would be skipped"), (True, "would be left out, as expected")):
+    for expected, title in ((False, "would be skipped"), (True, "would be skipped, as expected")):
         for reason, count in base.reasons(skipped, expected).items():
             example = next(skip for skip in skipped if skip.reason == reason and skip.expected == expected)
             print(f"{title}: {count} {reason}, such as {example.id_or_path} ({example.detail})")
@@ -146,15 +148,15 @@ def _print_summary(manifest: shards.Manifest, own_splits: bool) -> None:
     if manifest.skipped:
         print(f"skipped: {_counts(manifest.skipped)}; {listed}")
     if manifest.expected_skips:
-        print(f"left out, as expected: {_counts(manifest.expected_skips)}")
+        print(f"skipped, as expected: {_counts(manifest.expected_skips)}")
     empty = [name for name, share in base.parse_split(SPLIT.value).items() if share and name not in manifest.splits]
     if empty and not own_splits:
         by = manifest.settings.split_by
         other = "text" if by == "speaker" else "utterance"
-        print(f"warning: nothing fell into {' and '.join(empty)} with --split_by={by}; try --split_by={other}")
+        print(f"warning: there is nothing in {' and '.join(empty)} with --split_by={by}; try --split_by={other}")
     absent = [name for name in ("train", "valid") if name not in manifest.splits]
     if absent and own_splits:
-        print(f"warning: this has no {' and no '.join(absent)}; tfvoice_train needs train and valid")
+        print(f"warning: the corpus has no {' and no '.join(absent)}; tfvoice_train needs train and valid")
     model = CORPORA[manifest.corpus].model
     print(f"next: tfvoice_train --model={model} --data={OUTPUT.value} --run=runs/{manifest.corpus}")
 
@@ -176,4 +178,4 @@ def _validate() -> None:
     count = sum(len(split.shards) for split in manifest.splits.values())
     with tqdm.tqdm(total=count, desc="validate", unit="shard", disable=None) as bar:
         shards.validate(OUTPUT.value, bar.update)
-    print(f"{OUTPUT.value}: {count} shards, all as they were written")
+    print(f"{OUTPUT.value}: {count} shards, all checksums are correct")

@@ -1,43 +1,43 @@
-"""Measures a trained model: a recogniser by word and character error rates, a generator by bits per sample and by how
-its samples sound, in numbers; with intervals, and the worst utterances.
+"""Evaluates a trained model on a split: word and character error rates of a recogniser, bits per sample of a generator
+and the statistics of its samples. Each has a confidence interval; the worst utterances are listed.
 
   tfvoice_eval --run=runs/vctk --split=test
   tfvoice_eval --run=runs/vctk --split=test --decoder=lm --lm=english.arpa
 
-The data of the run is used unless --data names another converted corpus. Everything is also written into
-the run: `report/eval-<split>.json` for programs, and `report/eval-<split>.html` for people, one file with audio,
-pictures and curves that opens anywhere. Runs stand side by side in it with --compare:
+Without --data the data of the run is used. The results are also written to `report/eval-<split>.json` in the run, and
+to `report/eval-<split>.html`, one self-contained page with audio, plots and error analysis. --compare adds the results
+of other runs to that page:
 
   tfvoice_eval --run=runs/new --split=test --compare=runs/old
 """
 
-from tfvoice.cli.flags import DecoderFlags, Flags, load_tensorflow
+from tfvoice import hardware
+from tfvoice.cli.command import load_tensorflow
+from tfvoice.cli.decoder_flags import DecoderFlags
+from tfvoice.cli.flags import Flags
 
 FLAGS = Flags()
-RUN = FLAGS.string("run", "Folder of a run of tfvoice_train.", shape="DIR", required=True)
+RUN = FLAGS.string("run", "Folder of a run of tfvoice_train.", metavar="DIR", required=True)
 DATA = FLAGS.string(
-    "data", "Folder that tfvoice_convert wrote. Without it: the one that the run was trained on.", shape="DIR"
+    "data", "Folder that tfvoice_convert wrote. Default: the one that the run was trained on.", metavar="DIR"
 )
-SPLIT = FLAGS.string("split", "Split to measure: train, valid or test.", "test", "NAME")
-CHECKPOINT = FLAGS.choice("checkpoint", ["best", "last"], "Which weights; best is by CER or bits on valid.", "best")
+SPLIT = FLAGS.string("split", "Split to evaluate: train, valid or test.", "test", "NAME")
+CHECKPOINT = FLAGS.choice(
+    "checkpoint", ["best", "last"], "Which weights; best is the lowest CER or bits per sample on valid.", "best"
+)
 DECODER = DecoderFlags(FLAGS)
-COMPARE = FLAGS.strings("compare", "Another run whose report of this split stands beside it in the page.", "DIR")
+COMPARE = FLAGS.strings("compare", "Another run, whose report of this split is shown beside it in the page.", "DIR")
 WORST = FLAGS.integer("worst", "How many of the worst utterances to print.", 5, 0)
 
 
 def main(_: list[str]) -> None:
-    """Calls `evaluation.evaluate_run`, or `audition.evaluate_run`."""
+    """Calls `Task.evaluate` of the run's task."""
+    decoder = DECODER.settings()
     load_tensorflow()
     from tfvoice import tasks
 
     task = tasks.of_run(RUN.value)
-    report, path = task.evaluate(
-        RUN.value,
-        DATA.value,
-        SPLIT.value,
-        CHECKPOINT.value,
-        DECODER.choose(RUN.value),
-        tuple(COMPARE.value),
-    )
-    print(task.as_text(report, WORST.value))
+    print(hardware.describe(), flush=True)
+    report, path = task.evaluate(RUN.value, DATA.value, SPLIT.value, CHECKPOINT.value, tuple(COMPARE.value), decoder)
+    print(task.format_report(report, WORST.value))
     print(f"\nWritten to {path}")

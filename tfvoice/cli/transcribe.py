@@ -1,19 +1,19 @@
-"""Writes down what is said in recordings, with a recogniser that was trained before.
+"""Transcribes recordings with a trained recogniser.
 
   tfvoice_transcribe --run=runs/vctk talk.mp3
   tfvoice_transcribe --run=runs/vctk --format=srt --output=subtitles talk.mp3 lectures/
 
-Any format, sample rate and length will do; a folder stands for all audio files in it and below, and - for the
-standard input. The text of one recording is printed alone; that of several follows the name of each and a tab.
+Any format, sample rate and length. A folder means all audio files in it and its subfolders, and - the standard input.
+For one recording only the text is printed; for several, each line is the file name, a tab and the text.
 
---format=json prints one line of JSON for each recording: file, seconds, text, confidence, and words with word, start,
-end (seconds) and confidence (0 to 1). srt and vtt are subtitles.
+--format=json prints a line of JSON for each recording: file, seconds, text, confidence, and words with word, start,
+end (in seconds) and confidence (0 to 1). srt and vtt are subtitles.
 
-A run whose network reads forwards, as with --config=deepspeech2_streaming, can follow speech as it is spoken:
+A unidirectional model, such as one of --config=deepspeech2_streaming, can transcribe live audio:
 
   arecord -q -t raw -f S16_LE -r 16000 | tfvoice_transcribe --run=runs/live --stream
 
-A recording that cannot be read is reported and the others go on; the exit status is then 1.
+A recording that cannot be transcribed is reported, the others are still transcribed, and the exit status is 1.
 """
 
 import contextlib
@@ -26,126 +26,128 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tfvoice.asr import transcript
-from tfvoice.audio import files
-from tfvoice.cli.flags import DecoderFlags, Flags, UsageError, load_tensorflow
+from tfvoice.audio import decoding
+from tfvoice.cli import signals
+from tfvoice.cli.command import load_tensorflow
+from tfvoice.cli.decoder_flags import DecoderFlags
+from tfvoice.cli.flags import Flags, UsageError
 from tfvoice.errors import TfvoiceError
 
 FLAGS = Flags("FILE_OR_DIR...")
-RUN = FLAGS.string("run", "Folder of the run that tfvoice_train made.", shape="DIR", required=True)
-FORMAT = FLAGS.choice("format", list(transcript.FORMATS), "How to write it down.", "text")
-OUTPUT = FLAGS.string("output", "Folder for one file per recording, instead of the standard output.", shape="DIR")
-OVERWRITE = FLAGS.boolean("overwrite", "Replace files that are in --output.")
+RUN = FLAGS.string("run", "Folder of a run of tfvoice_train.", metavar="DIR", required=True)
+FORMAT = FLAGS.choice("format", list(transcript.FORMATS), "Output format.", "text")
+OUTPUT = FLAGS.string("output", "Folder for one file per recording, instead of the standard output.", metavar="DIR")
+OVERWRITE = FLAGS.boolean("overwrite", "Replace files in --output.")
 DECODER = DecoderFlags(FLAGS)
 STREAM = FLAGS.boolean(
     "stream",
-    "Read bare 16-bit little-endian mono samples from the standard input, and print each word when it is final.",
+    "Transcribe raw 16-bit little-endian mono PCM from the standard input, and print each word when it is final.",
 )
-STREAM_HZ = FLAGS.integer("stream_hz", "Sample rate of what --stream reads. Without it: that of the run.", None, 1)
-CHECKPOINT = FLAGS.choice("checkpoint", ["best", "last"], "Which weights of the run.", "best")
+STREAM_HZ = FLAGS.integer("stream_hz", "Sample rate of the PCM of --stream. Default: that of the model.", None, 1)
+CHECKPOINT = FLAGS.choice("checkpoint", ["best", "last"], "Which weights; best is the lowest CER on valid.", "best")
 WINDOW_SECONDS = FLAGS.number(
-    "window_seconds", "Long recordings are read in pieces of this length. More takes more memory.", 60, 1
+    "window_seconds", "Long recordings are transcribed in windows of this length; longer ones take more memory.", 60, 1
 )
 
 
-class _Recording(NamedTuple):
-    """Where the audio is, and which file of --output gets its text."""
+class _Input(NamedTuple):
+    """The path of a recording, and that of its transcript in --output."""
 
     path: str
     target: str
 
 
 def main(argv: list[str]) -> int:
-    """Transcribes what the command line names; returns the exit status."""
-    DECODER.check()
+    """Calls `Transcriber.transcribe` for each recording; returns the exit status."""
+    decoder = DECODER.settings()
     if STREAM.value:
-        return _follow(argv[1:])
+        return _stream(argv[1:])
     if STREAM_HZ.present:
         raise UsageError("--stream_hz is for --stream; add that, or leave it out.")
     if not argv[1:]:
-        raise UsageError("no recording is named; add a file, a folder, or - for the standard input.")
-    recordings, empty = _find(argv[1:])
-    alone = len(recordings) == 1 and not any(map(os.path.isdir, argv[1:]))
-    _check_output(recordings, alone)
+        raise UsageError("no recording is given; add a file, a folder, or - for the standard input.")
+    recordings, empty = _find_recordings(argv[1:])
+    single = len(recordings) == 1 and not any(map(os.path.isdir, argv[1:]))
+    _check_output(recordings, single)
 
     load_tensorflow()
-    from tfvoice.asr.recognizer import Recognizer
+    from tfvoice import tasks
+    from tfvoice.asr import decoders
     from tfvoice.asr.transcribe import Transcriber
 
-    experiment = Recognizer.load(RUN.value, CHECKPOINT.value)
-    transcriber = Transcriber(experiment, DECODER.choose(RUN.value), WINDOW_SECONDS.value)
+    run = tasks.load(RUN.value, CHECKPOINT.value, "tfvoice_transcribe")
+    transcriber = Transcriber(run, decoders.choose(RUN.value, **decoder), WINDOW_SECONDS.value)
     for folder in empty:
-        _complain(f"{folder}: there is no audio file in this folder; name a file whatever its suffix.")
+        _print_error(f"{folder}: there is no audio file in this folder; a file given by name can have any suffix.")
     failed = len(empty)
     for recording in recordings:
-        found = _transcribe(transcriber, recording.path)
-        if found is None:
+        transcribed = _transcribe(transcriber, recording.path)
+        if transcribed is None:
             failed += 1
         else:
-            _write(recording, found, alone)
+            _write(recording, transcribed, single)
     if failed and len(recordings) + len(empty) > 1:
-        _complain(f"{failed} of {len(recordings) + len(empty)} failed.")
+        _print_error(f"{failed} of {len(recordings) + len(empty)} failed.")
     return 1 if failed else 0
 
 
-def _follow(arguments: list[str]) -> int:
-    """Transcribes the standard input as it arrives."""
+def _stream(arguments: list[str]) -> int:
+    """Transcribes the standard input while it arrives; returns the exit status."""
     if arguments or OUTPUT.present or OVERWRITE.present:
-        raise UsageError("--stream reads the standard input and prints; leave files, --output and --overwrite out.")
+        raise UsageError("--stream reads the standard input and prints; leave out files, --output and --overwrite.")
     if DECODER.name != "greedy" or FORMAT.value not in ("text", "json"):
-        raise UsageError("--stream goes with --decoder=greedy and --format=text or json.")
+        raise UsageError("--stream needs --decoder=greedy and --format=text or json.")
     if WINDOW_SECONDS.present:
-        raise UsageError("--stream has windows of its own; leave --window_seconds out.")
+        raise UsageError("--stream has no windows; leave out --window_seconds.")
     load_tensorflow()
-    from tfvoice.asr.recognizer import Recognizer
+    from tfvoice import tasks
     from tfvoice.asr.streaming import StreamingTranscriber
     from tfvoice.audio import io
 
-    experiment = Recognizer.load(RUN.value, CHECKPOINT.value)
-    rate_hz = experiment.config.features.sample_rate_hz
-    transcriber = StreamingTranscriber(experiment)
+    run = tasks.load(RUN.value, CHECKPOINT.value, "tfvoice_transcribe")
+    rate_hz = run.config.features.sample_rate_hz
+    transcriber = StreamingTranscriber(run)
     as_json = FORMAT.value == "json"
-    with _interrupt_as_end() as interrupted:
+    with _interrupt_ends_stdin() as interrupted:
         for word in transcriber.words(io.read_pcm16(sys.stdin.buffer, STREAM_HZ.value or rate_hz, rate_hz)):
             print(transcript.word_to_json(word) if as_json else word.text, end="\n" if as_json else " ", flush=True)
     if not as_json:
         print(flush=True)
     if interrupted:
-        raise KeyboardInterrupt("what was said until then is written.")
+        raise KeyboardInterrupt("everything up to then is transcribed.")
     return 0
 
 
 @contextlib.contextmanager
-def _interrupt_as_end() -> Iterator[list[int]]:
-    """Makes the first Ctrl-C the end of the standard input, which is how one stops a microphone; yields what came."""
-    interrupted = []
+def _interrupt_ends_stdin() -> Iterator[list[int]]:
+    """The first Ctrl-C ends the standard input, which is how one stops a microphone; yields the signals received."""
+    received = []
 
     def end(number, _):
-        interrupted.append(number)
-        signal.signal(signal.SIGINT, before)
-        # A read that is waiting begins anew after this, and finds nothing more.
+        received.append(number)
+        signal.signal(number, before)
+        # A read that is blocked is restarted after this, and returns the end of the file.
         with open(os.devnull, "rb") as nothing:
             os.dup2(nothing.fileno(), sys.stdin.fileno())
 
-    before = signal.signal(signal.SIGINT, end)
-    try:
-        yield interrupted
-    finally:
-        signal.signal(signal.SIGINT, before)
+    before = signal.getsignal(signal.SIGINT)
+    with signals.handler(signal.SIGINT, end):
+        yield received
 
 
-def _find(arguments: list[str]) -> tuple[list[_Recording], list[str]]:
-    """Lists each recording once, those of a folder sorted by path, and the folders without any."""
+def _find_recordings(arguments: list[str]) -> tuple[list[_Input], list[str]]:
+    """Returns each recording once, those of a folder sorted by path, and the folders without any."""
     recordings, empty = {}, []
     for argument in arguments:
         if not os.path.isdir(argument):
             name = "stdin" if argument == "-" else os.path.basename(argument)
-            recordings.setdefault(argument, _Recording(argument, _target(name)))
+            recordings.setdefault(argument, _Input(argument, _target(name)))
             continue
-        found = sorted(files.below(argument))
-        if not found:
+        paths = sorted(decoding.find_audio(argument))
+        if not paths:
             empty.append(argument)
-        for path in found:
-            recordings.setdefault(path, _Recording(path, _target(os.path.relpath(path, argument))))
+        for path in paths:
+            recordings.setdefault(path, _Input(path, _target(os.path.relpath(path, argument))))
     return list(recordings.values()), empty
 
 
@@ -153,21 +155,21 @@ def _target(name: str) -> str:
     return os.path.join(OUTPUT.value or "", os.path.splitext(name)[0] + transcript.SUFFIXES[FORMAT.value])
 
 
-def _check_output(recordings: list[_Recording], alone: bool) -> None:
-    """Refuses, before any work is done, what could not be written in the end."""
+def _check_output(recordings: list[_Input], single: bool) -> None:
+    """Refuses, before anything is transcribed, an output that could not be written."""
     if not OUTPUT.value:
-        if not alone and FORMAT.value in ("srt", "vtt"):
+        if not single and FORMAT.value in ("srt", "vtt"):
             raise UsageError(f"--format={FORMAT.value} is for one recording; add --output=DIR for one file each.")
         return
     if os.path.exists(OUTPUT.value) and not os.path.isdir(OUTPUT.value):
-        raise UsageError(f"--output={OUTPUT.value}: this is a file; name a folder.")
+        raise UsageError(f"--output={OUTPUT.value}: is a file; name a folder.")
     seen: dict[str, str] = {}
     for path, target in recordings:
         if target in seen:
             raise UsageError(f"{seen[target]} and {path} would both become {target}; transcribe them one by one.")
         seen[target] = path
         if os.path.exists(target) and not OVERWRITE.value:
-            raise UsageError(f"{target} is there already; add --overwrite to replace it.")
+            raise UsageError(f"{target} already exists; add --overwrite to replace it.")
 
 
 def _transcribe(transcriber, path: str) -> transcript.Transcript | None:
@@ -176,24 +178,24 @@ def _transcribe(transcriber, path: str) -> transcript.Transcript | None:
     except (TfvoiceError, OSError) as error:
         if FLAGS.debug:
             traceback.print_exc()
-        _complain(str(error))
+        _print_error(str(error))
         return None
 
 
-def _write(recording: _Recording, found: transcript.Transcript, alone: bool) -> None:
-    # A name that is not UTF-8 cannot be printed as it is.
+def _write(recording: _Input, transcribed: transcript.Transcript, single: bool) -> None:
+    # A file name that is not UTF-8 cannot be printed unchanged.
     name = os.fsencode(recording.path).decode("utf-8", "replace")
-    content = transcript.FORMATS[FORMAT.value](name, found)
+    content = transcript.FORMATS[FORMAT.value](name, transcribed)
     if OUTPUT.value:
-        from tfvoice.training import checkpoints
+        from tfvoice import storage
 
         target = Path(recording.target)
         target.parent.mkdir(parents=True, exist_ok=True)
-        checkpoints.write_atomically(target, content.encode())
+        storage.write(target, content.encode())
     else:
-        label = f"{name}\t" if FORMAT.value == "text" and not alone else ""
+        label = f"{name}\t" if FORMAT.value == "text" and not single else ""
         print(label + content, end="", flush=True)
 
 
-def _complain(sentence: str) -> None:
+def _print_error(sentence: str) -> None:
     print(f"tfvoice_transcribe: {sentence}", file=sys.stderr)

@@ -1,36 +1,41 @@
-"""Finds how much a language model should count, by trying weights on the validation split, and writes it into the run.
+"""Tunes the weights of a language model on the validation split and writes the best ones into the run.
 
   tfvoice_tune_lm --run=runs/vctk --lm=english.arpa
   tfvoice_eval --run=runs/vctk --split=test --decoder=lm
 
-The network runs once; its output is kept in the run, and each trial decodes that again with other weights. All trials
-are in `report/lm-tuning.json`, and drawn in `report/lm-tuning.png`. docs/language_model.md shows how to make a
-language model.
+The network runs once; its output is cached in the run, and each trial decodes that with other weights. All trials are
+in `report/lm-tuning.json` and plotted in `report/lm-tuning.png`. docs/language_model.md shows how to build a language
+model.
 """
 
 from tfvoice import hardware
-from tfvoice.cli.flags import DecoderFlags, Flags, load_tensorflow
+from tfvoice.cli.command import load_tensorflow
+from tfvoice.cli.decoder_flags import DecoderFlags
+from tfvoice.cli.flags import Flags
 
 FLAGS = Flags()
-RUN = FLAGS.string("run", "Folder of a run of tfvoice_train.", shape="DIR", required=True)
-DECODER = DecoderFlags(FLAGS, language_model=True)
+RUN = FLAGS.string("run", "Folder of a run of tfvoice_train.", metavar="DIR", required=True)
+DECODER = DecoderFlags(FLAGS, tuning=True)
 DATA = FLAGS.string(
-    "data", "Folder that tfvoice_convert wrote. Without it: the one that the run was trained on.", shape="DIR"
+    "data", "Folder that tfvoice_convert wrote. Default: the one that the run was trained on.", metavar="DIR"
 )
-SPLIT = FLAGS.string("split", "Split to try on; never the one that is measured in the end.", "valid", "NAME")
-UTTERANCES = FLAGS.integer("utterances", "How many of its utterances each trial reads.", 300, 1)
+SPLIT = FLAGS.string("split", "Split to tune on; never the one of the final evaluation.", "valid", "NAME")
+UTTERANCES = FLAGS.integer("utterances", "How many of its utterances each trial decodes.", 300, 1)
 CHECKPOINT = FLAGS.choice("checkpoint", ["best", "last"], "Which weights of the network.", "best")
-WORKERS = FLAGS.integer("workers", "Trials at the same time; each holds the language model.", hardware.cores(), 1)
+WORKERS = FLAGS.integer("workers", "Parallel trials; each loads the language model.", hardware.cores(), 1)
 
 
 def main(_: list[str]) -> None:
-    """Calls `tuning.tune`."""
+    """Calls `tune_lm.tune`."""
     load_tensorflow()
-    from tfvoice.asr import tune_lm
+    from tfvoice import tasks
+    from tfvoice.asr import decoders, tune_lm
 
+    tasks.of_run(RUN.value, "tfvoice_tune_lm")
     trials, best = tune_lm.tune(
         RUN.value,
-        DECODER.choose(RUN.value),
+        # Without a run: weights of an earlier tuning do not count.
+        decoders.choose(None, **DECODER.settings()),
         DATA.value,
         SPLIT.value,
         CHECKPOINT.value,
@@ -40,7 +45,7 @@ def main(_: list[str]) -> None:
     print(f"greedy  WER {trials[0].wer:.2%}  CER {trials[0].cer:.2%}")
     print(
         f"lm      WER {best.wer:.2%}  CER {best.cer:.2%}  with lm_weight {best.lm_weight:g} and word_score "
-        f"{best.word_score:g}, of {len(trials) - 1} pairs"
+        f"{best.word_score:g}, the best of {len(trials) - 1} pairs"
     )
-    print(f"Written to {RUN.value}/decoder.json, and drawn in {RUN.value}/report/lm-tuning.png")
+    print(f"Written to {RUN.value}/decoder.json, and plotted in {RUN.value}/report/lm-tuning.png")
     print(f"Next: tfvoice_eval --run={RUN.value} --split=test --decoder=lm")

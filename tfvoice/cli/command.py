@@ -1,0 +1,138 @@
+"""Running a command: its exit status, its errors, and the set-up of TensorFlow.
+
+What changes the whole process is done by the commands and nowhere in the library: here environment variables and what
+TensorFlow logs while it is loaded, in `tfvoice.cli.signals` the handlers of signals.
+"""
+
+import contextlib
+import os
+import re
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import tfvoice
+from tfvoice import hardware
+from tfvoice.errors import TfvoiceError
+
+_HELP = ("-h", "-help", "--help", "--helpshort", "--helpfull")
+_VERSION = ("-version", "--version")
+_INTERRUPTED = 130
+_BROKEN_PIPE = 141
+
+_ENVIRONMENT = {
+    # Without AVX-512 TensorFlow leaves oneDNN off by default; with it a training step takes two thirds to half of the
+    # time there, too.
+    "TF_ENABLE_ONEDNN_OPTS": "1",
+    # Errors only.
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+}
+
+# What TensorFlow logs on a machine where all is well; no log level applies to what it logs while it is loaded.
+_NOISE = re.compile(
+    r"I\d{4} |\d{4}-\d\d-\d\d [\d:.]+: I |WARNING: All log messages before|To enable the following instructions:|"
+    r".*(Unable to register cu|TF-TRT Warning)"
+)
+# Noise without an NVIDIA GPU; with one, why it is not used.
+_CUDA_NOISE = re.compile(".*(failed call to cuInit|retrieving CUDA diagnostic information)")
+
+
+def run(main: Callable[[list[str]], int | None], argv: Sequence[str] | None = None) -> NoReturn:
+    """Runs a command and ends the process with its exit status.
+
+    The status is what `main` returns (None is 0); 1 after a `TfvoiceError`, an `OSError` or an invalid command line,
+    each of which is one sentence on the standard error (with `--debug`, after its traceback); 130 after Ctrl-C; 141
+    where the standard output is a closed pipe, as after `| head`. Any other exception is a bug and shows its traceback.
+
+    Args:
+      main: the function of a command module. It gets the program name and the positional arguments.
+      argv: the command line, program name first; None: that of the process.
+    """
+    argv = list(sys.argv if argv is None else argv)
+    command = sys.modules[main.__module__]
+    program = Path(argv[0]).stem
+    _set_environment()
+    try:
+        status = _status(main, command, program, argv)
+        sys.stdout.flush()
+    except KeyboardInterrupt as error:
+        status = _report(command, f"{program}: interrupted{f'; {error}' if str(error) else '.'}", _INTERRUPTED)
+    except BrokenPipeError:
+        if not _stdout_is_closed():
+            raise
+        status = _BROKEN_PIPE
+    except TfvoiceError as error:
+        status = _report(command, f"{program}: error: {error}", 1)
+    except OSError as error:
+        path = f"{error.filename}: " if error.filename else ""
+        status = _report(command, f"{program}: error: {path}{error.strerror or error}; --debug shows where.", 1)
+    sys.exit(status)
+
+
+def load_tensorflow() -> None:
+    """Imports TensorFlow and lists the devices; of what TensorFlow logs meanwhile, known noise is dropped."""
+    _set_environment()
+    with _filtered_stderr():
+        import tensorflow as tf
+
+        tf.config.list_logical_devices()
+
+
+def _set_environment() -> None:
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
+def _status(main: Callable, command: Any, program: str, argv: list[str]) -> int:
+    before_separator = argv[1 : argv.index("--")] if "--" in argv else argv[1:]
+    if any(argument in _HELP for argument in before_separator):
+        usage = f"{program} [flags] {command.FLAGS.arguments}".rstrip()
+        print(f"{(command.__doc__ or '').strip()}\n\nUsage: {usage}\n\n{command.FLAGS.help()}")
+        return 0
+    if any(argument in _VERSION for argument in before_separator):
+        print(f"tfvoice {tfvoice.__version__}")
+        return 0
+    return main(command.FLAGS.parse(argv)) or 0
+
+
+def _report(command: Any, sentence: str, status: int) -> int:
+    if command.FLAGS.debug:
+        traceback.print_exc()
+    print(sentence, file=sys.stderr)
+    return status
+
+
+def _stdout_is_closed() -> bool:
+    """Whether the broken pipe is the standard output; if so, mutes it, because Python flushes it again at exit."""
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def _filtered_stderr() -> Iterator[None]:
+    """Captures file descriptor 2, where C++ code logs too, and then writes the lines that are not noise."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as captured:
+        os.dup2(captured.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            captured.seek(0)
+            for line in captured.read().decode(errors="replace").splitlines(keepends=True):
+                if not _is_noise(line):
+                    os.write(2, line.encode())
+
+
+def _is_noise(line: str) -> bool:
+    return bool(_NOISE.match(line) or (_CUDA_NOISE.match(line) and not hardware.has_nvidia_gpu()))
