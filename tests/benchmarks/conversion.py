@@ -1,4 +1,4 @@
-"""Converting 48 kHz wavs to shards, as a whole command, beside a shell loop of ffmpeg that only resamples them."""
+"""Conversion of 48 kHz WAV files to shards by the command, beside a shell loop of ffmpeg that only resamples them."""
 
 import json
 import shutil
@@ -18,20 +18,20 @@ done
 
 
 def rows(options: Options) -> list[Row]:
-    """Audio seconds per second, files on disk in both cases."""
+    """Seconds of audio per second, from disk to disk in both cases."""
     corpus, records, loop = (options.folder / name for name in ("vctk", "vctk_records", "vctk_loop"))
     make(corpus)
 
-    def ours() -> float:
+    def run_tfvoice() -> float:
         shutil.rmtree(records, ignore_errors=True)
         flags = ["--corpus=vctk", f"--input={corpus}", f"--output={records}"]
         seconds = measure.timed([*measure.command("tfvoice_convert"), *flags])
         splits = json.loads((records / "manifest.json").read_text(encoding="utf-8"))["splits"]
         if sum(split["utterances"] for split in splits.values()) != CLIPS:
-            raise measure.Failure(f"tfvoice_convert left some of the {CLIPS} clips out")
+            raise measure.Failure(f"tfvoice_convert skipped some of the {CLIPS} clips")
         return seconds
 
-    def theirs() -> float:
+    def run_ffmpeg() -> float:
         shutil.rmtree(loop, ignore_errors=True)
         loop.mkdir()
         return measure.timed(["bash", "-c", _LOOP, "loop", str(corpus), str(loop)])
@@ -39,18 +39,18 @@ def rows(options: Options) -> list[Row]:
     what = f"conversion of {CLIPS} clips of {SECONDS} s at 48 kHz"
     runs = max(2, options.runs // 3)
     if not shutil.which("ffmpeg"):
-        times = measure.in_turn({"tfvoice": ours}, runs)
-        notes = ("no ffmpeg here: apt-get install ffmpeg",)
+        times = measure.in_turn({"tfvoice": run_tfvoice}, runs)
+        notes = ("ffmpeg is missing: apt-get install ffmpeg",)
         return [Row(what, _rate(times["tfvoice"]), target=">= 5", notes=notes, seconds=times)]
-    times = measure.in_turn({"tfvoice": ours, "ffmpeg": theirs}, runs)
+    times = measure.in_turn({"tfvoice": run_tfvoice, "ffmpeg": run_ffmpeg}, runs)
     ratio = measure.median(times["ffmpeg"]) / measure.median(times["tfvoice"])
-    instead = f"ffmpeg for each file: {_rate(times['ffmpeg'])}"
-    notes = (f"the whole command takes {measure.milliseconds(times['tfvoice'])}; the loop makes no shards",)
-    return [Row(what, _rate(times["tfvoice"]), instead, ratio, ">= 5", ratio >= 5, notes, times)]
+    alternative = f"ffmpeg for each file: {_rate(times['ffmpeg'])}"
+    notes = (f"the whole command takes {measure.milliseconds(times['tfvoice'])}; the loop writes no shards",)
+    return [Row(what, _rate(times["tfvoice"]), alternative, ratio, ">= 5", ratio >= 5, notes, times)]
 
 
 def make(folder: Path) -> None:
-    """Writes clips and texts in the layout of VCTK 0.80: noise with the spectrum and the syllables of speech."""
+    """Writes a corpus in the layout of VCTK 0.80, of noise with the spectrum and the syllable rate of speech."""
     random = np.random.default_rng(0)
     for number in range(CLIPS):
         speaker = f"p{225 + number // 20}"
@@ -62,16 +62,16 @@ def make(folder: Path) -> None:
 
 
 def speech_like(random: np.random.Generator, samples: int, rate_hz: int) -> np.ndarray:
-    """Noise that falls by 6 dB an octave from 500 Hz on and swells four times a second, float `[samples]`."""
+    """Noise that falls by 6 dB per octave above 500 Hz, modulated at 4 Hz, float `[samples]`."""
     frequencies = np.fft.rfftfreq(samples, 1 / rate_hz)
     spectrum = np.fft.rfft(random.standard_normal(samples)) / np.maximum(frequencies / 500, 1.0)
     noise = np.fft.irfft(spectrum, samples)
-    swell = np.maximum(np.sin(2 * np.pi * 4 * np.arange(samples) / rate_hz + random.uniform(0, 6)), 0.05)
-    return 0.5 * noise * swell / np.abs(noise * swell).max()
+    envelope = np.maximum(np.sin(2 * np.pi * 4 * np.arange(samples) / rate_hz + random.uniform(0, 6)), 0.05)
+    return 0.5 * noise * envelope / np.abs(noise * envelope).max()
 
 
 def write(path: Path, samples: np.ndarray, rate_hz: int) -> None:
-    """Writes 16 bits, mono."""
+    """Writes a mono file of 16-bit samples."""
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)

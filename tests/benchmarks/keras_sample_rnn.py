@@ -1,6 +1,6 @@
-"""SampleRNN of plain Keras layers as PRISM builds it: stateful GRUs, an embedding and a convolution, no weight norm.
+"""SampleRNN in plain Keras layers as in PRISM: stateful GRUs, an embedding and a convolution, no weight norm.
 
-Its samples are drawn a frame of the slowest tier at a call, in a graph that repeats itself for each of them.
+A call samples a frame of the slowest tier, in a graph that is unrolled over the samples of the frame.
 """
 
 import itertools
@@ -37,7 +37,7 @@ class Tier(keras.layers.Layer):
 
 
 class Network(keras.Model):
-    """Levels `[batch, context + samples]` to logits `[batch, samples, classes]`; for one size of batch."""
+    """Levels `[batch, context + samples]` to logits `[batch, samples, classes]`; for one batch size."""
 
     def __init__(self, model: dict[str, Any], classes: int):
         super().__init__()
@@ -51,7 +51,7 @@ class Network(keras.Model):
         self.hidden = [keras.layers.Dense(units, activation="relu") for _ in range(2)]
         self.last = keras.layers.Dense(classes)
 
-    def real(self, levels):
+    def scale_levels(self, levels):
         return 2 * (tf.cast(levels, tf.float32) / (self.classes / 2) - 1)
 
     def bottom(self, levels, above):
@@ -63,30 +63,32 @@ class Network(keras.Model):
     def call(self, levels):
         above = None
         for tier in self.tiers:
-            seen = self.real(levels[:, self.context - tier.size : -tier.size])
-            frames = tf.reshape(seen, [levels.shape[0], seen.shape[1] // tier.size, tier.size])
+            inputs = self.scale_levels(levels[:, self.context - tier.size : -tier.size])
+            frames = tf.reshape(inputs, [levels.shape[0], inputs.shape[1] // tier.size, tier.size])
             above = tier(frames, above)
         return self.bottom(levels[:, self.context - self.frame : -1], above)
 
-    def draw(self, levels):
+    def sample(self, levels):
         """The frame `[batch, context]` that follows a frame."""
         vectors = [None] * len(self.tiers)
-        for place in range(self.context, 2 * self.context):
+        for position in range(self.context, 2 * self.context):
             above = None
             for number, tier in enumerate(self.tiers):
-                if place % tier.size == 0:
-                    vectors[number] = tier(self.real(levels[:, place - tier.size : place])[:, tf.newaxis], above)
+                if position % tier.size == 0:
+                    vectors[number] = tier(
+                        self.scale_levels(levels[:, position - tier.size : position])[:, tf.newaxis], above
+                    )
                 below = self.tiers[number + 1].size if number + 1 < len(self.tiers) else 1
-                at = place % tier.size // below
+                at = position % tier.size // below
                 above = vectors[number][:, at : at + 1]
-            logits = self.bottom(levels[:, place - self.frame : place], above)[:, 0]
+            logits = self.bottom(levels[:, position - self.frame : position], above)[:, 0]
             new = tf.random.categorical(logits, 1, dtype=tf.int32)
             levels = tf.concat([levels, new], axis=1)
         return levels[:, self.context :]
 
 
 def prepare(spec: dict[str, Any]):
-    """Takes {model, classes, batch, samples, drawn}, made by the other side."""
+    """Takes {model, classes, batch, samples, generated} from the other side."""
     keras.utils.set_random_seed(0)
     network = Network(spec["model"], spec["classes"])
     context = network.context
@@ -106,23 +108,23 @@ def prepare(spec: dict[str, Any]):
         optimizer.apply(gradients, network.trainable_variables)
         return loss
 
-    def draw(rows):
-        # Stateful layers know one size of batch.
-        own = Network(spec["model"], spec["classes"])
-        own(tf.zeros([rows, 2 * context], tf.int32))
-        graph = tf.function(own.draw)
+    def sample(rows):
+        # Stateful layers have a fixed batch size.
+        sampled = Network(spec["model"], spec["classes"])
+        sampled(tf.zeros([rows, 2 * context], tf.int32))
+        graph = tf.function(sampled.sample)
 
         def run():
             frame = tf.fill([rows, context], spec["classes"] // 2)
-            for _ in range(spec["drawn"] // context):
+            for _ in range(spec["generated"] // context):
                 frame = graph(frame)
-            return {"samples": rows * spec["drawn"] + 0 * int(frame[0, 0])}
+            return {"samples": rows * spec["generated"] + 0 * int(frame[0, 0])}
 
         return run
 
     parameters = sum(variable.shape.num_elements() for variable in network.trainable_variables)
     about = {"version": keras.__version__, "parameters": parameters}
-    actions = {"step": lambda: {"loss": float(update())}, "draw 1": draw(1), "draw 16": draw(16)}
+    actions = {"step": lambda: {"loss": float(update())}, "sample 1": sample(1), "sample 16": sample(16)}
     return actions, about
 
 

@@ -1,6 +1,6 @@
-"""What all benchmarks share: worker processes that are timed in turn, rows, and what the machine is.
+"""Shared by all benchmarks: timed worker processes, rows of the table, and a description of the machine.
 
-Standard library only: a worker may run in an environment that has nothing else of ours.
+Standard library only, because a worker may run in an environment without tfvoice's dependencies.
 """
 
 import json
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Options(NamedTuple):
-    """How to measure: runs of each side, the interpreter that has PyTorch, and a folder that is thrown away."""
+    """How to measure: runs of each side, the interpreter with PyTorch, and a temporary folder."""
 
     runs: int
     torch_python: str
@@ -32,40 +32,43 @@ class Row(NamedTuple):
     """One line of the table.
 
     Attributes:
-      what: is measured.
-      ours: figure of tfvoice, with its unit.
-      instead: what one would use otherwise, and its figure.
-      ratio: how many times better tfvoice is; None where there is nothing to compare with.
-      target: what was aimed at; empty for a row that only informs.
-      met: whether it was reached; None where it could not be judged.
-      notes: lines for below the row.
-      seconds: every single run, by side.
+      benchmark: what is measured.
+      tfvoice: tfvoice's result, with its unit.
+      baseline: name and result of the alternative.
+      ratio: how many times better tfvoice is; None without a baseline.
+      target: target for the result; empty for an informational row.
+      met: whether the target was met; None if that is unknown.
+      notes: lines printed below the row.
+      seconds: the time of every run, by side.
     """
 
-    what: str
-    ours: str
-    instead: str = ""
+    benchmark: str
+    tfvoice: str
+    baseline: str = ""
     ratio: float | None = None
     target: str = ""
     met: bool | None = None
     notes: tuple[str, ...] = ()
-    seconds: dict[str, list[float]] = {}  # noqa: RUF012 - a named tuple's default, never changed
+    seconds: dict[str, list[float]] = {}  # noqa: RUF012 - default of a named tuple, never modified
 
 
 class Failure(Exception):
-    """A worker or a command that did not do its work; the text is for the table."""
+    """A worker or command that failed; the message goes into the table."""
 
 
 class Worker:
-    """A process that makes something ready and then runs it as often as it is told to.
+    """A subprocess that sets a benchmark up once and then runs its actions on request.
 
     Args:
-      command: of the process, which calls `serve`.
-      spec: what it gets as its first line.
+      command: command line of the subprocess, which calls `serve`.
+      spec: parameters of the set-up, sent as the first line of its standard input.
+
+    Attributes:
+      about: facts that the set-up returned, such as versions and parameter counts.
     """
 
     def __init__(self, command: list[str], spec: dict[str, Any]):
-        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the process
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed in __exit__
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True, env=environment()
         )
@@ -81,56 +84,56 @@ class Worker:
         self._errors.close()
 
     def do(self, action: str) -> dict[str, Any]:
-        """Runs an action; returns its `seconds`, and what it returned itself."""
+        """Runs an action; returns its `seconds` merged with the action's own result."""
         return self._ask(action)
 
     def timer(self, action: str) -> Callable[[], float]:
-        """An action as a function that returns its seconds."""
+        """Returns a function that runs an action and returns its time in seconds."""
         return lambda: self.do(action)["seconds"]
 
     def _ask(self, line: str) -> dict[str, Any]:
         try:
             self._process.stdin.write(f"{line}\n")
             self._process.stdin.flush()
-            answer = self._process.stdout.readline()
+            response = self._process.stdout.readline()
         except BrokenPipeError:
-            answer = ""
-        if not answer:
+            response = ""
+        if not response:
             self._process.wait()
             self._errors.seek(0)
-            lines = self._errors.read().strip().splitlines() or ["no message"]
-            raise Failure(f"{Path(self._process.args[-1]).name} ended: {lines[-1]}")
-        return json.loads(answer)
+            lines = self._errors.read().strip().splitlines() or ["no error message"]
+            raise Failure(f"{Path(self._process.args[-1]).name} exited: {lines[-1]}")
+        return json.loads(response)
 
 
 def serve(prepare: Callable[[dict[str, Any]], tuple[dict[str, Callable], dict[str, Any]]]) -> None:
-    """The other side of `Worker`: reads the spec, then one action a line, and answers each with its time.
+    """Runs inside the subprocess of a `Worker`: reads the spec, then one action per line, and replies with its time.
 
     Args:
-      prepare: takes the spec; returns the actions by name, and what there is to tell about them.
+      prepare: takes the spec; returns the actions by name, and the facts for `Worker.about`.
     """
-    # Only answers go out on the standard output, whatever libraries print.
+    # Libraries that print must not corrupt the protocol: standard output carries responses only.
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     actions, about = prepare(json.loads(sys.stdin.readline()))
     print(json.dumps(about), file=out, flush=True)
     for line in sys.stdin:
-        began = time.perf_counter()
+        start = time.perf_counter()
         result = actions[line.strip()]()
-        answer = {"seconds": time.perf_counter() - began} | (result or {})
-        print(json.dumps(answer), file=out, flush=True)
+        response = {"seconds": time.perf_counter() - start} | (result or {})
+        print(json.dumps(response), file=out, flush=True)
 
 
 def in_turn(sides: dict[str, Callable[[], float]], runs: int, warm_up: int = 1) -> dict[str, list[float]]:
-    """Runs every side once, then every side again, and so on, so that a slow minute of the machine hits all of them.
+    """Interleaves the runs of all sides, so that a slow phase of the machine affects all of them.
 
     Args:
-      sides: what returns its own time in seconds.
-      runs: of each side.
-      warm_up: runs before those that count.
+      sides: functions that run once and return their time in seconds.
+      runs: measured runs of each side.
+      warm_up: runs of each side before the measured ones.
 
     Returns:
-      The times of each side.
+      The times of each side in seconds.
     """
     times: dict[str, list[float]] = {name: [] for name in sides}
     for run in range(warm_up + runs):
@@ -142,64 +145,64 @@ def in_turn(sides: dict[str, Callable[[], float]], runs: int, warm_up: int = 1) 
 
 
 def timed(command: list[str], **options) -> float:
-    """Wall time of a command; raises `Failure` where it fails."""
-    began = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, env=environment(), **options)
-    seconds = time.perf_counter() - began
-    if done.returncode:
-        raise Failure(f"{' '.join(command[:3])}: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
+    """Wall time of a command in seconds; raises `Failure` if it fails."""
+    start = time.perf_counter()
+    process = subprocess.run(command, capture_output=True, text=True, env=environment(), **options)
+    seconds = time.perf_counter() - start
+    if process.returncode:
+        raise Failure(f"{' '.join(command[:3])}: {(process.stderr.strip().splitlines() or ['no error message'])[-1]}")
     return seconds
 
 
 def command(name: str) -> list[str]:
-    """A command of tfvoice, run from this checkout by this interpreter."""
+    """Command line of a tfvoice script in this checkout, run by this interpreter."""
     return [sys.executable, str(ROOT / "bin" / name)]
 
 
 def environment() -> dict[str, str]:
-    """Variables of every process: this checkout is importable, TensorFlow is quiet."""
+    """Environment of every subprocess: this checkout is importable and TensorFlow logs only errors."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     return os.environ | {"PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
 def peak() -> dict[str, float]:
-    """The most memory that this process ever held, as the answer of an action."""
+    """Peak resident memory of this process in MiB, as the result of an action."""
     return {"mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)}
 
 
 def median(seconds: list[float]) -> float:
-    """The middle one, which a few disturbed runs do not move."""
+    """The median, which is robust to a few disturbed runs."""
     return statistics.median(seconds)
 
 
 def milliseconds(seconds: list[float]) -> str:
-    """The median for people."""
+    """The median, formatted in milliseconds."""
     value = 1000 * median(seconds)
     return f"{value:.0f} ms" if value >= 10 else f"{value:.2g} ms"
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """CPU cores available to this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def machine() -> str:
-    """Processor, cores, memory and system."""
+    """CPU model, cores, memory and operating system."""
     model = platform.processor() or platform.machine()
-    described = Path("/proc/cpuinfo")
-    if described.is_file():
-        names = [line.split(":", 1)[1].strip() for line in described.read_text().splitlines() if "model name" in line]
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
         model = names[0] if names else model
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return f"{model}, {cores()} cores, {memory:.0f} GiB, {platform.system()} {platform.release().split('-')[0]}"
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of the packages that the times depend on."""
-    found = {"python": platform.python_version()}
+    """Versions of Python and of the packages that affect the timings."""
+    installed = {"python": platform.python_version()}
     for name in ("tfvoice", "tensorflow", "keras", "numpy", "soxr", "soundfile"):
         try:
-            found[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            installed[name] = "not installed"
+    return installed

@@ -1,10 +1,10 @@
-"""Whether the memory of a training grows with its epochs: resident memory after epoch 20 beside that after epoch 3.
+"""Whether the memory of training grows with its epochs: resident memory after epochs 20 and 3.
 
   python tests/benchmarks/memory.py --config=wavenet_asr_demo
 
-It trains on the corpus in tests/data, ten minutes on 2 cores. Of much smaller networks the figure means little: the
-first time that a thread meets a length, oneDNN keeps some 20 MiB, and there that is not over by the third epoch. The
-experiment that this project starts from ran out of 32 GB after ten epochs.
+It trains on the corpus in tests/data, which takes ten minutes on 2 cores. The ratio is meaningless for much smaller
+networks: oneDNN allocates some 20 MiB when a thread first sees a length, and there not all of that is before epoch 3.
+The experiment that this project starts from ran out of 32 GB after ten epochs.
 """
 
 import argparse
@@ -21,7 +21,7 @@ CONFIG = "wavenet_asr_demo"
 
 
 def rows(options: Options, config: str = CONFIG) -> list[Row]:
-    """Resident memory of the training process, as `metrics.jsonl` has it."""
+    """Resident memory of the training process, from `metrics.jsonl`."""
     records, run = options.folder / "memory_records", options.folder / "memory_run"
     corpus = measure.ROOT / "tests" / "data" / "asterisk"
     flags = ["--corpus=vctk", f"--input={corpus}", f"--output={records}", "--split_by=utterance"]
@@ -37,13 +37,13 @@ def rows(options: Options, config: str = CONFIG) -> list[Row]:
 
 
 def main() -> int:
-    """Returns 1 where memory grew by more than the limit."""
+    """Returns 1 if memory grew by more than the limit."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", default=CONFIG, help=f"file or name of a configuration (default {CONFIG})")
     flags = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tfvoice-memory-") as folder:
         (row,) = rows(Options(1, "", Path(folder)), flags.config)
-    print(f"{row.what}: {row.ours} (wanted: {row.target})\n{row.notes[0]}")
+    print(f"{row.benchmark}: {row.tfvoice} (target: {row.target})\n{row.notes[0]}")
     return int(not row.met)
 
 

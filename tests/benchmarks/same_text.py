@@ -1,9 +1,10 @@
-"""Compares what an exported model reads with what its run reads, at several sample rates of the files.
+"""Compares the transcripts of an exported model with those of its run, at several sample rates of the files.
 
   python tests/benchmarks/same_text.py --run=runs/english --model=models/english/1 recordings/ more_recordings/
 
 Files are resampled by soxr and written as 16-bit WAV; both sides get the same bytes. With --tflite as well, TFLite's
-interpreter reads the samples at the run's rate.
+interpreter gets the samples at the run's rate. Recordings longer than the clips of the training go through both in
+windows.
 """
 
 import argparse
@@ -32,7 +33,7 @@ def main() -> int:
     """Returns 1 where a text differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", required=True)
-    parser.add_argument("--model", required=True, help="what tfvoice_export wrote for it")
+    parser.add_argument("--model", required=True, help="folder that tfvoice_export wrote for it")
     parser.add_argument("--rates", default="8000,11025,16000,22050,44100,48000", help="in Hz")
     parser.add_argument("--most", type=int, default=100, help="files of each folder (default 100)")
     parser.add_argument("--tflite", help="a .tflite file of the same run")
@@ -40,16 +41,16 @@ def main() -> int:
     flags = parser.parse_args()
     paths = [path for folder in flags.folders for path in _audio_below(folder)[: flags.most]]
     transcriber = Transcriber(Recognizer.load(flags.run))
-    read = tf.saved_model.load(flags.model).signatures["serving_default"]
+    transcribe = tf.saved_model.load(flags.model).signatures["serving_default"]
     print(f"TensorFlow {tf.__version__}, {len(paths)} files")
     differing = 0
     for rate_hz in map(int, flags.rates.split(",")):
         pairs = []
         for path in paths:
             data = _wav(path, rate_hz)
-            found = read(wav=tf.constant([data]))["text"].numpy()[0].decode()
-            pairs.append((transcriber.transcribe(data).text, found))
-        differing += _tell(f"{rate_hz} Hz", pairs)
+            text = transcribe(wav=tf.constant([data]))["text"].numpy()[0].decode()
+            pairs.append((transcriber.transcribe(data).text, text))
+        differing += _print_pairs(f"{rate_hz} Hz", pairs)
     if flags.tflite:
         differing += _compare_tflite(flags.tflite, flags.run, transcriber, paths)
     return int(differing > 0)
@@ -61,22 +62,22 @@ def _compare_tflite(file: str, folder: str, transcriber: Transcriber, paths: lis
     for path in paths:
         data = _wav(path, rate_hz)
         samples = audio_io.read(data, rate_hz)
-        began = time.perf_counter()
+        started = time.perf_counter()
         values = tflite.log_probabilities(model, samples)
-        seconds, audio_seconds = seconds + time.perf_counter() - began, audio_seconds + len(samples) / rate_hz
+        seconds, audio_seconds = seconds + time.perf_counter() - started, audio_seconds + len(samples) / rate_hz
         text = " ".join(run.alphabet.decode(ctc.best_path(values)[0]).split())
         pairs.append((transcriber.transcribe(data).text, text))
-    return _tell(f"TFLite, {len(model) / 2**20:.1f} MiB, {seconds / audio_seconds:.4f} of real time", pairs)
+    return _print_pairs(f"TFLite, {len(model) / 2**20:.1f} MiB, {seconds / audio_seconds:.4f} of real time", pairs)
 
 
-def _tell(name: str, pairs: list[tuple[str, str]]) -> int:
-    """Prints how many texts are the same, and those that are not; returns how many."""
+def _print_pairs(name: str, pairs: list[tuple[str, str]]) -> int:
+    """Prints how many texts are equal, and the first that are not; returns how many are not."""
     differing = [pair for pair in pairs if pair[0] != pair[1]]
-    characters = sum(len(wanted) for wanted, _ in pairs)
-    apart = sum(metrics.character_errors(*pair).total for pair in differing)
-    print(f"{name}: {len(pairs) - len(differing)} of {len(pairs)} the same, {apart} of {characters} characters differ")
-    for wanted, found in differing[:5]:
-        print(f"  {wanted}\n  {found}")
+    characters = sum(len(of_run) for of_run, _ in pairs)
+    errors = sum(metrics.character_errors(*pair).total for pair in differing)
+    print(f"{name}: {len(pairs) - len(differing)} of {len(pairs)} equal, {errors} of {characters} characters differ")
+    for of_run, exported in differing[:5]:
+        print(f"  {of_run}\n  {exported}")
     return len(differing)
 
 

@@ -1,9 +1,9 @@
-"""Trains samplernn-pytorch's network on the clips of a run, with its sizes and quantiser, for as long as one says.
+"""Trains samplernn-pytorch's network on the clips of a run, with the run's sizes and quantiser.
 
 python tests/benchmarks/sample_rnn_peer.py --run=runs/music --output=runs/peer --minutes=60 --torch_python=PATH
 
-Writes `metrics.jsonl` in the form of a run, so that `curves.py` draws both. Validation is not counted as training.
-It trains on clips of one length, as that repository does, and is measured on all of the split valid.
+Writes `metrics.jsonl` in the format of a run, so that `curves.py` plots both. The minutes exclude validation. It trains
+on clips of one length, as that repository does, and validates on the whole split `valid`.
 """
 
 import argparse
@@ -22,7 +22,7 @@ _TURN_MINUTES = 6.0
 
 
 def main() -> None:
-    """Prints a line for each validation."""
+    """Prints a line per validation."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True, help="a finished run of tfvoice")
     parser.add_argument("--output", type=Path, required=True, help="folder for metrics.jsonl")
@@ -34,9 +34,9 @@ def main() -> None:
     flags.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, (flags.output / "metrics.jsonl").open("w") as log:
         train, valid = levels(run, "train"), levels(run, "valid")
-        usual = int(np.median([len(clip) for clip in train]))
-        whole = [clip for clip in train if len(clip) == usual]
-        print(f"{len(whole)} of {len(train)} clips have {usual} samples and are trained on; {len(valid)} validate")
+        length = int(np.median([len(clip) for clip in train]))
+        whole = [clip for clip in train if len(clip) == length]
+        print(f"training on {len(whole)} of {len(train)} clips, with {length} samples; validating on {len(valid)}")
         window = run.config.data.sequence_samples
         padded = -(-max(map(len, valid)) // window) * window
         rows = [np.pad(clip, (0, padded - len(clip)), constant_values=-1) for clip in valid]
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def levels(run: Generator, split: str) -> list[np.ndarray]:
-    """Levels of all clips of a split, int32 `[samples]` each."""
+    """Levels of all clips of a split, each int32 `[samples]`."""
     pipeline = run.pipeline(run.scan(run.data_dir(), split))
     return [pipeline.levels(number) for number in range(len(pipeline.index))]
 

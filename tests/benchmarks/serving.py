@@ -1,8 +1,10 @@
-"""Puts a served model under load: one client, many clients, malformed requests, and what memory does meanwhile.
+"""Load test of the server: one client, many clients, malformed requests, and the memory of the process.
 
   python tests/benchmarks/serving.py models/english recordings/
+  python tests/benchmarks/serving.py models/english recordings/ --baseline=../tfvoice-0.1
 
-The folder holds short WAV or FLAC files. Clients and server share the machine.
+The folder holds short WAV or FLAC files. Clients and server share the machine. Each client sends its requests by both
+forms in turn: a file to /transcribe, and an instance to TensorFlow Serving's predict.
 """
 
 import argparse
@@ -19,6 +21,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import measure
 import numpy as np
@@ -26,152 +29,209 @@ import soundfile
 
 
 def main() -> int:
-    """Returns 1 where an answer was wrong, a malformed request was not refused, or the server did not end well."""
+    """Returns 1 if a text was wrong, a malformed request was not rejected, or a server did not stop cleanly."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", help="what tfvoice_export wrote")
-    parser.add_argument("recordings", type=Path, help="folder")
+    parser.add_argument("model", help="an exported model")
+    parser.add_argument("recordings", type=Path, help="a folder")
     parser.add_argument("--clients", type=int, default=64)
-    parser.add_argument("--seconds", type=float, default=60, help="of load by all clients, and by one")
-    parser.add_argument("--rounds", type=int, default=4, help="in which one client and all of them take turns")
-    parser.add_argument("--malformed", type=int, default=1000)
+    parser.add_argument("--seconds", type=float, default=60, help="of load by all clients, and by one client")
+    parser.add_argument("--rounds", type=int, default=4, help="in which one client and all of them alternate")
+    parser.add_argument("--malformed", type=int, default=1000, help="malformed requests")
+    parser.add_argument("--baseline", type=Path, help="another checkout of tfvoice, whose server alternates with ours")
     flags = parser.parse_args()
     clips = _clips(flags.recordings)
-    print(f"{len(clips)} recordings of {statistics.mean(seconds for _, seconds in clips):.2f} s on average")
-    server = Server(flags.model)
+    print(f"{len(clips)} recordings of {statistics.mean(clip.seconds for clip in clips):.2f} s on average")
+    roots = {"ours": measure.ROOT} | ({"baseline": flags.baseline.resolve()} if flags.baseline else {})
+    servers = {}
     try:
-        wanted = [server.transcribe(data) for data, _ in clips]
-        # In turn, because machines drift.
-        one, many, memory = Load(), Load(), [server.mib()]
-        for _ in range(flags.rounds):
-            server.load(one, clips, wanted, 1, flags.seconds / flags.rounds)
-            server.load(many, clips, wanted, flags.clients, flags.seconds / flags.rounds)
-            memory.append(server.mib())
-        refused, others = server.malformed(flags.malformed, clips[0][0])
-        sane = server.transcribe(clips[0][0]) == wanted[0]
+        for name, root in roots.items():
+            servers[name] = Server(name, root, flags.model)
+        texts = [servers["ours"].transcribe(clip.wav) for clip in clips]
+        # In turn, because machines drift, and each of them first in every other round.
+        for number in range(flags.rounds):
+            ordered = sorted(servers.values(), key=lambda server: server.name, reverse=bool(number % 2))
+            for clients in (1, flags.clients):
+                for server in ordered:
+                    server.load(clips, texts, clients, flags.seconds / flags.rounds)
+        ours = servers["ours"]
+        rejected, others = ours.malformed(flags.malformed, clips[0].wav)
+        sane = ours.transcribe(clips[0].wav) == texts[0]
     finally:
-        ended = server.stop()
-    for name, load in (("1 client", one), (f"{flags.clients} clients", many)):
-        print(f"{name:<12} {load}")
-    print(f"throughput   {many.rate / one.rate:.2f} times that of one client")
-    print(f"memory       {', '.join(f'{mib:.0f}' for mib in memory)} MiB at first and after each round")
-    print(f"malformed    {refused} of {flags.malformed} refused with a sentence, others: {others}; goes on: {sane}")
-    print(f"end          status {ended}")
-    return int(bool(one.wrong or many.wrong or others or not sane or ended))
+        stopped = {name: server.stop() for name, server in servers.items()}
+    for server in servers.values():
+        server.report(flags.clients)
+    if flags.baseline:
+        for clients in (1, flags.clients):
+            ratio = ours.rate(clients) / servers["baseline"].rate(clients)
+            print(f"{clients:>3} clients   {ratio:.3f} times the requests/s of the baseline (medians of rounds)")
+    print(
+        f"malformed     {rejected} of {flags.malformed} rejected with a sentence, others: {others}; still works: {sane}"
+    )
+    print(f"exit status   {stopped}")
+    wrong = any(load.wrong for server in servers.values() for loads in server.loads.values() for load in loads)
+    return int(wrong or bool(others) or not sane or any(stopped.values()))
+
+
+class Clip(NamedTuple):
+    """A recording: 16-bit WAV, the body of a predict request with it, and its length."""
+
+    wav: bytes
+    instances: bytes
+    seconds: float
 
 
 class Load:
-    """What came of a load: latencies in seconds of right answers, wrong ones, and audio seconds read."""
+    """The result of one round: latencies in seconds of right responses, wrong ones, seconds of audio and of the CPU."""
 
     def __init__(self):
-        self.seconds, self.latencies, self.wrong, self.audio = 0.0, [], [], 0.0
+        self.seconds, self.latencies, self.wrong, self.audio, self.cpu = 0.0, [], [], 0.0, 0.0
 
     @property
     def rate(self) -> float:
-        """Right answers a second."""
+        """Right responses a second."""
         return len(self.latencies) / self.seconds
-
-    def __str__(self) -> str:
-        middle, most = (1000 * np.quantile(self.latencies, q) for q in (0.5, 0.95))
-        return (
-            f"{self.rate:.1f} requests/s, {self.audio / self.seconds:.0f} s of audio a second, median {middle:.0f} ms, "
-            f"95 % below {most:.0f} ms, {len(self.latencies)} right, {len(self.wrong)} wrong {self.wrong[:2] or ''}"
-        )
 
 
 class Server:
-    """A `tfvoice_serve` of its own."""
+    """A `tfvoice_serve` of a checkout.
 
-    def __init__(self, model: str):
-        began = time.perf_counter()
-        command = [*measure.command("tfvoice_serve"), f"--model={model}", "--port=0"]
+    Attributes:
+      loads: results of the rounds, by number of clients.
+      memory: MiB that the process held at first and after each round.
+    """
+
+    def __init__(self, name: str, root: Path, model: str):
+        self.name, self.loads, start = name, {}, time.perf_counter()
+        command = [sys.executable, str(root / "bin" / "tfvoice_serve"), f"--model={model}", "--port=0"]
+        environment = measure.environment() | {"PYTHONPATH": str(root)}
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=measure.environment()
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
         )
         for line in self.process.stdout:
-            if found := re.search(r"http://127.0.0.1:(\d+)/v1/models/(.*):predict", line):
-                self.port, self.name = int(found[1]), found[2]
-                print(f"ready after {time.perf_counter() - began:.1f} s")
+            if ready := re.search(r"http://127.0.0.1:(\d+)/v1/models/(.*):predict", line):
+                self.port, self.model = int(ready[1]), ready[2]
+                self.memory = [self.mib()]
+                print(f"{name}: ready after {time.perf_counter() - start:.1f} s")
                 return
-        raise measure.Failure("the server did not start")
+        raise measure.Failure(f"the server of {root} did not start")
 
     def mib(self) -> float:
-        """Memory that the process holds now."""
+        """Resident memory of the process."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024
 
-    def ask(self, path: str, body: bytes, headers: dict | None = None) -> tuple[int, bytes]:
-        """One request on a connection of its own."""
+    def cpu_seconds(self) -> float:
+        """CPU time of the process, which other work on the machine disturbs less than the throughput."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def request(self, path: str, body: bytes, headers: dict | None = None) -> tuple[int, bytes]:
+        """A POST on a connection of its own; returns status and body of the response."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         try:
             connection.request("POST", path, body, headers or {})
-            answer = connection.getresponse()
-            return answer.status, answer.read()
+            response = connection.getresponse()
+            return response.status, response.read()
         finally:
             connection.close()
 
-    def transcribe(self, data: bytes) -> str:
-        """The text of a file; raises where there is none."""
-        status, body = self.ask("/transcribe", data)
+    def transcribe(self, wav: bytes) -> str:
+        """The text of a file; raises `Failure` for an error response."""
+        status, body = self.request("/transcribe", wav)
         if status != 200:
             raise measure.Failure(body.decode())
         return json.loads(body)["text"]
 
-    def load(self, load: Load, clips, wanted, clients: int, seconds: float) -> None:
-        """All clients ask one thing after another for so many seconds; what comes of it goes into `load`."""
-        began = time.perf_counter()
-        end = began + seconds
+    def load(self, clips: list[Clip], texts: list[str], clients: int, seconds: float) -> None:
+        """One round: each client sends one request after another for so many seconds."""
+        load, start, cpu = Load(), time.perf_counter(), self.cpu_seconds()
+        deadline = start + seconds
 
-        def client(number: int) -> None:
+        def run_client(number: int) -> None:
             connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
-            place = number
-            while time.perf_counter() < end:
-                place = (place + 7) % len(clips)
-                asked = time.perf_counter()
-                connection.request("POST", "/transcribe", clips[place][0])
-                answer = connection.getresponse()
-                body = answer.read()
-                if answer.status == 200 and json.loads(body)["text"] == wanted[place]:
-                    load.latencies.append(time.perf_counter() - asked)
-                    load.audio += clips[place][1]
+            place, by_instance = number, bool(number % 2)
+            while time.perf_counter() < deadline:
+                place, by_instance = (place + 7) % len(clips), not by_instance
+                clip, sent = clips[place], time.perf_counter()
+                if by_instance:
+                    connection.request("POST", f"/v1/models/{self.model}:predict", clip.instances)
+                else:
+                    connection.request("POST", "/transcribe", clip.wav)
+                response = connection.getresponse()
+                body = response.read()
+                if response.status == 200 and _text(body) == texts[place]:
+                    load.latencies.append(time.perf_counter() - sent)
+                    load.audio += clip.seconds
                 else:
                     load.wrong.append(body.decode()[:200])
             connection.close()
 
         with concurrent.futures.ThreadPoolExecutor(clients) as pool:
-            list(pool.map(client, range(clients)))
-        load.seconds += time.perf_counter() - began
+            list(pool.map(run_client, range(clients)))
+        load.seconds, load.cpu = time.perf_counter() - start, self.cpu_seconds() - cpu
+        self.loads.setdefault(clients, []).append(load)
+        self.memory.append(self.mib())
 
-    def malformed(self, count: int, good: bytes) -> tuple[int, list]:
-        """Sends so many broken requests; returns how many were refused as they should be, and the others."""
-        refused, others = 0, []
+    def rate(self, clients: int) -> float:
+        """Right responses a second, median of the rounds."""
+        return statistics.median(load.rate for load in self.loads[clients])
+
+    def report(self, most_clients: int) -> None:
+        """Prints the results of the rounds."""
+        for clients, loads in self.loads.items():
+            latencies = [latency for load in loads for latency in load.latencies]
+            middle, most = (1000 * np.quantile(latencies, q) for q in (0.5, 0.95))
+            wrong = [text for load in loads for text in load.wrong]
+            audio = sum(load.audio for load in loads) / sum(load.seconds for load in loads)
+            cpu = 1000 * sum(load.cpu for load in loads) / len(latencies)
+            print(
+                f"{self.name:<8} {clients:>3} clients: {self.rate(clients):.1f} requests/s "
+                f"(rounds: {', '.join(f'{load.rate:.1f}' for load in loads)}), {audio:.0f} s of audio a second, "
+                f"median {middle:.0f} ms, 95 % below {most:.0f} ms, {cpu:.2f} ms of CPU a request, "
+                f"{len(latencies)} right, {len(wrong)} wrong {wrong[:2] or ''}"
+            )
+        print(f"{self.name:<8} throughput {self.rate(most_clients) / self.rate(1):.2f} times that of one client")
+        print(
+            f"{self.name:<8} memory {', '.join(f'{mib:.0f}' for mib in self.memory)} MiB at first and after each round"
+        )
+
+    def malformed(self, count: int, wav: bytes) -> tuple[int, list]:
+        """Sends malformed requests; returns how many were rejected as they should be, and the other responses."""
+        rejected, others = 0, []
         for number in range(count):
-            path, body = _broken(np.random.default_rng(number), good, self.name)
-            status, answer = self.ask(path, body, {"Content-Type": "application/json"})
+            path, body = _malformed(np.random.default_rng(number), wav, self.model)
+            status, response = self.request(path, body, {"Content-Type": "application/json"})
             try:
-                sentence = json.loads(answer)["error"]
+                sentence = json.loads(response)["error"]
             except (ValueError, KeyError, TypeError):
                 sentence = ""
             if 400 <= status < 500 and sentence and "Error" not in sentence:
-                refused += 1
+                rejected += 1
             else:
-                others.append((status, answer[:100], body[:60]))
-        return refused, others
+                others.append((status, response[:100], body[:60]))
+        return rejected, others
 
     def stop(self) -> int:
-        """SIGTERM; returns the exit status."""
+        """Sends SIGTERM; returns the exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(120)
 
 
-def _broken(random: np.random.Generator, good: bytes, name: str) -> tuple[str, bytes]:
-    """A request with something wrong."""
+def _text(body: bytes) -> str:
+    """The text in a response of either form."""
+    content = json.loads(body)
+    return content["predictions"][0]["text"] if "predictions" in content else content["text"]
+
+
+def _malformed(random: np.random.Generator, wav: bytes, model: str) -> tuple[str, bytes]:
+    """A malformed request."""
     kind = random.integers(9)
-    predict = f"/v1/models/{name}:predict"
+    predict = f"/v1/models/{model}:predict"
     if kind == 0:
-        return "/transcribe", good[: random.integers(1, 44)]
+        return "/transcribe", wav[: random.integers(1, 44)]
     if kind == 1:
-        # A header that promises four gigabytes, and is cut off before its samples.
-        return "/transcribe", good[:4] + b"\xff\xff\xff\xff" + good[8 : random.integers(12, 40)]
+        # A header that promises four gigabytes, cut off before the samples.
+        return "/transcribe", wav[:4] + b"\xff\xff\xff\xff" + wav[8 : random.integers(12, 40)]
     if kind == 2:
         return "/transcribe", b""
     if kind == 3:
@@ -188,21 +248,22 @@ def _broken(random: np.random.Generator, good: bytes, name: str) -> tuple[str, b
         junk = [3, None, "text", [], {}, {"b64": 3}, {"b64": "?"}, {"waveform": "x"}, {"waveform": [[1]]}]
         return predict, json.dumps({"instances": [junk[random.integers(len(junk))]]}).encode()
     if kind == 7:
-        cut = base64.b64encode(good[: random.integers(1, 44)]).decode()
+        cut = base64.b64encode(wav[: random.integers(1, 44)]).decode()
         return predict, json.dumps({"instances": [{"b64": cut}]}).encode()
     shapes = [b"{", b"[]", b"3", b'"text"', b"null", b'{"instances": 3}', b'{"inputs": {"wav": 3}}', b"[" * 10_000]
     return predict, shapes[random.integers(len(shapes))]
 
 
-def _clips(folder: Path) -> list[tuple[bytes, float]]:
-    """Files as 16-bit WAV, and their seconds."""
-    found = []
+def _clips(folder: Path) -> list[Clip]:
+    """The first 64 recordings of a folder."""
+    clips = []
     for path in sorted(p for p in folder.rglob("*") if p.suffix in (".wav", ".flac"))[:64]:
         samples, rate_hz = soundfile.read(path)
         data = io.BytesIO()
         soundfile.write(data, samples, rate_hz, "PCM_16", format="WAV")
-        found.append((data.getvalue(), len(samples) / rate_hz))
-    return found
+        instances = json.dumps({"instances": [{"b64": base64.b64encode(data.getvalue()).decode()}]}).encode()
+        clips.append(Clip(data.getvalue(), instances, len(samples) / rate_hz))
+    return clips
 
 
 if __name__ == "__main__":

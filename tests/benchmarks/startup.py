@@ -1,4 +1,4 @@
-"""How long every command takes to print its help, beside importing TensorFlow, which a help should not do."""
+"""Time of `--help` of every command, beside the import of TensorFlow, which it must not do."""
 
 import sys
 
@@ -7,14 +7,14 @@ from measure import Options, Row
 
 
 def rows(options: Options) -> list[Row]:
-    """Wall time of the whole process."""
+    """Wall time of each process."""
     names = sorted(path.name for path in (measure.ROOT / "bin").glob("tfvoice_*"))
     sides = {name: lambda name=name: measure.timed([*measure.command(name), "--help"]) for name in names}
     sides["python"] = lambda: measure.timed([sys.executable, "-c", "pass"])
     sides["tensorflow"] = lambda: measure.timed([sys.executable, "-c", "import tensorflow"])
     times = measure.in_turn(sides, max(2, options.runs // 2))
     alone = measure.median(times["tensorflow"])
-    floor = f"floor {measure.milliseconds(times['python'])}: Python that does nothing"
+    floor = f"floor {measure.milliseconds(times['python'])}: python -c pass"
     return [
         Row(
             f"{name} --help",

@@ -1,6 +1,6 @@
-"""The network of `tfvoice/models/deepspeech2.py` in PyTorch, built as deepspeech.pytorch does: masks, packed sequences.
+"""The network of `tfvoice/models/deepspeech2.py` in PyTorch, as in deepspeech.pytorch: masks, packed sequences.
 
-A process of its own, because TensorFlow and PyTorch would fight over the cores.
+In a process of its own, because TensorFlow and PyTorch would compete for the cores.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from torch.nn.utils import rnn
 
 
 class Network(nn.Module):
-    """`[batch, 1, channels, frames]` to logits `[frames / 2, batch, classes]`; both directions added up."""
+    """`[batch, 1, channels, frames]` to logits `[frames / 2, batch, classes]`; the directions are summed."""
 
     def __init__(self, model: dict[str, Any], channels: int, classes: int):
         super().__init__()
@@ -35,9 +35,9 @@ class Network(nn.Module):
     def forward(self, x, lengths):
         for convolution, norm in zip(self.convolutions, self.convolution_norms, strict=True):
             x = convolution(x)
-            blank = (torch.arange(x.shape[3]) >= lengths[:, None])[:, None, None]
-            x = norm(x.masked_fill(blank, 0)).masked_fill(blank, 0)
-            x = functional.hardtanh(x, 0, 20).masked_fill(blank, 0)
+            padding = (torch.arange(x.shape[3]) >= lengths[:, None])[:, None, None]
+            x = norm(x.masked_fill(padding, 0)).masked_fill(padding, 0)
+            x = functional.hardtanh(x, 0, 20).masked_fill(padding, 0)
         x = x.flatten(1, 2).permute(2, 0, 1)
         for number, recurrent in enumerate(self.recurrents):
             if number:
@@ -49,7 +49,7 @@ class Network(nn.Module):
 
 
 def prepare(spec: dict[str, Any]):
-    """Takes {model, channels, classes, batch, frames, lengths, labels, threads}, made by the other side."""
+    """Takes {model, channels, classes, batch, frames, lengths, labels, threads} from the TensorFlow side."""
     torch.set_num_threads(spec["threads"])
     torch.manual_seed(0)
     batch, blank = spec["batch"], spec["classes"] - 1

@@ -1,7 +1,7 @@
-"""SampleRNN in PyTorch as samplernn-pytorch builds it: weight norm on all but the GRUs, one hidden layer.
+"""SampleRNN in PyTorch as in samplernn-pytorch: weight norm on all layers but the GRUs, one hidden layer.
 
-Its samples are drawn by a Python loop, and weight norm is worked out anew for each, as there. A process of its own,
-because TensorFlow and PyTorch would fight over the cores.
+As there, sampling is a Python loop that applies weight norm for each sample. In a process of its own, because
+TensorFlow and PyTorch would compete for the cores.
 """
 
 import itertools
@@ -51,7 +51,7 @@ class Network(nn.Module):
         self.hidden = weight_norm(nn.Conv1d(units, units, 1))
         self.output = weight_norm(nn.Conv1d(units, classes, 1))
 
-    def real(self, levels):
+    def scale_levels(self, levels):
         return 2 * (levels.float() / (self.classes / 2) - 1)
 
     def bottom(self, levels, above):
@@ -61,34 +61,34 @@ class Network(nn.Module):
         return functional.log_softmax(logits, -1)
 
     def forward(self, levels, states):
-        above, after = None, []
+        above, final = None, []
         for tier, state in zip(self.tiers, states, strict=True):
-            seen = self.real(levels[:, self.context - tier.size : -tier.size])
-            above, state = tier(seen.unflatten(1, (-1, tier.size)), above, state)
-            after.append(state)
-        return self.bottom(levels[:, self.context - self.frame : -1], above), after
+            inputs = self.scale_levels(levels[:, self.context - tier.size : -tier.size])
+            above, state = tier(inputs.unflatten(1, (-1, tier.size)), above, state)
+            final.append(state)
+        return self.bottom(levels[:, self.context - self.frame : -1], above), final
 
     @torch.no_grad()
     def generate(self, rows: int, samples: int):
         context = self.context
         levels = torch.full([rows, context + samples], self.classes // 2)
         states, vectors = [None] * len(self.tiers), [None] * len(self.tiers)
-        for place in range(context, context + samples):
+        for position in range(context, context + samples):
             above = None
             for number, tier in enumerate(self.tiers):
-                if place % tier.size == 0:
-                    frame = self.real(levels[:, place - tier.size : place])[:, None]
+                if position % tier.size == 0:
+                    frame = self.scale_levels(levels[:, position - tier.size : position])[:, None]
                     vectors[number], states[number] = tier(frame, above, states[number])
                 below = self.tiers[number + 1].size if number + 1 < len(self.tiers) else 1
-                at = place % tier.size // below
+                at = position % tier.size // below
                 above = vectors[number][:, at : at + 1]
-            logits = self.bottom(levels[:, place - self.frame : place], above)
-            levels[:, place] = logits[:, 0].exp().multinomial(1)[:, 0]
+            logits = self.bottom(levels[:, position - self.frame : position], above)
+            levels[:, position] = logits[:, 0].exp().multinomial(1)[:, 0]
         return levels[:, context:]
 
 
 def prepare(spec: dict[str, Any]):
-    """Takes {model, classes, batch, samples, threads, drawn}, made by the other side."""
+    """Takes {model, classes, batch, samples, threads, generated} from the TensorFlow side."""
     torch.set_num_threads(spec["threads"])
     torch.manual_seed(0)
     network = Network(spec["model"], spec["classes"])
@@ -109,16 +109,16 @@ def prepare(spec: dict[str, Any]):
         optimizer.step()
         return {"loss": loss.item()}
 
-    def draw(rows):
+    def sample(rows):
         def run():
-            network.generate(rows, spec["drawn"])
-            return {"samples": rows * spec["drawn"]}
+            network.generate(rows, spec["generated"])
+            return {"samples": rows * spec["generated"]}
 
         return run
 
     parameters = sum(parameter.numel() for parameter in network.parameters())
     about = {"version": torch.__version__, "parameters": parameters}
-    return {"step": step, "draw 1": draw(1), "draw 16": draw(16)}, about
+    return {"step": step, "sample 1": sample(1), "sample 16": sample(16)}, about
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Trains the network of `torch_sample_rnn.py` by the recipe of samplernn-pytorch, on given clips.
+"""Trains the network of `torch_sample_rnn.py` on clips, with the recipe of samplernn-pytorch.
 
-Its initial weights, Adam at 0.001, each number of the gradient cut to 1, whole clips of one length side by side,
-mixed anew for each epoch, states carried from window to window, the last batch left out where it is not full.
+The recipe: its initial weights, Adam at 0.001, gradients clipped to 1 by value, whole clips of one length, shuffled for
+each epoch, states carried from window to window, and the last batch dropped if it is incomplete.
 """
 
 import math
@@ -16,7 +16,7 @@ from torch_sample_rnn import Network
 
 
 def initialise(network: Network) -> None:
-    """As samplernn-pytorch draws them: He's and LeCun's uniform ranges, an orthogonal candidate matrix, no biases."""
+    """As in samplernn-pytorch: He and LeCun uniform, an orthogonal kernel for the candidate, biases of zero."""
     _uniform(network.input, 6)
     _uniform(network.hidden, 6)
     _uniform(network.output, 3)
@@ -37,7 +37,7 @@ def initialise(network: Network) -> None:
 
 
 def _uniform(layer: nn.Conv1d, numerator: float) -> None:
-    """Sets a convolution under weight norm: its kernel, by which direction and length follow, and its bias."""
+    """Initialises a convolution with weight norm: its kernel, which sets direction and gain, and its bias."""
     bound = math.sqrt(numerator / (layer.in_channels * layer.kernel_size[0]))
     layer.weight = nn.init.uniform_(torch.empty_like(layer.weight), -bound, bound)
     if layer.bias is not None:
@@ -45,23 +45,23 @@ def _uniform(layer: nn.Conv1d, numerator: float) -> None:
 
 
 def windows(clips: torch.Tensor, context: int, samples: int, silence: int):
-    """Windows `[batch, context + samples]` of clips `[batch, length]`, and whether each is the first."""
+    """Windows `[batch, context + samples]` of clips `[batch, length]`, and whether each is the first of its clips."""
     clips = functional.pad(clips, (context, 0), value=silence)
     for start in range(0, clips.shape[1] - context, samples):
         yield clips[:, start : start + context + samples], start == 0
 
 
 def prepare(spec: dict[str, Any]):
-    """Takes {model, classes, batch, samples, threads, clips, seconds}: a file of `train` and `valid`, and how long."""
+    """Takes {model, classes, batch, samples, threads, clips, seconds}: `clips` is a file with `train` and `valid`."""
     torch.set_num_threads(spec["threads"])
     torch.manual_seed(0)
     classes, batch = spec["classes"], spec["batch"]
     network = Network(spec["model"], classes)
     initialise(network)
     optimizer = torch.optim.Adam(network.parameters())
-    with np.load(spec["clips"]) as found:
-        clips = {name: torch.from_numpy(found[name].astype(np.int64)) for name in ("train", "valid")}
-    cut = spec["samples"], classes // 2
+    with np.load(spec["clips"]) as arrays:
+        clips = {name: torch.from_numpy(arrays[name].astype(np.int64)) for name in ("train", "valid")}
+    window = spec["samples"], classes // 2
     states: list = []
 
     def loss_of(levels, first):
@@ -71,21 +71,21 @@ def prepare(spec: dict[str, Any]):
         target = levels[:, network.context :]
         return functional.nll_loss(predicted.flatten(0, 1), target.flatten(), ignore_index=-1) / math.log(2)
 
-    def forever():
+    def training_windows():
         while True:
             order = torch.randperm(len(clips["train"]))
             for start in range(0, len(order) - batch + 1, batch):
-                yield from windows(clips["train"][order[start : start + batch]], network.context, *cut)
+                yield from windows(clips["train"][order[start : start + batch]], network.context, *window)
 
-    batches = forever()
+    batches = training_windows()
 
     def train():
         import time
 
-        until, losses = time.perf_counter() + spec["seconds"], []
-        while time.perf_counter() < until:
+        end, losses = time.perf_counter() + spec["seconds"], []
+        while time.perf_counter() < end:
             loss = loss_of(*next(batches))
-            optimizer.zero_grad(set_to_none=False)  # the first states have no gradient in later windows: 0, as there
+            optimizer.zero_grad(set_to_none=False)  # the initial states have no gradient in later windows: 0, as there
             loss.backward()
             for parameter in network.parameters():
                 functional.hardtanh(parameter.grad, -1, 1, inplace=True)
@@ -96,13 +96,13 @@ def prepare(spec: dict[str, Any]):
     @torch.no_grad()
     def valid():
         nonlocal states
-        kept, bits, samples = states, 0.0, 0
+        training_states, bits, samples = states, 0.0, 0
         for start in range(0, len(clips["valid"]), batch):
-            for levels, first in windows(clips["valid"][start : start + batch], network.context, *cut):
+            for levels, first in windows(clips["valid"][start : start + batch], network.context, *window):
                 count = (levels[:, network.context :] >= 0).sum().item()
                 if count:
                     bits, samples = bits + loss_of(levels, first).item() * count, samples + count
-        states = kept
+        states = training_states
         return {"loss": bits / samples}
 
     parameters = sum(parameter.numel() for parameter in network.parameters())

@@ -1,6 +1,6 @@
-"""The network of `tfvoice/models/wavenet_asr.py` as one would write it in PyTorch: two convolutions in each block.
+"""The network of `tfvoice/models/wavenet_asr.py` in idiomatic PyTorch: two convolutions in each block.
 
-A process of its own, because TensorFlow and PyTorch would fight over the cores. Padding is not masked.
+In a process of its own, because TensorFlow and PyTorch would compete for the cores. Padding is not masked.
 """
 
 from typing import Any
@@ -56,7 +56,7 @@ class Network(nn.Module):
 
 
 def prepare(spec: dict[str, Any]):
-    """Takes {model, channels, classes, batch, frames, labels, threads}, made by the other side from its own batch."""
+    """Takes {model, channels, classes, batch, frames, labels, threads} from the TensorFlow side."""
     torch.set_num_threads(spec["threads"])
     torch.manual_seed(0)
     batch, blank = spec["batch"], spec["classes"] - 1

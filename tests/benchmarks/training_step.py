@@ -1,4 +1,4 @@
-"""A whole training step of WaveNet ASR (forward, CTC, backward, update) beside the same network in PyTorch."""
+"""A whole training step of WaveNet ASR (forward, CTC, backward, update) compared with the same network in PyTorch."""
 
 import contextlib
 import sys
@@ -17,7 +17,7 @@ _SIDES = {
 
 
 def rows(options: Options) -> list[Row]:
-    """The faithful network against PyTorch, which has a target; the rest informs."""
+    """The faithful network compared with PyTorch, which has a target; the other rows have none."""
     with contextlib.ExitStack() as stack:
         workers = {name: stack.enter_context(start(*side)) for name, side in _SIDES.items()}
         sides = {name: worker.timer("step") for name, worker in workers.items()}
@@ -34,18 +34,18 @@ def rows(options: Options) -> list[Row]:
     rate = measure.median(rates)
     where = f"{BATCH} x {SECONDS:g} s"
     first = floor(about, times["faithful"], rate)
-    what, ours = f"training step, faithful, {where}", measure.milliseconds(times["faithful"])
+    title, ours = f"training step, faithful, {where}", measure.milliseconds(times["faithful"])
     if missing:
-        found = [Row(what, ours, target=">= 1.3", notes=(missing, first), seconds=times)]
+        table = [Row(title, ours, target=">= 1.3", notes=(missing, first), seconds=times)]
     else:
         ratio = measure.median(times["PyTorch"]) / measure.median(times["faithful"])
         instead = f"PyTorch {peer.about['version']}: {measure.milliseconds(times['PyTorch'])}"
-        same = f"{about['parameters']:,} and {peer.about['parameters']:,} trainable parameters"
-        found = [Row(what, ours, instead, ratio, ">= 1.3", ratio >= 1.3, (same, first), times)]
+        parameters = f"{about['parameters']:,} and {peer.about['parameters']:,} trainable parameters"
+        table = [Row(title, ours, instead, ratio, ">= 1.3", ratio >= 1.3, (parameters, first), times)]
     for name in list(_SIDES)[1:]:
         notes = () if "bfloat16" in name else (floor(workers[name].about, times[name], rate),)
-        found.append(Row(f"training step, {name}, {where}", measure.milliseconds(times[name]), notes=notes))
-    return found
+        table.append(Row(f"training step, {name}, {where}", measure.milliseconds(times[name]), notes=notes))
+    return table
 
 
 def start(
@@ -55,33 +55,33 @@ def start(
     seconds: list[float] | None = None,
     labels: int = LABELS,
 ) -> Worker:
-    """A process that trains this configuration on a made batch, of utterances of so many `seconds`."""
+    """A process that trains this configuration on a random batch of utterances of these `seconds`."""
     spec = {"model": model, "config": config, "overrides": overrides, "labels": labels}
     return Worker([sys.executable, __file__], spec | {"seconds": seconds or [SECONDS] * BATCH})
 
 
 def peer_of(options: Options, about: dict[str, Any], worker: str = "torch_worker.py") -> Worker:
-    """The same network and batch in PyTorch; raises `Failure` with advice where PyTorch is missing."""
+    """The same network and batch in PyTorch; raises `Failure` with advice if PyTorch is missing."""
     check_torch(options)
     path = str(measure.ROOT / "tests" / "benchmarks" / worker)
     return Worker([options.torch_python, path], about["spec"] | {"threads": measure.cores()})
 
 
 def check_torch(options: Options) -> None:
-    """Raises `Failure` with advice where PyTorch is missing."""
+    """Raises `Failure` with advice if PyTorch is missing."""
     try:
         measure.timed([options.torch_python, "-c", "import torch"])
     except (measure.Failure, OSError):
         raise measure.Failure(
-            "no PyTorch here: pip install torch==2.13.0, or --torch_python=PATH of an interpreter that has it"
+            "PyTorch is not installed: pip install torch==2.13.0, or --torch_python=PATH of an interpreter that has it"
         ) from None
 
 
 def flops(model, frames: int, channels: int = 0) -> tuple[float, float]:
-    """Multiplications and additions of a pass forwards, and of a training step, per utterance of so many frames.
+    """FLOP of a forward pass and of a training step, per utterance of `frames` frames.
 
-    Backwards costs the same twice, once for the kernels and once for the inputs; the features need no gradient.
-    A kernel of four dimensions goes over time and frequency, of which it leaves every second band of `channels`.
+    The backward pass costs twice the forward pass, once for the kernels and once for the inputs; the features need no
+    gradient. A kernel of four dimensions convolves over time and frequency, and halves the number of bands.
     """
     out, bands, products = int(model.output_lengths(frames)), channels, []
     for variable in model.trainable_variables:
@@ -94,7 +94,7 @@ def flops(model, frames: int, channels: int = 0) -> tuple[float, float]:
 
 
 def floor(about: dict[str, Any], seconds: list[float], rate: float) -> str:
-    """Says what the step would take if it were nothing but its products at the machine's `rate` of FLOP/s."""
+    """The time of a step that consists of its products alone, at the machine's `rate` of FLOP/s, as a sentence."""
     least = about["flops"] / rate
     return (
         f"floor {1000 * least:.0f} ms: {about['flops'] / 1e9:.1f} GFLOP in products, at the {rate / 1e9:.0f} "
@@ -103,7 +103,7 @@ def floor(about: dict[str, Any], seconds: list[float], rate: float) -> str:
 
 
 def product() -> dict[str, float]:
-    """In a worker: FLOP a second of a float32 product of 2048 x 2048."""
+    """In a worker: FLOP/s of a float32 product of 2048 x 2048."""
     import time
 
     import tensorflow as tf
@@ -112,10 +112,10 @@ def product() -> dict[str, float]:
     matrix = tf.random.normal([side, side])
     multiply = tf.function(lambda: tf.matmul(matrix, matrix))
     multiply()
-    began = time.perf_counter()
+    start_time = time.perf_counter()
     for _ in range(3):
         multiply()
-    return {"flops": 3 * 2 * side**3 / (time.perf_counter() - began)}
+    return {"flops": 3 * 2 * side**3 / (time.perf_counter() - start_time)}
 
 
 def _prepare(spec: dict[str, Any]):
@@ -124,28 +124,29 @@ def _prepare(spec: dict[str, Any]):
     import numpy as np
     import tensorflow as tf
 
-    from tfvoice import experiment, models
+    from tfvoice import tasks
+    from tfvoice.asr import recognizer, task
     from tfvoice.audio import features
     from tfvoice.data.utterances import Batch
     from tfvoice.text.alphabet import Alphabet
-    from tfvoice.training import objectives, step
+    from tfvoice.training import step as step_
 
-    config = experiment.resolve(spec["model"], spec["config"], spec["overrides"])
+    config = tasks.resolve(spec["model"], spec["config"], spec["overrides"])
     keras.utils.set_random_seed(0)
     channels, classes = features.channels(config.features), Alphabet(config.alphabet).size + 1
-    model = models.build(config.model, classes, config.training.precision)
+    model = recognizer.build_model(config.model, classes, config.training.precision)
     model(tf.zeros([1, 8, channels]), tf.constant([8], tf.int32), training=False)
-    trained = step.Learner(
-        objectives.Ctc(model, channels, config.training), config.training, tf.distribute.get_strategy()
+    learner = step_.Learner(
+        task.CtcObjective(model, channels, config.training), config.training, tf.distribute.get_strategy()
     )
     samples = [int(seconds * config.features.sample_rate_hz) for seconds in spec["seconds"]]
     lengths = [int(features.frame_count(config.features, count)) for count in samples]
     rows, frames = len(samples), max(lengths)
     random = np.random.default_rng(0)
-    heard = random.standard_normal([rows, frames, channels])
-    heard *= (np.arange(frames) < np.array(lengths)[:, np.newaxis])[:, :, np.newaxis]
+    values = random.standard_normal([rows, frames, channels])
+    values *= (np.arange(frames) < np.array(lengths)[:, np.newaxis])[:, :, np.newaxis]
     batch = Batch(
-        features=tf.constant(heard, tf.float32),
+        features=tf.constant(values, tf.float32),
         lengths=tf.constant(lengths),
         labels=tf.constant(random.integers(classes - 1, size=[rows, spec["labels"]]), tf.int32),
         label_lengths=tf.fill([rows], spec["labels"]),
@@ -156,8 +157,8 @@ def _prepare(spec: dict[str, Any]):
     )
 
     def step():
-        loss, norm, gradients = trained.gradients([batch])
-        trained.update(gradients, norm, config.training.learning_rate, 0)
+        loss, norm, gradients = learner.gradients([batch])
+        learner.update(gradients, norm, config.training.learning_rate, 0)
         return {"loss": loss}
 
     peer = {"channels": channels, "classes": classes, "labels": spec["labels"]}

@@ -14,7 +14,7 @@ SECONDS, RATE_HZ = 10, 16000
 
 
 def rows(options: Options) -> list[Row]:
-    """The whole way in tfvoice; beside it only the network, in PyTorch."""
+    """File to text in tfvoice; beside it only the network, in PyTorch."""
     clip = options.folder / "clip.wav"
     conversion.write(clip, conversion.speech_like(np.random.default_rng(0), SECONDS * RATE_HZ, RATE_HZ), RATE_HZ)
     with contextlib.ExitStack() as stack:
@@ -44,17 +44,16 @@ def rows(options: Options) -> list[Row]:
 
 
 def _prepare(spec: dict[str, Any]):
-    """In the worker: a run with random weights, loaded as one that was trained."""
+    """In the worker: a run with random weights, loaded like a trained one."""
     import numpy as np
     import tensorflow as tf
 
-    from tfvoice import experiment
+    from tfvoice import checkpoints, tasks
     from tfvoice.asr import recognizer
     from tfvoice.asr.transcribe import Transcriber
     from tfvoice.audio import features
-    from tfvoice.training import checkpoints
 
-    config = experiment.resolve("wavenet_asr")
+    config = tasks.resolve("wavenet_asr")
     created = recognizer.Recognizer.create(spec["run"], config)
     checkpoints.save(created.checkpoint("best"), {"weights": created.model.weights}, {"epoch": 0})
     loaded = recognizer.Recognizer.load(spec["run"])
