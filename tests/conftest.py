@@ -1,4 +1,4 @@
-"""What several tests read: a dozen and a half clips of real speech, in VCTK's layout and converted."""
+"""Fixtures of several tests: 18 clips of real speech, in VCTK's layout and converted; runs; an export."""
 
 import io
 import os
@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tfvoice import experiment
+from tfvoice import checkpoints, tasks
 from tfvoice.asr.recognizer import Recognizer
 from tfvoice.audio import features
 from tfvoice.data import convert
@@ -24,13 +24,12 @@ from tfvoice.data.corpora import vctk
 from tfvoice.data.shards import ConversionConfig
 from tfvoice.export import export
 from tfvoice.generation.generator import Generator
-from tfvoice.training import checkpoints
 
 ASTERISK = Path(__file__).parent / "data" / "asterisk"
 _CLIPS = (1, 2, 5, 10, 14, 15, 19, 20, 21, 24, 25, 27, 37, 50, 61, 66, 88, 119)
 
 
-# A shell starts what is in its background with SIGINT ignored, and a command of a test would inherit that.
+# A shell starts background jobs with SIGINT ignored, and the commands of tests would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -58,17 +57,17 @@ def converted(clips, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def talkative():
-    """Gives a model random weights that write several words."""
+def random_words():
+    """Gives a model random weights that emit several words."""
 
-    def talkative(model):
+    def random_words(model):
         for number, weight in enumerate(model.trainable_variables):
             if len(weight.shape) == 3:
                 scale = 2 / np.sqrt(weight.shape[0] * weight.shape[1])
                 weight.assign(scale * np.random.default_rng(number).normal(size=weight.shape))
         model.trainable_variables[-1].assign(np.where(np.isin(np.arange(29), [0, 28]), 2.0, 0.0))
 
-    return talkative
+    return random_words
 
 
 @pytest.fixture(scope="session")
@@ -77,8 +76,8 @@ def recognizer_run(tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("runs") / "run"
     channels = np.arange(20.0)
     small = ["model.width=8", "model.kernel_size=3", "model.dilations=[1,2]", "model.stacks=1", "features.bins=20"]
-    settings = experiment.resolve("wavenet_asr", overrides=[*small, "features.normalization=corpus"])
-    made = Recognizer.create(run_dir, settings, features.Statistics(channels, channels + 1))
+    settings = tasks.resolve("wavenet_asr", overrides=[*small, "features.normalization=corpus"])
+    made = Recognizer.create(run_dir, settings, features.FeatureStatistics(channels, channels + 1))
     for seed, name in enumerate(("last", "best")):
         for number, weight in enumerate(made.model.weights):
             weight.assign(np.random.default_rng((seed, number)).uniform(0.1, 0.3, weight.shape))
@@ -88,9 +87,9 @@ def recognizer_run(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def generator_run(tmp_path_factory):
-    """A run of a generator of 32 levels with random weights; it has no checkpoint `last`. Read only."""
+    """A run of a generator of 32 levels with random weights, without a checkpoint `last`. Read only."""
     shape = ("model.units=16", "model.embedding=8", "quantization.levels=32", "model.frame_sizes=[2,8]")
-    settings = experiment.resolve("sample_rnn", None, shape)
+    settings = tasks.resolve("sample_rnn", None, shape)
     made = Generator.create(tmp_path_factory.mktemp("runs") / "piano", settings, {"sample_rate_hz": 8000})
     for number, weight in enumerate(made.model.trainable_variables):
         weight.assign(0.3 * np.random.default_rng(number).standard_normal(weight.shape))
@@ -100,7 +99,7 @@ def generator_run(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def float_wav():
-    """Makes a WAV file of float samples at 16 kHz, as bytes: nothing is rounded on the way to who reads it."""
+    """Makes a WAV file of float samples at 16 kHz, as bytes, so that nothing is rounded."""
 
     def float_wav(samples):
         data = io.BytesIO()
@@ -111,12 +110,12 @@ def float_wav():
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory, talkative):
-    """A run of random weights that write something, and the folder of its exported versions, 2 of them. Read only."""
+def exported(tmp_path_factory, random_words):
+    """A run of random weights that emits words, and the folder of its two exported versions. Read only."""
     small = ["model.width=8", "model.kernel_size=3", "model.dilations=[1,2]", "model.stacks=1", "features.bins=20"]
     folder = tmp_path_factory.mktemp("exported")
-    run = Recognizer.create(folder / "run", experiment.resolve("wavenet_asr", overrides=small))
-    talkative(run.model)
+    run = Recognizer.create(folder / "run", tasks.resolve("wavenet_asr", overrides=small))
+    random_words(run.model)
     checkpoints.save(run.checkpoint("best"), {"weights": run.model.weights}, {})
     for version in (1, 2):
         export.export(run.run_dir, folder / "english" / str(version))
@@ -137,7 +136,7 @@ def broken_run(tmp_path):
         elif how == "untrained":
             shutil.rmtree(copied / "checkpoints")
         elif how == "half":
-            path = copied / "checkpoints" / "best.npz"
+            path = copied / "checkpoints" / "best.safetensors"
             path.write_bytes(path.read_bytes()[:1000])
         elif how == "moved":
             text = (copied / "experiment.json").read_text()

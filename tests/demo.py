@@ -1,8 +1,8 @@
-"""Last part of `make demo`: transcribes clips with the command, and sums up in a few lines.
+"""The last step of `make demo`: transcribes a few clips with the command line and prints a summary.
 
   python tests/demo.py demo
 
-`demo/records` and `demo/run` are there by then.
+Expects the converted corpus in `demo/records` and the trained and evaluated run in `demo/run`.
 """
 
 import json
@@ -10,41 +10,43 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tfvoice.cli.flags import load_tensorflow
+from tfvoice.cli.command import load_tensorflow
 
 load_tensorflow()
 
-from tfvoice.asr.recognizer import Recognizer  # noqa: E402 (after the quiet import)
+from tfvoice.asr.recognizer import Recognizer  # noqa: E402 (load_tensorflow must come first)
 
 CORPUS = Path(__file__).parent / "data" / "asterisk"
-SHOWN = 3
+HELD_OUT_CLIPS = 3
 
 
 def main(folder: Path) -> None:
-    """Prints truth and hypothesis of a few held-out and a few training clips, and where to look further."""
-    report = json.loads((folder / "run" / "report" / "eval-test.json").read_text(encoding="utf-8"))
-    held_out = [reading["id"] for reading in report["readings"]]
-    # Evenly spread over what was held out, which is in order of length: one short, one middling, one long.
-    chosen = [held_out[len(held_out) * place // (2 * SHOWN)] for place in range(1, 2 * SHOWN, 2)]
-    training = sorted(Recognizer.open(folder / "run").scan(folder / "records", "train").ids)[50:52]
+    """Prints references and hypotheses of held-out and of training clips, the error rates, and what to run next."""
+    run_dir = folder / "run"
+    report = json.loads((run_dir / "report" / "eval-test.json").read_text(encoding="utf-8"))
+    # The report is ordered by length: evenly spaced picks are a short, a medium and a long clip.
+    test_ids = [result["id"] for result in report["results"]]
+    places = [len(test_ids) * number // (2 * HELD_OUT_CLIPS) for number in range(1, 2 * HELD_OUT_CLIPS, 2)]
+    held_out = [test_ids[place] for place in places]
+    training = sorted(Recognizer.open(run_dir).scan(folder / "records", "train").ids)[50:52]
     print(f"\n{'-' * 78}")
-    for title, ids in (("Held-out clips", chosen), ("Training clips", training)):
-        print(f"{title}, read by tfvoice_transcribe:")
-        for name, heard in _transcribed(folder / "run", ids):
-            print(f"  said   {(CORPUS / 'txt' / 'p900' / f'{name}.txt').read_text(encoding='utf-8').strip()}")
-            print(f"  heard  {heard}\n")
-    words, characters = report["wer"]["rate"], report["cer"]["rate"]
-    print(f"Held out: {report['utterances']} clips, WER {words:.1%}, CER {characters:.1%}")
-    print(f"Report:   {folder}/run/report/eval-test.html")
-    print(f"Curves:   .venv/bin/tensorboard --logdir={folder}/run/logs")
-    print(f"Yours:    .venv/bin/tfvoice_transcribe --run={folder}/run FILE")
+    for title, ids in (("Held-out clips", held_out), ("Training clips", training)):
+        print(f"{title}, transcribed by tfvoice_transcribe:")
+        for clip_id, hypothesis in zip(ids, _transcribe(run_dir, ids), strict=True):
+            reference = (CORPUS / "txt" / "p900" / f"{clip_id}.txt").read_text(encoding="utf-8").strip()
+            print(f"  reference   {reference}\n  hypothesis  {hypothesis}\n")
+    wer, cer = report["wer"]["rate"], report["cer"]["rate"]
+    print(f"Test split:  {report['scored']} clips, WER {wer:.1%}, CER {cer:.1%}")
+    print(f"Report:      {run_dir}/report/eval-test.html")
+    print(f"TensorBoard: .venv/bin/tensorboard --logdir={run_dir}/logs")
+    print(f"Your audio:  .venv/bin/tfvoice_transcribe --run={run_dir} FILE")
 
 
-def _transcribed(run: Path, ids: list[str]) -> list[tuple[str, str]]:
-    files = [str(CORPUS / "wav48" / "p900" / f"{name}.opus") for name in ids]
-    command = [str(Path(sys.executable).parent / "tfvoice_transcribe"), f"--run={run}", "--format=json", *files]
+def _transcribe(run_dir: Path, ids: list[str]) -> list[str]:
+    files = [str(CORPUS / "wav48" / "p900" / f"{clip_id}.opus") for clip_id in ids]
+    command = [str(Path(sys.executable).parent / "tfvoice_transcribe"), f"--run={run_dir}", "--format=json", *files]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
-    return [(name, json.loads(line)["text"]) for name, line in zip(ids, lines, strict=True)]
+    return [json.loads(line)["text"] for line in lines]
 
 
 if __name__ == "__main__":

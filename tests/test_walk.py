@@ -1,4 +1,4 @@
-"""The walk of docs/walk.md: from a wav to its text, by hand, through the pipeline, and by the four commands."""
+"""The walk of docs/walk.md: from a wav to its text, step by step, in the pipeline, and with the four commands."""
 
 import json
 import re
@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfvoice import ctc, experiment
-from tfvoice.asr import decoders, evaluate, metrics
+from tfvoice import ctc, tasks
+from tfvoice.asr import decoders, metrics, scoring
 from tfvoice.asr.recognizer import Recognizer
 from tfvoice.asr.transcribe import Transcriber
 from tfvoice.audio import features, io
@@ -23,45 +23,45 @@ SETTINGS = {"wavenet_asr": SMALL, "deepspeech2": ("model.units=8", "model.layers
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory, talkative):
-    """A run of random weights that write something."""
-    settings = experiment.resolve("wavenet_asr", overrides=SMALL)
-    made = Recognizer.create(tmp_path_factory.mktemp("runs") / "run", settings)
-    talkative(made.model)
-    return made
+def run(tmp_path_factory, random_words):
+    """A run with random weights whose transcripts are not empty."""
+    settings = tasks.resolve("wavenet_asr", overrides=SMALL)
+    run = Recognizer.create(tmp_path_factory.mktemp("runs") / "run", settings)
+    random_words(run.model)
+    return run
 
 
-def test_one_clip_reads_the_same_by_hand_in_the_pipeline_and_as_a_recording(run, clips, converted):
+def test_a_clip_has_the_same_transcript_step_by_step_in_the_pipeline_and_as_a_recording(run, clips, converted):
     scanned = run.scan(converted, "train")
     number = int(np.argmax(scanned.samples))
     name, text = scanned.ids[number], scanned.texts[number]
     path = clips / "wav48" / "p900" / f"{Path(name).name}.opus"
 
-    # By hand: a file becomes a record, the record features and labels, those logits, a loss and a text.
+    # Step by step: file, record, features and labels, logits, loss and text.
     samples = io.read(str(path), 16000)
     record = records.encode(name, "p900", text, samples, 16000)
     assert record == scanned.read([number])[0]
     audio = records.decode(record)["audio"][tf.newaxis]
     np.testing.assert_allclose(audio[0], samples, atol=1 / 32768)
-    heard = features.compute(run.config.features, audio, tf.constant([audio.shape[1]]))
+    inputs = features.compute(run.config.features, audio, tf.constant([audio.shape[1]]))
     labels = run.alphabet.encode(run.alphabet.normalise(text))
-    logits = run.model(heard.values, heard.lengths)
+    logits = run.model(inputs.values, inputs.lengths)
     loss = float(ctc.loss(logits, tf.constant([labels]), tf.constant([len(labels)]))[0])
-    by_hand = " ".join(run.alphabet.decode(ctc.greedy(logits).ids.to_list()[0]).split())
-    assert len(by_hand.split()) > 1
+    hypothesis = " ".join(run.alphabet.decode(ctc.greedy(logits).ids.to_list()[0]).split())
+    assert len(hypothesis.split()) > 1
 
-    # In tf.data, in a padded batch with others.
+    # In the tf.data pipeline, in a padded batch.
     decode = decoders.build(decoders.DecoderConfig(), run.alphabet).labels
-    reader = evaluate.Reader(run.network, run.pipeline(scanned), run.alphabet, decode)
-    (reading,) = (one for one in reader.read() if one.id == name)
-    assert reading.hypothesis == by_hand
-    assert reading.loss == pytest.approx(loss, rel=1e-4)
-    assert reading.reference == run.alphabet.normalise(text)
-    assert metrics.rate([metrics.character_errors(reading.reference, by_hand)]) > 0
+    evaluator = scoring.Evaluator(run.network, run.pipeline(scanned), run.alphabet, decode)
+    (result,) = (result for result in evaluator.evaluate() if result.id == name)
+    assert result.hypothesis == hypothesis
+    assert result.loss == pytest.approx(loss, rel=1e-4)
+    assert result.reference == run.alphabet.normalise(text)
+    assert metrics.rate([metrics.character_errors(result.reference, hypothesis)]) > 0
 
-    # As the user's own recording, which never was a record: its samples are not rounded to 16 bits.
-    as_recording = Transcriber(run).log_probabilities(str(path))
-    np.testing.assert_allclose(as_recording, tf.nn.log_softmax(logits.values)[0], atol=0.05)
+    # As a recording that was not converted: its samples are not rounded to 16 bits.
+    log_probabilities = Transcriber(run).log_probabilities(str(path))
+    np.testing.assert_allclose(log_probabilities, tf.nn.log_softmax(logits.values)[0], atol=0.05)
 
 
 @pytest.mark.parametrize("model", SETTINGS)
@@ -75,11 +75,11 @@ def test_four_commands_lead_from_a_corpus_to_a_transcript(clips, tmp_path, model
         return done.stdout
 
     command("convert", "--corpus=vctk", f"--input={clips}", "--output=records", "--split=60/20/20", "--split_by=text")
-    settings = [f"--set={one}" for one in (*SETTINGS[model], "training.epochs=2", "training.batch_size=4")]
-    told = command("train", f"--model={model}", "--data=records", "--run=run", *settings)
-    assert len(re.findall(r"^epoch +\d", told, re.MULTILINE)) == 2
-    told = command("eval", "--run=run", "--split=test")
+    settings = [f"--set={override}" for override in (*SETTINGS[model], "training.epochs=2", "training.batch_size=4")]
+    out = command("train", f"--model={model}", "--data=records", "--run=run", *settings)
+    assert len(re.findall(r"^epoch +\d", out, re.MULTILINE)) == 2
+    out = command("eval", "--run=run", "--split=test")
     report = json.loads((tmp_path / "run" / "report" / "eval-test.json").read_text())
-    assert f"{report['wer']['rate']:.2%}" in told and f"{report['cer']['rate']:.2%}" in told
-    told = command("transcribe", "--run=run", "--format=json", str(next((clips / "wav48" / "p900").iterdir())))
-    assert json.loads(told)["seconds"] > 0
+    assert f"{report['wer']['rate']:.2%}" in out and f"{report['cer']['rate']:.2%}" in out
+    out = command("transcribe", "--run=run", "--format=json", str(next((clips / "wav48" / "p900").iterdir())))
+    assert json.loads(out)["seconds"] > 0

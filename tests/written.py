@@ -1,20 +1,21 @@
-"""What a run has written, as the tests of training read it."""
+"""What a training has written."""
 
 import json
 
 import numpy as np
+import safetensors
 
 
 def arrays(run, name="last"):
-    """The arrays of a checkpoint, by name."""
-    with np.load(run / "checkpoints" / f"{name}.npz") as file:
-        return {key: file[key] for key in file.files if key != "state"}
+    """The tensors of a checkpoint, by name."""
+    with safetensors.safe_open(run / "checkpoints" / f"{name}.safetensors", "numpy") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
 
 
 def state_of(run):
     """The state in the last checkpoint."""
-    with np.load(run / "checkpoints" / "last.npz") as file:
-        return json.loads(file["state"].tobytes())
+    with safetensors.safe_open(run / "checkpoints" / "last.safetensors", "numpy") as file:
+        return json.loads(json.loads(file.metadata()["tfvoice"])["state"])
 
 
 def lines(run):
