@@ -222,7 +222,9 @@ def test_runs_of_version_0_1_0_are_resumed_and_saved_in_the_new_format(name, tmp
     description = json.loads((run_dir / "experiment.json").read_text())
     settings = tasks.of_run(run_dir).run.open(run_dir).config
     stop = StopConditions(max_steps=before["step"] + 1)
-    state = tasks.train(run_dir, VERSION_0_1_0 / "records", settings, stop)
+    # Indexed at the first use.
+    data_dir = shutil.copytree(VERSION_0_1_0 / "records", tmp_path / "records")
+    state = tasks.train(run_dir, data_dir, settings, stop)
     assert state.step == before["step"] + 1 and state.validations >= before["validations"]
     assert sorted(path.name for path in (run_dir / "checkpoints").iterdir() if path.stem == "last") == [
         "last.safetensors"
