@@ -76,12 +76,16 @@ def test_differences_name_key_and_both_values():
 
 
 @given(values, values, values)
-def test_merging_is_associative_and_the_later_layer_wins(one, two, three):
+def test_layers_are_merged_from_the_first_on_and_the_later_one_wins(one, two, three):
     merged = config.merge(one, two)
-    assert config.merge(merged, three) == config.merge(one, config.merge(two, three))
+    assert config.merge(merged, three) == config.merge(one, two, three)
     assert config.merge(one, {}) == one == config.merge({}, one)
     for key, value in config.flatten(two).items():
         assert config.flatten(merged)[key] == value
+
+
+def test_a_section_after_a_plain_value_starts_empty():
+    assert config.merge({"maybe": {"size": 1}}, {"maybe": None}, {"maybe": {}}) == {"maybe": {}}
 
 
 def test_merging_changes_none_of_its_layers():
