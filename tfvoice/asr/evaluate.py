@@ -25,7 +25,7 @@ from tfvoice.report import html
 
 def evaluate_split(
     recognizer: Recognizer, index: Index, decoder: DecoderConfig, progress: bool = False
-) -> list[scoring.ScoredUtterance]:
+) -> tuple[list[scoring.ScoredUtterance], float]:
     """Transcribes every utterance of an index.
 
     Args:
@@ -33,24 +33,31 @@ def evaluate_split(
       index: of a split, nothing filtered.
       decoder: from `decoders.choose`.
       progress: whether to show bars.
+
+    Returns:
+      The utterances, and the seconds that transcribing them took; tracing the network is not included.
     """
     longest = recognizer.config.data.max_seconds * index.sample_rate_hz
     intact = np.array([_is_readable(index, row) for row in range(len(index))], bool)
     short = intact & (index.samples <= longest)
-    results = []
+    evaluator = transcriber = None
     if short.any():
         decode = decoders.build(decoder, recognizer.alphabet).labels
         pipeline = recognizer.pipeline(index.subset(np.flatnonzero(short)))
-        results += scoring.Evaluator(recognizer.network, pipeline, recognizer.alphabet, decode).evaluate(progress)
+        evaluator = scoring.Evaluator(recognizer.network, pipeline, recognizer.alphabet, decode)
     long = np.flatnonzero(intact & ~short)
     if len(long):
         transcriber = Transcriber(recognizer, decoder)
+    start = time.perf_counter()
+    results = evaluator.evaluate(progress) if evaluator else []
+    if transcriber:
         for row in tqdm(long, unit="utterance", desc=f"{index.split}, long", disable=None if progress else True):
             hypothesis = transcriber.transcribe_samples(index.audio(row)).text
             results.append(scoring.scored(index, row, recognizer.alphabet, hypothesis))
+    seconds_taken = time.perf_counter() - start
     for row in np.flatnonzero(~intact):
         results.append(scoring.scored(index, row, recognizer.alphabet, "", unreadable=True))
-    return results
+    return results, seconds_taken
 
 
 def _is_readable(index: Index, row: int) -> bool:
@@ -142,15 +149,14 @@ def evaluate_run(
     decoders.build(decoder, recognizer.alphabet)
     data_dir = recognizer.data_dir(data_dir)
     index = recognizer.scan(data_dir, split, filtered=False)
-    start = time.perf_counter()
-    results = evaluate_split(recognizer, index, decoder, progress=True)
+    results, seconds_taken = evaluate_split(recognizer, index, decoder, progress=True)
     report = {
         "split": split,
         "data": str(data_dir),
         "checkpoint": checkpoint,
         "decoder": str(decoder),
         "dropped_symbols": dict(index.symbols),
-        **summarise(results, time.perf_counter() - start),
+        **summarise(results, seconds_taken),
     }
     recognizer.write_report(f"eval-{split}", report)
     return report, report_.write(recognizer, index, report, compared)
