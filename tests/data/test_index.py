@@ -11,7 +11,7 @@ from tfvoice import ctc
 from tfvoice.audio import features
 from tfvoice.config import build
 from tfvoice.data import index, records, shard_index, shards, utterances, windows
-from tfvoice.data.index import FilterConfig
+from tfvoice.data.config import DataConfig, FilterConfig, WindowConfig
 from tfvoice.errors import TfvoiceError
 from tfvoice.text.alphabet import Alphabet, AlphabetConfig
 
@@ -163,7 +163,7 @@ def test_without_limits_every_utterance_is_kept(tmp_path):
     scan = scanned(written(tmp_path, [("u", "a", 1), *bad]), tmp_path, filters=None, unknown="skip")
     assert scan.ids == ["u", *(id for id, *_ in bad)] and not scan.dropped
     assert [len(labels) for labels in scan.labels] == [1, 1, 1, 1, 0, 0, 0, 32, 17]
-    pipeline = utterances.UtterancePipeline(scan, utterances.DataConfig(), FEATURES, lambda frames: frames, 4)
+    pipeline = utterances.UtterancePipeline(scan, DataConfig(), FEATURES, lambda frames: frames, 4)
     rows = np.concatenate([batch.rows for batch in pipeline.batches(epochs=1)])
     np.testing.assert_array_equal(np.sort(rows[rows >= 0]), np.arange(len(scan)))
 
@@ -322,11 +322,11 @@ def test_a_record_that_is_damaged_after_indexing_gets_a_sentence_when_it_is_read
     manifest, directory, _ = corpus
     if pipeline == "utterances":
         scan = scanned(manifest, directory)
-        source = utterances.UtterancePipeline(scan, utterances.DataConfig(), FEATURES, lambda frames: frames, 2)
+        source = utterances.UtterancePipeline(scan, DataConfig(), FEATURES, lambda frames: frames, 2)
     else:
         scan = index.scan_clips(manifest, directory, "train", 1)
         quantization = windows.QuantizationConfig()
-        source = windows.WindowPipeline(scan, windows.WindowConfig(), quantization, 4, 2)
+        source = windows.WindowPipeline(scan, WindowConfig(), quantization, 4, 2)
     damage(directory / SECOND, how)
     reads = [lambda: list(source.batches(epochs=1)), lambda: scan.read([3]), lambda: scan.audio(3)]
     for read in [*reads, lambda: list(source.batches(epochs=1).take(100))]:

@@ -10,9 +10,11 @@ import tensorflow as tf
 
 from tfvoice import ctc, keys
 from tfvoice.audio import augment, features
+from tfvoice.audio.augment import AugmentationConfig
 from tfvoice.data import index, records, shards, utterances
+from tfvoice.data.config import DataConfig
 from tfvoice.data.index import Index
-from tfvoice.data.utterances import AugmentationConfig, DataConfig, UtterancePipeline
+from tfvoice.data.utterances import UtterancePipeline
 from tfvoice.errors import TfvoiceError
 from tfvoice.keys import Purpose
 from tfvoice.text.alphabet import Alphabet, AlphabetConfig

@@ -9,7 +9,8 @@ import tensorflow as tf
 from tfvoice.audio import quantize
 from tfvoice.audio.quantize import QuantizationConfig
 from tfvoice.data import index, records, shards, windows
-from tfvoice.data.windows import WindowConfig, WindowPipeline
+from tfvoice.data.config import WindowConfig
+from tfvoice.data.windows import WindowPipeline
 from tfvoice.errors import TfvoiceError
 
 WINDOW, CONTEXT, BATCH = 4000, 16, 3

@@ -6,7 +6,7 @@ import pydantic
 
 from tfvoice.audio.augment import AugmentationConfig
 from tfvoice.audio.features import FeatureConfig
-from tfvoice.data.utterances import DataConfig
+from tfvoice.data.config import DataConfig
 from tfvoice.models.deepspeech2 import Deepspeech2Config
 from tfvoice.models.wavenet_asr import WavenetAsrConfig
 from tfvoice.run import RunConfig

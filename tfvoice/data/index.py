@@ -15,14 +15,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import pydantic
 import tensorflow as tf
 from tqdm import tqdm
 
 from tfvoice import ctc
 from tfvoice.audio import features
-from tfvoice.config import Config, nearest
+from tfvoice.config import nearest
 from tfvoice.data import records, shard_index, shards
+from tfvoice.data.config import FilterConfig
 from tfvoice.data.shard_index import IndexEntry
 from tfvoice.data.shards import Manifest, Shard
 from tfvoice.errors import TfvoiceError
@@ -30,18 +30,6 @@ from tfvoice.text.alphabet import Alphabet, format_counts
 
 _EXAMPLES = 5
 _CHUNK = 1024
-
-
-class FilterConfig(Config):
-    """Which utterances are trained on.
-
-    Attributes:
-      min_seconds: shorter ones are skipped.
-      max_seconds: longer ones are skipped; the memory of a step grows with the longest.
-    """
-
-    min_seconds: float = pydantic.Field(0.2, ge=0)
-    max_seconds: float = pydantic.Field(20.0, gt=0)
 
 
 @dataclass

@@ -11,30 +11,16 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import pydantic
 import tensorflow as tf
 
 from tfvoice import keys
 from tfvoice.audio import augment, features
 from tfvoice.audio.augment import AugmentationConfig
 from tfvoice.data import records
+from tfvoice.data.config import DataConfig
 from tfvoice.data.datasets import BatchDataset, epochs_from
-from tfvoice.data.index import FilterConfig, Index, minimum_frames, padded
+from tfvoice.data.index import Index, minimum_frames, padded
 from tfvoice.keys import Purpose
-
-
-class DataConfig(FilterConfig):
-    """How utterances are selected and batched.
-
-    Attributes:
-      buckets: number of lengths that batches are padded to. Fewer waste time on padding, more cost compilations.
-      sorta_grad: sort the first epoch from short to long (Amodei et al., arXiv 1512.02595, section 3.2).
-      workers: batches that are prepared in parallel.
-    """
-
-    buckets: int = pydantic.Field(8, ge=1)
-    sorta_grad: bool = False
-    workers: int = pydantic.Field(2, ge=1)
 
 
 class Batch(NamedTuple):

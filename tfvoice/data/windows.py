@@ -11,28 +11,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
-import pydantic
 import tensorflow as tf
 
 from tfvoice.audio import quantize
 from tfvoice.audio.quantize import QuantizationConfig
-from tfvoice.config import Config
+from tfvoice.data.config import WindowConfig
 from tfvoice.data.datasets import BatchDataset, epochs_from
 from tfvoice.data.index import Index
 from tfvoice.keys import Purpose
 
 _PREFETCH = 4
-
-
-class WindowConfig(Config):
-    """How clips are cut into windows.
-
-    Attributes:
-      sequence_samples: length of a window, which is how far gradients reach back (truncated back-propagation through
-        time). Shorter clips are skipped.
-    """
-
-    sequence_samples: int = pydantic.Field(512, ge=1)
 
 
 class WindowBatch(NamedTuple):

@@ -4,7 +4,7 @@ import pydantic
 
 from tfvoice.audio.quantize import QuantizationConfig
 from tfvoice.config import Config
-from tfvoice.data.windows import WindowConfig
+from tfvoice.data.config import WindowConfig
 from tfvoice.models.sample_rnn import SampleRnnConfig
 from tfvoice.run import RunConfig
 from tfvoice.training.config import TrainingConfig
