@@ -16,6 +16,12 @@ class FilterConfig(Config):
     min_seconds: float = pydantic.Field(0.2, ge=0)
     max_seconds: float = pydantic.Field(20.0, gt=0)
 
+    @pydantic.model_validator(mode="after")
+    def _some_lengths_are_left(self):
+        if self.min_seconds > self.max_seconds:
+            raise ValueError(f"min_seconds={self.min_seconds:g} is above max_seconds={self.max_seconds:g}")
+        return self
+
 
 class DataConfig(FilterConfig):
     """How utterances are selected and batched.
