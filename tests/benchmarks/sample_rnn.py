@@ -152,7 +152,7 @@ def _prepare(spec: dict[str, Any]):
         # Once forward and twice backward; a multiplication and an addition for each weight.
         "flops": 3 * 2 * ((tiers + bottom) * BATCH * WINDOW + table),
         "operations": 2 * (tiers + bottom),
-        "group": sampler.rows,
+        "group": sampler.batch_size,
         "tiers": 4 * tiers,
         "bottom": 4 * bottom,
     }
