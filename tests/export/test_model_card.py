@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from tfvoice import tasks
 from tfvoice.asr.task import RECOGNITION
 from tfvoice.data import corpora
@@ -36,6 +38,27 @@ def test_the_card_of_a_recogniser_has_alphabet_sample_rate_and_error_rates(recog
         "| records | test | best | WER 25.0 % [20.0, 30.0]; CER 25.0 % [20.0, 30.0]; 7 of 7 utterances scored, greedy |"
         in (model_card.write(RECOGNITION, recognizer_run, "best"))
     )
+
+
+# Of version 0.1.0, of a split that was evaluated by another task, and what a hand or a full disk leaves.
+FOREIGN = [
+    {"split": "test", "data": "d", "checkpoint": "best", "decoder": "greedy", "utterances": 46, "wer": {}, "cer": {}},
+    {"split": "test", "wer": {"rate": 0.5, "interval_95": [0, 1]}, "cer": {"rate": 0.5, "interval_95": [0, 1]}},
+    {"split": "test", "bits_per_sample": 4.5},
+    {"wer": 0.5, "cer": None},
+    [],
+    3,
+    "",
+]
+
+
+@pytest.mark.parametrize("report", FOREIGN)
+def test_a_report_that_cannot_be_read_is_left_out(recognizer_run, generator_run, tmp_path, monkeypatch, caplog, report):
+    for task, run in ((RECOGNITION, recognizer_run), (GENERATION, generator_run)):
+        monkeypatch.setattr(run, "run_dir", tmp_path / run.run_dir.name)
+        run.write_report("eval-test", report)
+        assert "None yet: `tfvoice_eval`" in model_card.write(task, run, "best")
+    assert "eval-test.json: cannot be read" in caplog.text
 
 
 def test_the_card_of_a_generator_has_levels_and_bits_per_sample(tmp_path):

@@ -3,8 +3,8 @@
 Sections as in Mitchell et al., "Model Cards for Model Reporting" (arXiv 1810.03993), as far as a run can fill them.
 """
 
+import logging
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 
@@ -59,19 +59,21 @@ def _licence(corpus: str) -> str:
 
 def _results(task: Task, run: Run) -> list[str]:
     """A table of the reports that `tfvoice_eval` has written into the run, or how to get one."""
-    reports = [_read(path) for path in sorted((run.run_dir / "report").glob("eval-*.json"))]
-    rows = [
-        f"| {Path(report['data']).name} | {report['split']} | {report['checkpoint']} | {result} |"
-        for report in reports
-        if (result := task.format_result(report))
-    ]
+    paths = sorted((run.run_dir / "report").glob("eval-*.json"))
+    rows = [row for path in paths if (row := _row(task, path))]
     if not rows:
         return ["None yet: `tfvoice_eval` measures a run, and the next export shows its results."]
     return ["| data | split | checkpoint | result, 95 % interval |", "|---|---|---|---|", *rows]
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _row(task: Task, path: Path) -> str:
+    """The row of a report; empty for one that is damaged or of another task, or was written by another version."""
     try:
-        return dict(storage.read_json(path))
-    except ValueError:
-        return {}
+        report = {**storage.read_json(path)}
+        result = task.format_result(report)
+        return (
+            f"| {Path(report['data']).name} | {report['split']} | {report['checkpoint']} | {result} |" if result else ""
+        )
+    except (ValueError, KeyError, TypeError):
+        logging.warning("%s: cannot be read, so that the model card leaves it out; run tfvoice_eval again", path)
+        return ""
