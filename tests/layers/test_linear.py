@@ -49,13 +49,14 @@ def test_the_gain_is_the_norm_of_a_column_whatever_that_of_the_kernel():
     np.testing.assert_allclose(np.linalg.norm(layer.effective_kernel(), axis=0), [1, 2, 3, 4, 5], rtol=1e-6)
 
 
-def test_gradients_equal_automatic_differentiation_of_the_equation():
+@pytest.mark.parametrize("training", [False, True])
+def test_gradients_equal_automatic_differentiation_of_the_equation(training):
     layer = built(weight_norm=True)
     layer.gain.assign([1, 2, 3, 4, 5])
     upstream = np.random.default_rng(1).standard_normal((4, 5)).astype(np.float32)
     kernel, gain = tf.convert_to_tensor(layer.kernel), tf.convert_to_tensor(layer.gain)
     with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(layer.effective_kernel() * upstream)
+        loss = tf.reduce_sum(layer.effective_kernel(training) * upstream)
     gradients = tape.gradient(loss, [layer.kernel.value, layer.gain.value])
     with tf.GradientTape() as tape:
         tape.watch([kernel, gain])

@@ -25,12 +25,18 @@ def test_lookup_equals_embedding_times_matrix(frame, steps, batch):
         )
         return tf.tensordot(joined, matrix, 1)
 
-    def fused(sort_gradient=True):
+    def fused(sort_gradient=True, training=True):
         table = tf.einsum("le,feu->flu", embedding, tf.reshape(matrix, [frame, SIZE, UNITS]))
-        return lookup(table, levels, sort_gradient)
+        return lookup(table, levels, sort_gradient, training)
 
     results = []
-    for function in (product, fused, tf.function(fused), tf.function(lambda: fused(False))):
+    for function in (
+        product,
+        fused,
+        tf.function(fused),
+        tf.function(lambda: fused(False)),
+        lambda: fused(training=False),
+    ):
         with tf.GradientTape() as tape:
             tape.watch([embedding, matrix])
             outputs = function()
@@ -50,7 +56,7 @@ def test_the_argument_decides_whether_the_gradient_is_sorted(monkeypatch, sort_g
     def gradient(table, levels):
         with tf.GradientTape() as tape:
             tape.watch(table)
-            outputs = lookup(table, levels, sort_gradient)
+            outputs = lookup(table, levels, sort_gradient, training=True)
         return tape.gradient(outputs, table)
 
     function = tf.function(xla.jit_scope(gradient) if in_jit_scope else gradient)

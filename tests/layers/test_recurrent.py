@@ -1,5 +1,7 @@
 """Recurrent layers, against the equations in NumPy float64, Keras, and golden arrays of PyTorch."""
 
+import gc
+import weakref
 from pathlib import Path
 
 import keras
@@ -85,7 +87,8 @@ def test_outputs_and_states_equal_the_equations(built, cell, backward):
 
 @each_cell
 @each_direction
-def test_gradients_equal_finite_differences(built, cell, backward):
+@pytest.mark.parametrize("training", [False, True])
+def test_gradients_equal_finite_differences(built, cell, backward, training):
     layer, inputs = built(cell, backward=backward)
     state = initial_state(cell)
     random = np.random.default_rng(5)
@@ -97,7 +100,7 @@ def test_gradients_equal_finite_differences(built, cell, backward):
     variables = [tf.constant(inputs), *map(tf.constant, state)]
     with tf.GradientTape() as tape:
         tape.watch(variables)
-        outputs, finals = layer(variables[0], LENGTHS, variables[1:])
+        outputs, finals = layer(variables[0], LENGTHS, variables[1:], training=training)
         total = sum(tf.reduce_sum(np.float32(w) * v) for w, v in zip(weighting, [outputs, *finals], strict=True))
     gradients = tape.gradient(total, [*variables, *(weight.value for weight in layer.trainable_variables)])
 
@@ -145,7 +148,7 @@ def test_every_loop_gives_the_same_values_and_gradients(built, cell, backward, l
     def run(inputs, lengths, loop):
         with tf.GradientTape() as tape:
             tape.watch(inputs)
-            outputs, states = layer(inputs, lengths, initial_state(cell), loop=loop)
+            outputs, states = layer(inputs, lengths, initial_state(cell), loop=loop, training=True)
             loss = tf.reduce_sum(outputs * weights) + tf.add_n([tf.reduce_sum(state**2) for state in states])
         watched = [inputs, *(variable.value for variable in layer.trainable_variables)]
         return outputs, states, tape.gradient(loss, watched)
@@ -227,7 +230,7 @@ def test_a_graph_of_unknown_shapes_and_xla_equal_eager_mode(built, cell):
 
     def total(inputs, lengths):
         with tf.GradientTape() as tape:
-            outputs, finals = layer(inputs, lengths)
+            outputs, finals = layer(inputs, lengths, training=True)
             loss = tf.reduce_sum(tf.square(outputs)) + tf.reduce_sum(finals[0])
         return outputs, tape.gradient(loss, [weight.value for weight in layer.trainable_variables])
 
@@ -326,7 +329,7 @@ def test_states_and_gradients_of_a_cell_equal_the_equations(arguments, cell, com
     def run(projected, kernel, bias, *state):
         with tf.GradientTape() as tape:
             tape.watch([projected, kernel, bias, *state])
-            series = recurrent.run_cell(cell, projected, kernel, list(state), bias, compiled)
+            series = recurrent.run_cell(cell, projected, kernel, list(state), bias, compiled, training=True)
             loss = sum(tf.reduce_sum(a * tf.cast(b, tf.float32)) for a, b in zip(series, weights, strict=True))
         return series, tape.gradient(loss, [projected, kernel, bias, *state])
 
@@ -341,6 +344,29 @@ def test_states_and_gradients_of_a_cell_equal_the_equations(arguments, cell, com
     expected_gradients = tape.gradient(loss, [projected, kernel, bias, *state], unconnected_gradients="zero")
     for actual, desired in zip(gradients, expected_gradients, strict=True):
         np.testing.assert_allclose(actual, desired, atol=3e-5)
+
+
+@each_cell
+@pytest.mark.parametrize("compiled", [False, True])
+def test_the_states_of_inference_are_those_of_training(arguments, cell, compiled):
+    projected, kernel, bias, state = arguments(cell)
+
+    @tf.function
+    def run(training):
+        return recurrent.run_cell(cell, *map(tf.constant, (projected, kernel)), state, bias, compiled, training)
+
+    for actual, desired in zip(run(False), run(True), strict=True):
+        np.testing.assert_allclose(actual, desired, atol=1e-6)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_graphs_of_inference_are_freed(built, cell):
+    layer, inputs = built(cell)
+    traced = tf.function(lambda: layer(inputs, LENGTHS)[0]).get_concrete_function()
+    graph = weakref.ref(traced.graph)
+    del traced
+    gc.collect()
+    assert graph() is None
 
 
 @each_cell

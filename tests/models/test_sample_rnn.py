@@ -241,7 +241,7 @@ def test_every_loop_gives_the_same_logits_and_gradients(shape, loop):
     @tf.function
     def run(loop):
         with tf.GradientTape() as tape:
-            logits, state = model(levels[:, 8 - model.config.context :], loop=loop)
+            logits, state = model(levels[:, 8 - model.config.context :], loop=loop, training=True)
             loss = tf.reduce_sum(tf.square(logits))
         return logits, state, tape.gradient(loss, [weight.value for weight in model.trainable_variables])
 

@@ -91,7 +91,7 @@ class NextSampleObjective:
     def forward(self, inputs, carried, seed):
         """The logits, and the state after the window (truncated back-propagation through time)."""
         levels, reset = inputs
-        return self.model(levels, carried, reset, loop=self.model.training_loop)
+        return self.model(levels, carried, reset, loop=self.model.training_loop, training=True)
 
     def losses(self, outputs, targets, units):
         """Bits per sample, of the samples that count."""

@@ -55,18 +55,20 @@ class Linear(keras.layers.Layer):
                 shape=(self.units,), initializer=self._bias_initializer, autocast=False, name="bias"
             )
 
-    def effective_kernel(self) -> tf.Tensor:
-        """The kernel after weight normalisation, `[inputs, outputs]`."""
+    def effective_kernel(self, training=False) -> tf.Tensor:
+        """The kernel after weight normalisation, `[inputs, outputs]`; `training` as for `recurrent.run_cell`."""
         kernel = tf.convert_to_tensor(self.kernel)
-        return kernel if self.gain is None else _weight_normalized(kernel, tf.convert_to_tensor(self.gain))
+        if self.gain is None:
+            return kernel
+        return (_weight_normalized if training else _scaled)(kernel, tf.convert_to_tensor(self.gain))
 
-    def effective_weights(self) -> tuple[tf.Tensor, tf.Tensor | None]:
+    def effective_weights(self, training=False) -> tuple[tf.Tensor, tf.Tensor | None]:
         """The arguments of `affine`: the effective kernel, and the bias or None."""
-        return self.effective_kernel(), None if self.bias is None else tf.convert_to_tensor(self.bias)
+        return self.effective_kernel(training), None if self.bias is None else tf.convert_to_tensor(self.bias)
 
-    def call(self, inputs):
+    def call(self, inputs, training=False):
         """Maps `[..., inputs]` to `[..., outputs]`, float32."""
-        return affine(inputs, *self.effective_weights(), self.compute_dtype)
+        return affine(inputs, *self.effective_weights(training), self.compute_dtype)
 
 
 def affine(inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None = None, dtype: str = "float32") -> tf.Tensor:

@@ -5,7 +5,7 @@ import tensorflow as tf
 from tfvoice.layers.xla import in_jit_scope, jit_compiled
 
 
-def lookup(table: tf.Tensor, levels: tf.Tensor, sort_gradient: bool = True) -> tf.Tensor:
+def lookup(table: tf.Tensor, levels: tf.Tensor, sort_gradient: bool = True, training: bool = False) -> tf.Tensor:
     """Sums, over the positions of each frame of levels, the table row of the level at that position.
 
     The result is that of embedding every level, concatenating the embeddings of a frame and multiplying them by a
@@ -18,6 +18,7 @@ def lookup(table: tf.Tensor, levels: tf.Tensor, sort_gradient: bool = True) -> t
       levels: int32 `[frame - 1 + steps, batch]`.
       sort_gradient: sum the gradient over sorted rows, which takes a third of the time on a CPU and is useless on a
         GPU. Ignored within `xla.jit_scope`, since XLA cannot compile it.
+      training: as for `recurrent.run_cell`.
 
     Returns:
       `[steps, batch, units]`; step t sees the levels t to t + frame - 1.
@@ -25,6 +26,9 @@ def lookup(table: tf.Tensor, levels: tf.Tensor, sort_gradient: bool = True) -> t
     frame, count, units = table.shape
     steps = tf.shape(levels)[0] - (frame - 1)
     positions = [levels[first : first + steps] for first in range(frame)]
+    look_up = _sliced if levels.shape == (frame, 1) else _gathered
+    if not training:
+        return look_up(table, positions)
     segment_sum = _sorted_segment_sum if sort_gradient and not in_jit_scope() else tf.math.unsorted_segment_sum
 
     @tf.custom_gradient
@@ -33,7 +37,7 @@ def lookup(table: tf.Tensor, levels: tf.Tensor, sort_gradient: bool = True) -> t
             rows = tf.reshape(upstream, [-1, units])
             return tf.stack([segment_sum(rows, tf.reshape(ids, [-1]), count) for ids in positions])
 
-        return (_sliced if levels.shape == (frame, 1) else _gathered)(table, positions), gradient
+        return look_up(table, positions), gradient
 
     return row_sums(table)
 

@@ -73,7 +73,7 @@ class Recurrent(keras.layers.Layer):
         """The state before the first step of `batch` rows: zeros."""
         return [tf.zeros([batch, self.units]) for _ in range(STATES[self.cell])]
 
-    def call(self, inputs, lengths, state=None, loop="graph"):
+    def call(self, inputs, lengths, state=None, loop="graph", training=False):
         """Runs over `[batch, time, channels]`.
 
         Args:
@@ -82,6 +82,7 @@ class Recurrent(keras.layers.Layer):
           state: initial state, a list of `[batch, units]`: h and c for lstm, h for the others. None: zeros.
           loop: one of `LOOPS`. `graph` runs everywhere. `xla` is up to twice as fast on a CPU, but is compiled for each
             shape of the inputs (0.3 s), and within a `tf.function` only. `cudnn` needs a GPU. All give the same values.
+          training: as for `run_cell`.
 
         Returns:
           `[batch, time, units]` with zeros beyond each length, and the state after the last step of each row.
@@ -102,7 +103,7 @@ class Recurrent(keras.layers.Layer):
             nonempty = tf.sequence_mask(tf.maximum(lengths, 1), time)
             outputs, *last = self.inner(inputs, mask=nonempty, initial_state=list(state))
         else:
-            outputs, last = self._run(inputs, lengths, state, loop == "xla")
+            outputs, last = self._run(inputs, lengths, state, loop == "xla", training)
         empty = (lengths == 0)[:, tf.newaxis]
         state = [tf.where(empty, first, after) for first, after in zip(state, last, strict=True)]
         outputs = tf.where(valid[:, :, tf.newaxis], outputs, 0.0)
@@ -110,7 +111,7 @@ class Recurrent(keras.layers.Layer):
             outputs = tf.reverse_sequence(outputs, lengths, seq_axis=1)
         return outputs, state
 
-    def _run(self, inputs, lengths, state, compiled: bool):
+    def _run(self, inputs, lengths, state, compiled: bool, training: bool):
         cell = self.inner.cell
         kernel, recurrent_kernel = tf.convert_to_tensor(cell.kernel), tf.convert_to_tensor(cell.recurrent_kernel)
         projected = tf.tensordot(tf.transpose(inputs, [1, 0, 2]), kernel, 1)
@@ -120,7 +121,7 @@ class Recurrent(keras.layers.Layer):
             if self.cell == "gru":
                 bias, recurrent_bias = bias[0], bias[1]
             projected += bias
-        series = run_cell(self.cell, projected, recurrent_kernel, state, recurrent_bias, compiled)
+        series = run_cell(self.cell, projected, recurrent_kernel, state, recurrent_bias, compiled, training)
         # The final state of a row is that of its own last step, not of the last step of the batch.
         ends = tf.stack([tf.maximum(lengths - 1, 0), tf.range(tf.shape(lengths)[0])], axis=1)
         return tf.transpose(series[0], [1, 0, 2]), [tf.gather_nd(values, ends) for values in series]
@@ -133,6 +134,7 @@ def run_cell(
     state: list[tf.Tensor],
     bias: tf.Tensor | None = None,
     compiled: bool = False,
+    training: bool = False,
 ) -> list[tf.Tensor]:
     """Runs a cell over all steps of a batch.
 
@@ -147,6 +149,8 @@ def run_cell(
       state: initial state; `STATES[cell]` tensors `[batch, units]`.
       bias: `[gates * units]`, which `gru` adds to the recurrent product; None: zeros.
       compiled: let XLA compile the time loop; within a `tf.function` only.
+      training: use the gradient of this module. Without it the gradient is that of TensorFlow, which is slower and
+        does not exist for a compiled loop; but TensorFlow never frees a graph that holds a custom gradient.
 
     Returns:
       The state after each step, tensors `[time, batch, units]`.
@@ -158,7 +162,22 @@ def run_cell(
         values, _ = _STEPS[cell]([*kernels, bias], [projected[0]], state)
         return [value[tf.newaxis] for value in values[: STATES[cell]]]
     # Under an eager tape, XLA would have to compile the tape's accumulators as well, which it cannot.
-    return _SERIES[cell](compiled and not tf.executing_eagerly(), projected, *kernels, bias, *state)
+    compiled = compiled and not tf.executing_eagerly()
+    if training:
+        return _SERIES[cell](compiled, projected, *kernels, bias, *state)
+    step, widths = _states_alone(_STEPS[cell]), (kernels[0].shape[0],) * STATES[cell]
+    return _loop(step, [*kernels, bias], [projected], list(state), widths, compiled=compiled).series
+
+
+@functools.cache
+def _states_alone(step: Callable) -> Callable:
+    """A step whose values are its states, without the activations that only the gradient needs."""
+
+    def states(kernels, inputs, carry):
+        _, carry = step(kernels, inputs, carry)
+        return carry, carry
+
+    return states
 
 
 def split_kernel(cell: str, kernel: tf.Tensor) -> list[tf.Tensor]:

@@ -204,7 +204,7 @@ class Deepspeech2(keras.Model):
             if number:
                 hidden = self._normalize(self.recurrent_norms[number - 1], hidden, valid, training) * valid
             state = None if states is None else states[number]
-            hidden, state = recurrent(hidden, lengths, state=state, loop=loop)
+            hidden, state = recurrent(hidden, lengths, state=state, loop=loop, training=training)
             last.append(state)
             if training:
                 hidden = dropout(hidden, self.config.dropout, seed, number)
@@ -261,9 +261,11 @@ class _RecurrentLayer(keras.layers.Layer):
             for backward in ((False, True) if config.bidirectional else (False,))
         ]
 
-    def call(self, inputs, lengths, state=None, loop="graph"):
+    def call(self, inputs, lengths, state=None, loop="graph", training=False):
         """Returns the sum of the directions, and the state of the forward one."""
-        results = [direction(inputs, lengths, state=state, loop=loop) for direction in self.directions]
+        results = [
+            direction(inputs, lengths, state=state, loop=loop, training=training) for direction in self.directions
+        ]
         return tf.add_n([outputs for outputs, _ in results]), results[0][1]
 
 

@@ -122,10 +122,10 @@ class SampleRnn(keras.Model):
         for layer in (*self.tiers, self.bottom):
             layer.build(None)
 
-    def fuse_weights(self) -> FusedWeights:
+    def fuse_weights(self, training=False) -> FusedWeights:
         """Applies weight normalisation, and multiplies the embedding by the first kernel."""
-        table, bottom = self.bottom.fuse_weights()
-        return FusedWeights([tier.fuse_weights() for tier in self.tiers], table, bottom)
+        table, bottom = self.bottom.fuse_weights(training)
+        return FusedWeights([tier.fuse_weights(training) for tier in self.tiers], table, bottom)
 
     def initial_state(self, batch) -> list[tf.Tensor]:
         """The state at the start of a clip, for `batch` rows: `[batch, units]`, tier by tier from the slowest."""
@@ -135,7 +135,7 @@ class SampleRnn(keras.Model):
         """Input of the recurrent tiers: levels as float32 from -2 to almost 2."""
         return (tf.cast(levels, tf.float32) / (self.classes / 2) - 1.0) * 2.0
 
-    def call(self, levels, state=None, reset=None, loop="graph"):
+    def call(self, levels, state=None, reset=None, loop="graph", training=False):
         """Predicts each sample from the previous ones.
 
         Args:
@@ -145,6 +145,7 @@ class SampleRnn(keras.Model):
           loop: time loop, one of `layers.recurrent.LOOPS`. `xla` is compiled for each shape, within a `tf.function`
             only. `cudnn` is for a GPU without XLA: cuDNN does not have this GRU, so that the loop is that of `graph`,
             but the gradient of `lookup` is not sorted.
+          training: as for `recurrent.run_cell`.
 
         Returns:
           Logits `[batch, samples, classes]`, whose targets are the last `samples` of `levels`, and the state after
@@ -156,7 +157,7 @@ class SampleRnn(keras.Model):
             state = initial
         elif reset is not None:
             state = [tf.where(reset[:, tf.newaxis], new, old) for new, old in zip(initial, state, strict=True)]
-        weights = self.fuse_weights()
+        weights = self.fuse_weights(training)
         # Time-major, as the recurrent layers need it. Transposed as floats, or oneDNN logs an error.
         levels = tf.cast(tf.transpose(tf.cast(levels, tf.float32)), tf.int32)
         samples = tf.shape(levels)[0] - context
@@ -165,10 +166,10 @@ class SampleRnn(keras.Model):
             inputs = self.scale_levels(levels[context - tier.size : context - tier.size + samples])
             frames = tf.transpose(tf.reshape(inputs, [samples // tier.size, tier.size, batch]), [0, 2, 1])
             tier_state = state[len(final) : len(final) + tier.states]
-            above, tier_state = tier.run(tier_weights, frames, above, tier_state, loop == "xla")
+            above, tier_state = tier.run(tier_weights, frames, above, tier_state, loop == "xla", training)
             final += tier_state
         levels = levels[context - self.config.frame_sizes[0] : -1]
-        logits = self.bottom.run(weights.table, weights.bottom, levels, above, sort_gradient=loop != "cudnn")
+        logits = self.bottom.run(weights.table, weights.bottom, levels, above, loop != "cudnn", training)
         return tf.transpose(logits, [1, 0, 2]), final
 
 
@@ -231,15 +232,14 @@ class Tier(keras.layers.Layer):
         """The state at the start of a clip, tensors `[units]`."""
         return tf.unstack(tf.convert_to_tensor(self.first) if self.learned else tf.zeros([self.states, self.units]))
 
-    def fuse_weights(self) -> dict[str, tuple]:
+    def fuse_weights(self, training=False) -> dict[str, tuple]:
         """The effective kernels and biases, by layer name."""
         layers = [*self.entries, *self.exits, self.upsample, *([self.expand] if self.expand else [])]
-        weights = {layer.name: layer.effective_weights() for layer in layers}
-        return weights | {
-            layer.name: tuple(recurrent_.split_kernel(self.cell, layer.effective_kernel())) for layer in self.recurrents
-        }
+        weights = {layer.name: layer.effective_weights(training) for layer in layers}
+        kernels = {layer.name: layer.effective_kernel(training) for layer in self.recurrents}
+        return weights | {name: tuple(recurrent_.split_kernel(self.cell, kernel)) for name, kernel in kernels.items()}
 
-    def run(self, weights, frames, above, state, compiled=False):
+    def run(self, weights, frames, above, state, compiled=False, training=False):
         """Runs over frames.
 
         Args:
@@ -248,6 +248,7 @@ class Tier(keras.layers.Layer):
           above: `[steps, batch, units]` from the tier above; None for the slowest.
           state: of the recurrent layers, `states` tensors `[batch, units]`.
           compiled: let XLA compile the time loop, for each shape.
+          training: as for `recurrent.run_cell`.
 
         Returns:
           `[steps * ratio, batch, units]` for the tier below, and the state after the last frame.
@@ -261,7 +262,8 @@ class Tier(keras.layers.Layer):
                 values = tf.concat([values, inputs], axis=-1)
             projected = affine(values, *weights[entry.name], dtype)
             layer_state = state[number * count : (number + 1) * count]
-            series = recurrent_.run_cell(self.cell, projected, weights[recurrent.name], layer_state, compiled=compiled)
+            kernel = weights[recurrent.name]
+            series = recurrent_.run_cell(self.cell, projected, kernel, layer_state, None, compiled, training)
             values, final = series[0], final + [states[-1] for states in series]
             if self.skips:
                 total += affine(values, *weights[self.exits[number].name], dtype)
@@ -304,27 +306,27 @@ class SampleTier(keras.layers.Layer):
         for layer in (*self.hidden, self.logits):
             layer.build((None, self.hidden[0].units))
 
-    def fuse_weights(self) -> tuple[tf.Tensor, list[tuple]]:
+    def fuse_weights(self, training=False) -> tuple[tf.Tensor, list[tuple]]:
         """The table `[frame, levels, units]` of `FusedWeights`, and the kernels and biases after it."""
-        table = tf.reshape(self.first.effective_kernel(), [self.frame, self.width, -1])
+        table = tf.reshape(self.first.effective_kernel(training), [self.frame, self.width, -1])
         if self.has_embedding:
             table = tf.matmul(tf.convert_to_tensor(self.embedding)[tf.newaxis], table)
-        return table, [layer.effective_weights() for layer in (*self.hidden, self.logits)]
+        return table, [layer.effective_weights(training) for layer in (*self.hidden, self.logits)]
 
-    def run(self, table, weights, levels, above, sort_gradient=True):
+    def run(self, table, weights, levels, above, sort_gradient=True, training=False):
         """Predicts the sample after each frame.
 
         Args:
           table, weights: from `fuse_weights`.
           levels: int32 `[frame - 1 + steps, batch]`.
           above: `[steps, batch, units]` from the lowest recurrent tier.
-          sort_gradient: see `lookup`.
+          sort_gradient, training: see `lookup`.
 
         Returns:
           Logits `[steps, batch, levels]`.
         """
         # No activation function here, as in the original's code.
-        values = lookup(table, levels, sort_gradient) + above
+        values = lookup(table, levels, sort_gradient, training) + above
         for kernel, bias in weights[:-1]:
             values = tf.nn.relu(affine(values, kernel, bias, self.compute_dtype))
         return affine(values, *weights[-1], self.compute_dtype)
