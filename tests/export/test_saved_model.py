@@ -71,6 +71,17 @@ def model(run, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def signatures(model):
+    """Those of the exported model, loaded once: TensorFlow keeps much of what it loads."""
+    return tf.saved_model.load(str(model)).signatures
+
+
+@pytest.fixture(scope="module")
+def transcriber(run):
+    return Transcriber(Recognizer.load(run.run_dir))
+
+
+@pytest.fixture(scope="module")
 def recordings(clips):
     """Some clips: samples at 16 kHz."""
     paths = sorted(clips.rglob("*.opus"))[:6]
@@ -97,15 +108,13 @@ def in_another_process(model, folder, **inputs):
     return lambda name: {key.partition(" ")[2]: found[key] for key in found if key.startswith(f"{name} ")}
 
 
-def test_a_batch_of_waveforms_has_the_transcripts_of_its_recordings(run, model, recordings, float_wav):
-    transcriber = Transcriber(Recognizer.load(run.run_dir))
-    loaded = tf.saved_model.load(str(model)).signatures["waveform"]
+def test_a_batch_of_waveforms_has_the_transcripts_of_its_recordings(transcriber, signatures, recordings, float_wav):
     lengths = np.array([*map(len, recordings), 0, 3000], np.int32)
     batch = np.full([len(lengths), max(lengths)], 0.7, np.float32)
     for row, samples in enumerate(recordings):
         batch[row, : len(samples)] = samples
     batch[-1, :3000] = 1e-6
-    found = {name: value.numpy() for name, value in loaded(waveform=batch, samples=lengths).items()}
+    found = {name: value.numpy() for name, value in signatures["waveform"](waveform=batch, samples=lengths).items()}
     assert any(found["text"][: len(recordings)])
     for row, samples in enumerate(recordings):
         data = float_wav(samples)
@@ -120,12 +129,13 @@ def test_a_batch_of_waveforms_has_the_transcripts_of_its_recordings(run, model, 
     assert found["text"][-2:].tolist() == [b"", b""]
 
 
-def test_a_recording_longer_than_the_training_clips_has_the_transcript_of_its_run(run, model, recordings, float_wav):
+def test_a_recording_longer_than_the_training_clips_has_the_transcript_of_its_run(
+    transcriber, signatures, recordings, float_wav
+):
     """25 s, with 20 s of training and a minute in a window: only its features are normalised otherwise."""
     samples = np.concatenate([np.concatenate([clip, np.zeros(20000, np.float32)]) for clip in recordings * 9])[:400000]
-    transcriber, data = Transcriber(Recognizer.load(run.run_dir)), float_wav(samples)
+    data = float_wav(samples)
     expected = transcriber.transcribe(data)
-    signatures = tf.saved_model.load(str(model)).signatures
     batch = {"waveform": tf.constant(samples[np.newaxis]), "samples": tf.constant([len(samples)])}
     assert len(samples) == 400000 and len(expected.text) > 10
     assert signatures["waveform"](**batch)["text"].numpy()[0].decode() == expected.text
@@ -134,14 +144,15 @@ def test_a_recording_longer_than_the_training_clips_has_the_transcript_of_its_ru
 
 
 @pytest.mark.parametrize("rate_hz, channels", [(8000, 1), (16000, 2), (44100, 2)])
-def test_files_of_other_rates_and_stereo_need_only_tensorflow(run, model, recordings, tmp_path, rate_hz, channels):
+def test_files_of_other_rates_and_stereo_need_only_tensorflow(
+    transcriber, model, recordings, tmp_path, rate_hz, channels
+):
     paths = []
     for number, samples in enumerate(recordings[:3]):
         resampled = 0.9 * soxr.resample(samples, 16000, rate_hz)
         paths.append(wav(tmp_path / f"{number}.wav", resampled, rate_hz, channels))
     texts = in_another_process(model, tmp_path, serving_default={"wav": np.array(paths)})("serving_default")["text"]
     found = [text.decode() for text in texts]
-    transcriber = Transcriber(Recognizer.load(run.run_dir))
     expected = [transcriber.transcribe(path).text for path in paths]
     assert any(expected)
     # With random weights the last bits in which two resamplers differ can decide a character.
@@ -172,18 +183,14 @@ def test_sampled_audio_is_that_of_the_run(generator_run, tmp_path):
     np.testing.assert_allclose(found["waveform"], expected, atol=1e-6)
 
 
-def test_log_probabilities_are_those_of_the_run(run, model, recordings, float_wav):
+def test_log_probabilities_are_those_of_the_run(transcriber, signatures, recordings, float_wav):
     samples = recordings[0]
-    found = tf.saved_model.load(str(model)).signatures["log_probs"](
-        waveform=samples[np.newaxis], samples=np.array([len(samples)], np.int32)
-    )
-    expected = Transcriber(Recognizer.load(run.run_dir)).log_probabilities(float_wav(samples))
+    found = signatures["log_probs"](waveform=samples[np.newaxis], samples=np.array([len(samples)], np.int32))
+    expected = transcriber.log_probabilities(float_wav(samples))
     assert found["frames"].numpy().tolist() == [len(expected)]
     np.testing.assert_allclose(found["log_probs"][0], expected, atol=1e-4)
     # A length beyond the samples counts as theirs.
-    beyond = tf.saved_model.load(str(model)).signatures["log_probs"](
-        waveform=samples[np.newaxis], samples=np.array([10**9], np.int32)
-    )
+    beyond = signatures["log_probs"](waveform=samples[np.newaxis], samples=np.array([10**9], np.int32))
     assert beyond["frames"].numpy().tolist() == [len(expected)]
 
 
@@ -201,7 +208,7 @@ def graph(model):
 @pytest.mark.parametrize(
     "data", [b"", b"RIFF", bytes(range(256)) * 9, "a truncated header", "32000000 Hz"], ids=lambda data: str(data)[:9]
 )
-def test_bytes_that_are_no_wav_are_an_error_of_the_client(run, model, tmp_path, data):
+def test_bytes_that_are_no_wav_are_an_error_of_the_client(signatures, tmp_path, data):
     if isinstance(data, str):
         path = wav(tmp_path / "a.wav", np.zeros(1000, np.float32), 16000)
         content = bytearray(Path(path).read_bytes())
@@ -209,7 +216,7 @@ def test_bytes_that_are_no_wav_are_an_error_of_the_client(run, model, tmp_path, 
             content[24:28] = (32_000_000).to_bytes(4, "little")
         data = bytes(content[:30] if "truncated" in data else content)
     with pytest.raises(tf.errors.InvalidArgumentError):
-        tf.saved_model.load(str(model)).signatures["serving_default"](wav=tf.constant([data]))
+        signatures["serving_default"](wav=tf.constant([data]))
 
 
 def test_no_exported_function_must_be_compiled_by_xla(generator_run, model, tmp_path):

@@ -182,14 +182,14 @@ def test_the_initial_loss_is_that_of_a_uniform_distribution():
     assert abs(float(tf.reduce_mean(bits)) - np.log2(LEVELS)) < 0.1
 
 
-def test_gradients_equal_finite_differences():
+@pytest.mark.parametrize("training", [False, True])
+def test_gradients_equal_finite_differences(training):
     model = built(units=5, embedding=3)
     levels = some_levels(8 + 16, batch=2)
 
     def loss():
-        logits, _ = model(
-            levels, [0.1 * tf.ones_like(value) for value in model.initial_state(2)], tf.constant([True, False])
-        )
+        state = [0.1 * tf.ones_like(value) for value in model.initial_state(2)]
+        logits, _ = model(levels, state, tf.constant([True, False]), training=training)
         return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(levels[:, 8:], logits))
 
     with tf.GradientTape() as tape:
