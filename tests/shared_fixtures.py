@@ -1,0 +1,186 @@
+"""Fixtures of several tests: 18 clips of real speech, in VCTK's layout and converted; runs; an export."""
+
+import io
+import pickle
+import shutil
+import sys
+import types
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tfvoice import checkpoints, tasks
+from tfvoice.asr.recognizer import Recognizer
+from tfvoice.audio import features
+from tfvoice.data import convert
+from tfvoice.data.corpora import vctk
+from tfvoice.data.shards import ConversionConfig
+from tfvoice.export import export
+from tfvoice.generation.generator import Generator
+
+ASTERISK = Path(__file__).parent / "data" / "asterisk"
+_CLIPS = (1, 2, 5, 10, 14, 15, 19, 20, 21, 24, 25, 27, 37, 50, 61, 66, 88, 119)
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory) -> Path:
+    """18 short clips of the embedded corpus, 25 seconds in all: a folder in VCTK's layout. Read only."""
+    root = tmp_path_factory.mktemp("clips")
+    for folder, suffix in (("wav48", "opus"), ("txt", "txt")):
+        (root / folder / "p900").mkdir(parents=True)
+        for number in _CLIPS:
+            name = f"{folder}/p900/p900_{number:03d}.{suffix}"
+            shutil.copy(ASTERISK / name, root / name)
+    return root
+
+
+@pytest.fixture(scope="session")
+def converted(clips, tmp_path_factory) -> Path:
+    """The clips as records, in the splits train, valid and test, several shards each. Read only."""
+    output = tmp_path_factory.mktemp("converted")
+    settings = ConversionConfig(corpus="vctk", split="60/20/20", shard_mb=0.15)
+    manifest = convert.convert(convert.prepare(vctk.read(str(clips)), settings), output, progress=False)
+    assert not manifest.skipped and set(manifest.splits) == {"train", "valid", "test"}
+    return output
+
+
+@pytest.fixture(scope="session")
+def random_words():
+    """Gives a model random weights that emit several words."""
+
+    def random_words(model):
+        for number, weight in enumerate(model.trainable_variables):
+            if len(weight.shape) == 3:
+                scale = 2 / np.sqrt(weight.shape[0] * weight.shape[1])
+                weight.assign(scale * np.random.default_rng(number).normal(size=weight.shape))
+        model.trainable_variables[-1].assign(np.where(np.isin(np.arange(29), [0, 28]), 2.0, 0.0))
+
+    return random_words
+
+
+@pytest.fixture(scope="session")
+def recognizer_run(tmp_path_factory):
+    """A run of a recogniser of random weights, `best` other than `last`. Read only."""
+    run_dir = tmp_path_factory.mktemp("runs") / "run"
+    channels = np.arange(20.0)
+    small = ["model.width=8", "model.kernel_size=3", "model.dilations=[1,2]", "model.stacks=1", "features.bins=20"]
+    settings = tasks.resolve("wavenet_asr", overrides=[*small, "features.normalization=corpus"])
+    made = Recognizer.create(run_dir, settings, features.FeatureStatistics(channels, channels + 1))
+    for seed, name in enumerate(("last", "best")):
+        for number, weight in enumerate(made.model.weights):
+            weight.assign(np.random.default_rng((seed, number)).uniform(0.1, 0.3, weight.shape))
+        checkpoints.save(made.checkpoint(name), {"weights": made.model.weights}, {"epoch": 1})
+    return made
+
+
+@pytest.fixture(scope="session")
+def generator_run(tmp_path_factory):
+    """A run of a generator of 32 levels with random weights, without a checkpoint `last`. Read only."""
+    shape = ("model.units=16", "model.embedding=8", "quantization.levels=32", "model.frame_sizes=[2,8]")
+    settings = tasks.resolve("sample_rnn", None, shape)
+    made = Generator.create(tmp_path_factory.mktemp("runs") / "piano", settings, {"sample_rate_hz": 8000})
+    for number, weight in enumerate(made.model.trainable_variables):
+        weight.assign(0.3 * np.random.default_rng(number).standard_normal(weight.shape))
+    checkpoints.save(made.checkpoint("best"), {"weights": made.model.weights}, {})
+    return made
+
+
+@pytest.fixture(scope="session")
+def float_wav():
+    """Makes a WAV file of float samples at 16 kHz, as bytes, so that nothing is rounded."""
+
+    def float_wav(samples):
+        data = io.BytesIO()
+        soundfile.write(data, samples, 16000, "FLOAT", format="WAV")
+        return data.getvalue()
+
+    return float_wav
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory, random_words):
+    """A run of random weights that emits words, and the folder of its two exported versions. Read only."""
+    small = ["model.width=8", "model.kernel_size=3", "model.dilations=[1,2]", "model.stacks=1", "features.bins=20"]
+    folder = tmp_path_factory.mktemp("exported")
+    run = Recognizer.create(folder / "run", tasks.resolve("wavenet_asr", overrides=small))
+    random_words(run.model)
+    checkpoints.save(run.checkpoint("best"), {"weights": run.model.weights}, {})
+    for version in (1, 2):
+        export.export(run.run_dir, folder / "english" / str(version))
+    return run, folder / "english"
+
+
+@pytest.fixture
+def broken_run(tmp_path):
+    """Makes a copy of a run with something wrong."""
+
+    def broken_run(run, how):
+        copied = shutil.copytree(run, tmp_path / "broken" / "run")
+        shutil.rmtree(copied / "report", ignore_errors=True)
+        if how == "foreign":
+            (copied / "experiment.json").unlink()
+        elif how == "damaged":
+            (copied / "experiment.json").write_text('{"schema": 1, ')
+        elif how == "untrained":
+            shutil.rmtree(copied / "checkpoints")
+        elif how == "half":
+            path = copied / "checkpoints" / "best.safetensors"
+            path.write_bytes(path.read_bytes()[:1000])
+        elif how == "moved":
+            text = (copied / "experiment.json").read_text()
+            (copied / "experiment.json").write_text(text.replace('"data": "/', '"data": "/gone/'))
+        return copied
+
+    return broken_run
+
+
+@pytest.fixture
+def torch_save(monkeypatch):
+    """Writes a file as `torch.save` does, without PyTorch: NumPy arrays become its tensors."""
+    torch, utils = types.ModuleType("torch"), types.ModuleType("torch._utils")
+
+    def named(module, name):
+        made = type(name, (), {"__module__": module.__name__})
+        setattr(module, name, made)
+        return made
+
+    storages = {np.dtype("float32"): named(torch, "FloatStorage"), np.dtype("int64"): named(torch, "LongStorage")}
+    rebuild = named(utils, "_rebuild_tensor_v2")
+
+    class Storage:
+        def __init__(self, values):
+            self.values = values
+
+    class Pickler(pickle.Pickler):
+        def __init__(self, file, storages):
+            super().__init__(file, 2)
+            self.written = storages
+
+        def reducer_override(self, value):
+            if not isinstance(value, np.ndarray):
+                return NotImplemented
+            strides = tuple(step // value.itemsize for step in value.strides)
+            base = value if value.base is None else value.base
+            return rebuild, (Storage(base), 0, value.shape, strides, False, {})
+
+        def persistent_id(self, value):
+            if not isinstance(value, Storage):
+                return None
+            self.written.append(value.values.tobytes("A"))
+            return "storage", storages[value.values.dtype], str(len(self.written) - 1), "cpu", value.values.size
+
+    def save(path, content):
+        with monkeypatch.context() as patch, zipfile.ZipFile(path, "w") as archive:
+            patch.setitem(sys.modules, "torch", torch)
+            patch.setitem(sys.modules, "torch._utils", utils)
+            written, data = [], io.BytesIO()
+            Pickler(data, written).dump(content)
+            archive.writestr("archive/data.pkl", data.getvalue())
+            for number, numbers in enumerate(written):
+                archive.writestr(f"archive/data/{number}", numbers)
+        return path
+
+    return save
