@@ -4,6 +4,27 @@ import os
 import signal
 from pathlib import Path
 
+TESTS = Path(__file__).parent
+# By their time, which goes with the memory that they leave behind.
+LARGEST = (
+    "generation/test_task.py",
+    "training/test_trainer.py",
+    "export/test_saved_model.py",
+    "serving/test_app.py",
+    "models/test_deepspeech2.py",
+    "test_walk.py",
+    "asr/test_signatures.py",
+    "asr/test_streaming.py",
+    "test_page.py",
+    "generation/test_sample.py",
+    "training/test_step.py",
+    "asr/test_transcribe.py",
+    "models/test_sample_rnn.py",
+    "test_run.py",
+    "converters/test_deepspeech_pytorch.py",
+    "asr/test_windows.py",
+)
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 # A shell starts background jobs with SIGINT ignored, and the commands of tests would inherit that.
@@ -12,7 +33,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_addoption(parser):
-    parser.addoption("--part", help="K/N: every N-th test file from the K-th on.")
+    parser.addoption("--part", help="K/N: every N-th test file from the K-th on, the largest first.")
 
 
 def pytest_configure(config):
@@ -27,4 +48,14 @@ def pytest_ignore_collect(collection_path, config):
     if not part or not collection_path.match("test_*.py"):
         return None
     number, parts = map(int, part.split("/"))
-    return sorted(Path(__file__).parent.rglob("test_*.py")).index(collection_path) % parts != number - 1 or None
+    return sorted(TESTS.rglob("test_*.py"), key=_place).index(collection_path) % parts != number - 1 or None
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: _place(item.path))
+
+
+def _place(path):
+    """The largest files first: each part gets some of them, and none is left for one process alone at its end."""
+    name = path.relative_to(TESTS).as_posix()
+    return (LARGEST.index(name) if name in LARGEST else len(LARGEST)), path
