@@ -1,12 +1,15 @@
 """From a manifest in another language to a transcript: the commands of docs/languages.md."""
 
 import json
+import re
+import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from tfvoice.cli import convert, texts, train, transcribe
+from tfvoice.cli import convert, eval, texts, train, transcribe
 
 SENTENCES = {
     "german": ["Die Tür ist groß.", "Später schläft er!", "Fünf weiße Bären", "Ist das Öl süß?"],
@@ -23,6 +26,10 @@ SMALL = (
     "--set=model.width=4", "--set=model.kernel_size=3", "--set=model.dilations=[1]", "--set=model.stacks=1",
     "--set=features.bins=20", "--set=training.batch_size=4", "--set=data.buckets=1",
 )  # fmt: skip
+
+
+PAGE = (Path(texts.__file__).parents[2] / "docs" / "languages.md").read_text(encoding="utf-8")
+COMMANDS = {"convert": convert, "text": texts, "train": train, "eval": eval, "transcribe": transcribe}
 
 
 @pytest.fixture
@@ -84,6 +91,15 @@ def test_from_a_manifest_to_a_transcript(language, run, converted_manifest, tmp_
     assert description["config"]["alphabet"]["characters"] == characters
     text = run(transcribe.main, "tfvoice_transcribe", f"--run={folder}", "--checkpoint=last", tmp_path / "0.wav")
     assert set(text.strip()) <= set(characters)
+
+
+def test_the_commands_of_the_page_are_valid():
+    lines = re.findall(r"^    tfvoice_(\w+) (.+)$", PAGE, re.MULTILINE)
+    assert [name for name, _ in lines] == list(COMMANDS)
+    for name, arguments in lines:
+        COMMANDS[name].FLAGS.parse([name, *shlex.split(arguments)])
+    for language, sentences in SENTENCES.items():
+        assert f"`{language}.tsv`" in PAGE and all(sentence in PAGE for sentence in sentences[:3])
 
 
 def test_the_alphabet_of_a_run_is_kept_when_it_is_resumed(in_process, run, converted_manifest, tmp_path):

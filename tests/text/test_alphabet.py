@@ -182,6 +182,9 @@ def test_characters_of_the_alphabet_are_kept():
         (LOWER, "เรำ เรา้", "เรำ เรา้"),
         # Hindi: letters whose dot is a character of its own are written with it.
         (" कनम\u093c", "\u0958 \u0929 क\u093c म", "क\u093c न\u093c क\u093c म"),
+        # Tibetan: what separates syllables is a space. Hawaiian: the letter itself is kept at the edges of words.
+        (" བོདཡིག", "བོད་ཡིག", "བོད ཡིག"),
+        (" aeilowʻō", "ʻŌlelo Awaiʻi ’a", "ʻōlelo awaiʻi a"),
         # Digits of any script are unknown; Chinese zero is a letter where the alphabet has it.
         (" ab〇", "a1b ٣ ३ ３ 二〇b", "ab 〇b"),
     ],

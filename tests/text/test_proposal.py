@@ -41,6 +41,8 @@ def alphabet_of(*texts):
         (["ẹ\u0301 ọ\u0301 e\u0301 e", "ọ\u0300"], " eẹọ\u0300\u0301"),
         (["ﬁn ＦＩ №"], " fino"),
         (["one", "two"], " enotw"),
+        (["བོད་ཡིག"], " བོདཡིག"),
+        (["Tiếng Việt ❤\ufe0f ŉ"], " gintvếệ"),
     ],
 )  # fmt: skip
 def test_the_letters_of_a_language(texts, characters):

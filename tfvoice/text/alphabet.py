@@ -47,7 +47,8 @@ PRESETS = {
 }
 
 APOSTROPHES = frozenset("'`´‘’‛ʹʻʼ′ꞌ")
-TATWEEL = "ـ"  # a letter in Unicode, but it only stretches a word
+# The Arabic tatweel, which stretches a word, and selectors of variants: letters and marks in Unicode, without a sound.
+_SILENT = re.compile("[\u0640\u034f\u180b-\u180d\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 _SPOKEN_SYMBOLS = frozenset("#%&*@§‰‱٪")  # punctuation in Unicode
 _SEPARATORS = frozenset("⁄∕−")  # fraction slash, division slash, minus: mathematical symbols in Unicode
 _QUOTES_AND_BRACKETS = frozenset({"Ps", "Pe", "Pi", "Pf"})
@@ -251,12 +252,11 @@ class _Spelling(dict):
 
     def letter(self, symbol: str) -> str:
         """The letters or the mark that a symbol of the text stands for, in lower case; "" for any other symbol."""
-        if symbol in APOSTROPHES or symbol == TATWEEL or unicodedata.category(symbol)[0] not in "LM":
-            return ""
-        return self.lower(compatible(symbol))
+        return self.lower(compatible(symbol)) if is_letter(symbol) else ""
 
     def lower(self, text: str) -> str:
-        """The lower case of a text, composed; the final sigma counts as an ordinary one."""
+        """The lower case of a text, composed, without apostrophes; the final sigma counts as an ordinary one."""
+        text = "".join(symbol for symbol in text if symbol not in APOSTROPHES)
         text = text.replace("İ", "i").replace("I", "ı" if self.turkish else "i")
         return unicodedata.normalize("NFC", text.lower()).replace("ς", "σ")
 
@@ -294,7 +294,13 @@ class _Spelling(dict):
             return "'" if "'" in self.characters else ""
         if part in _SPOKEN_SYMBOLS:
             return None
-        if part in ('"', TATWEEL) or category in _QUOTES_AND_BRACKETS or category == "Cf" or category.startswith("M"):
+        if (
+            part == '"'
+            or _SILENT.match(part)
+            or category in _QUOTES_AND_BRACKETS
+            or category == "Cf"
+            or category.startswith("M")
+        ):
             return ""
         if part.isspace() or part in _SEPARATORS or category.startswith("P"):
             return " "
@@ -338,6 +344,15 @@ def _case(characters: str) -> Literal["lower", "upper", "none"]:
 def compose(text: str) -> str:
     """Unicode NFC; half-width katakana, whose voicing marks it does not compose, become ordinary ones first."""
     return unicodedata.normalize("NFC", _HALF_WIDTH_RUN.sub(lambda run: unicodedata.normalize("NFKC", run[0]), text))
+
+
+def is_letter(symbol: str) -> bool:
+    """Whether a symbol stands for a sound by itself: a letter or a combining mark, but no apostrophe."""
+    return (
+        unicodedata.category(symbol) in ("Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc")
+        and symbol not in APOSTROPHES
+        and not _SILENT.match(symbol)
+    )
 
 
 def compatible(symbol: str) -> str:

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from tfvoice.errors import TfvoiceError
-from tfvoice.text.alphabet import APOSTROPHES, TATWEEL, Alphabet, AlphabetConfig, compatible, compose
+from tfvoice.text.alphabet import APOSTROPHES, Alphabet, AlphabetConfig, compatible, compose, is_letter
 
 # Shares of all letters, or of those of their script.
 _FOREIGN = 0.01
@@ -37,7 +37,7 @@ _WIDTH = 100
 
 _POINTS = "vowel points"
 _POINTED_SCRIPTS = ("ARABIC", "HEBREW", "SYRIAC")
-_UNSPACED_SCRIPTS = ("CJK", "HIRAGANA", "KATAKANA", "BOPOMOFO", "YI", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
+_UNSPACED_SCRIPTS = ("CJK", "HIRAGANA", "KATAKANA", "BOPOMOFO", "YI", "THAI", "LAO", "KHMER", "MYANMAR")
 _INNER_APOSTROPHE = re.compile(rf"(?<=[^\W\d_])[{''.join(sorted(APOSTROPHES))}](?=[^\W\d_])")
 
 
@@ -151,7 +151,10 @@ def _has_spaces(texts: list[str], letters: Counter[str]) -> bool:
     if unspaced < letters.total() / 2:
         return True
     pairs = (pair for text in texts for pair in itertools.pairwise(text.split()))
-    return sum(_is_letter(left[-1]) and _is_letter(right[0]) for left, right in pairs) > _WORD * letters.total()
+    return (
+        sum(_can_be_proposed(left[-1]) and _can_be_proposed(right[0]) for left, right in pairs)
+        > _WORD * letters.total()
+    )
 
 
 def _letters(symbols: Counter[str]) -> Counter[str]:
@@ -160,17 +163,14 @@ def _letters(symbols: Counter[str]) -> Counter[str]:
     for symbol, count in symbols.items():
         if symbol not in APOSTROPHES:
             for letter in unicodedata.normalize("NFC", compatible(symbol).replace("İ", "i").lower()):
-                if _is_letter(letter):
+                if _can_be_proposed(letter):
                     letters[letter] += count
     return letters
 
 
-def _is_letter(symbol: str) -> bool:
-    if symbol in APOSTROPHES or symbol == TATWEEL or _script(symbol) == "VARIATION":
-        return False
-    if "\u1100" <= symbol <= "\u11ff":  # parts of Korean syllables
-        return False
-    return symbol == "〇" or unicodedata.category(symbol)[0] == "L" or unicodedata.category(symbol) in ("Mn", "Mc")
+def _can_be_proposed(symbol: str) -> bool:
+    """Whether a symbol can be in a proposal; parts of Korean syllables cannot, and the Chinese zero is a number."""
+    return symbol == "〇" or (is_letter(symbol) and not "\u1100" <= symbol <= "\u11ff")
 
 
 def _script(letter: str) -> str:
