@@ -39,6 +39,7 @@ JOINT = {
     "tests/test_architecture.py",
     "tests/test_walk.py",
     "tests/test_page.py",
+    "tests/cli/test_languages.py",
     "tests/cli/test_toy_task.py",
     "tests/test_docs.py",
     "tests/test_init.py",

@@ -77,6 +77,11 @@ class Run:
         return run
 
     @classmethod
+    def resolved(cls, settings, run_dir: str | Path, data_dir: str | Path, overwrite: bool):
+        """The settings of a training, with values in place of what they leave to the data; arguments as for `train`."""
+        return settings
+
+    @classmethod
     def open(cls, run_dir: str | Path, training: bool = False):
         """Opens the folder of a run, with initial weights; `load` also restores them."""
         content = read_description(run_dir)

@@ -73,7 +73,9 @@ def train(
     overwrite: bool = False,
 ) -> TrainingState:
     """Trains the model that `settings.model` names; arguments, result and errors as for `trainer.train`."""
-    return trainer.train(of_model(settings.model.name), run_dir, data_dir, settings, stop, overwrite)
+    task = of_model(settings.model.name)
+    settings = task.run.resolved(settings, run_dir, data_dir, overwrite)
+    return trainer.train(task, run_dir, data_dir, settings, stop, overwrite)
 
 
 def resolve(model: str, config: str | None = None, overrides: list[str] | tuple[str, ...] = ()) -> RunConfig:

@@ -117,6 +117,10 @@ def test_a_split_is_transcribed_as_each_utterance_alone(run, converted, decoder)
 def test_the_text_of_a_report_has_rates_and_the_worst():
     report = {"split": "test", "decoder": "greedy"} | evaluate.summarise(RESULTS, 1.0)
     text = evaluate.as_text(report, worst=1)
+    assert "no reference has a space" not in text
+    unspaced = {**report, "results": [{"reference": "今天天气", "hypothesis": "今天"}]}
+    note = "no reference has a space, so that WER counts whole utterances; compare CER instead\n"
+    assert note in evaluate.as_text(unspaced, worst=0)
     assert "test: 3 of 3 utterances scored, 0.2 minutes\n" in text and "unreadable" not in text
     assert re.search(r"WER +50\.00%  \[.*%, .*%\]  1 substitutions, 1 deletions, 1 insertions in 6\n", text)
     assert "two (3.0 s)\nREF: the *** dog\nHYP: the dig in\n" in text and "three" not in text

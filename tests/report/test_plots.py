@@ -1,6 +1,7 @@
 """Figures of any task, as pictures and as SVG."""
 
 import io
+import warnings
 
 import numpy as np
 from matplotlib import image
@@ -23,6 +24,12 @@ def test_a_picture_comes_back_from_its_png(tmp_path):
     assert (tmp_path / "a.png").read_bytes() == plots.png(picture)
     decoded = image.imread(io.BytesIO(plots.png(picture)), format="png")
     np.testing.assert_array_equal(np.rint(decoded[..., :3] * 255), picture)
+
+
+def test_a_letter_without_a_font_is_no_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plots.waveforms(np.zeros([1, 400]), 8000, ["今\U00013000"])
 
 
 def test_waveforms_of_any_length_are_plotted_below_each_other():

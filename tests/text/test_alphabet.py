@@ -17,10 +17,12 @@ from tfvoice.text.alphabet import PRESETS, Alphabet, AlphabetConfig
 
 EUROPEAN = " 'abcdefghijklmnopqrstuvwxyzäöüßéèñåâấ가"
 MIXED = "-'aAbBcCéÉ.0"  # both cases, no space, punctuation and a digit
-ALPHABETS = [*PRESETS, EUROPEAN, MIXED]
+LOWER = " 'abcsıiyzßσςοαάเรำา้カガー"  # a dotless i, both sigmas, marks of their own, voiced katakana
+UPPER = " 'ABCEIİSẞΣ"
+ALPHABETS = [*PRESETS, EUROPEAN, MIXED, LOWER, UPPER]
 
 # Arbitrary Unicode, and the characters that are frequent in transcripts, close together.
-LETTERS_AND_SPACES = "abzABZéÉe\u0301a\u0302ßẞıİſﬁŉ가 \u00ad\u200b\t\n\xa0"
+LETTERS_AND_SPACES = "abzABZéÉe\u0301a\u0302ßẞıİIi\u0307ſﬁŉσςΣΆΑ가ำｶﾞ\u3099ـ َ \u00ad\u200b\t\n\xa0"
 texts = st.text() | st.text(alphabet=LETTERS_AND_SPACES + "'’‘`´\"“”-–—_/.,…!()[]<>&#7½")
 
 
@@ -110,7 +112,7 @@ def test_every_letter_and_digit_is_spelled_or_counted_as_unknown(text):
     alphabet = build()
     for symbol in text:
         if unicodedata.category(symbol)[0] in "LN":
-            assert alphabet.normalise(f"b{symbol}b") != "bb" or alphabet.unknown(symbol) or symbol in "ʼʻʹꞌ"
+            assert alphabet.normalise(f"b{symbol}b") != "bb" or alphabet.unknown(symbol) or symbol in "ʼʻʹꞌـﾞﾟ"
 
 
 @pytest.mark.parametrize(
@@ -150,6 +152,58 @@ def test_characters_of_the_alphabet_are_kept():
     assert european.normalise("Ấ A\u0302\u0301 ç") == "ấ ấ c"
     assert mixed.normalise("A-b.c D 0 É E\u0301") == "A-b.c0ÉÉ"
     assert mixed.unknown("A-b.c D 0 É") == Counter("D")
+
+
+@pytest.mark.parametrize(
+    ("characters", "text", "normalised"),
+    [
+        # Turkish: where the alphabet has a dotless i, and only there.
+        (LOWER, "ISIZ İzci I\u0307z i\u0307z ıiIİ Îyi", "ısız izci iz iz ıiıi iyi"),
+        (LOWER, "ＩŞ", "is"),
+        (UPPER, "ısı iSi i\u0307 İ I\u0307", "ISI İSİ İ İ İ"),
+        (" abi", "ISI İz", "ii i"),
+        # German: the sharp s.
+        (LOWER, "Aß AẞA aSS", "aß aßa ass"),
+        (UPPER, "aß aẞ ass", "Aẞ Aẞ ASS"),
+        ("deepspeech2", "Straße", "STRASSE"),
+        # Greek: a final sigma at the ends of words, and there only.
+        (LOWER, "ΑΣ, ας! Σας σοσ’ ασ'ας; Σ ς σ'", "ας ας σας σος ασ'ας σ σ σ"),
+        (LOWER, "ΆΣ Α\u0301σ", "άς άς"),
+        (" αοσ", "ΟΣΟΣ ας", "οσοσ ασ"),
+        (UPPER, "ας", "Σ"),
+        ("σς", "ασ ας", "σς"),
+        # Arabic and Hebrew: points are marks, the tatweel is silent, presentation forms are letters.
+        (" ابتكل", "كِتَابٌ كتـــاب ﻛﺘﺎب ﻻ", "كتاب كتاب كتاب لا"),
+        (" اأبت", "أبَت إبت", "أبت ابت"),
+        (" אבגשׁ", "שׁ א\u05b7ב", "שׁ אב"),
+        (" בש", "שָׁב שׁב", "שב שב"),
+        # Japanese: half-width katakana and their voicing marks; Thai: the vowel am stays one character.
+        (LOWER, "ｶﾞｰ カ\u3099 ｶ ガ", "ガー ガ カ ガ"),
+        (LOWER, "เรำ เรา้", "เรำ เรา้"),
+        # Hindi: letters whose dot is a character of its own are written with it.
+        (" कनम\u093c", "\u0958 \u0929 क\u093c म", "क\u093c न\u093c क\u093c म"),
+        # Tibetan: what separates syllables is a space. Hawaiian: the letter itself is kept at the edges of words.
+        (" བོདཡིག", "བོད་ཡིག", "བོད ཡིག"),
+        (" aeilowʻō", "ʻŌlelo Awaiʻi ’a", "ʻōlelo awaiʻi a"),
+        # Digits of any script are unknown; Chinese zero is a letter where the alphabet has it.
+        (" ab〇", "a1b ٣ ३ ３ 二〇b", "ab 〇b"),
+    ],
+)  # fmt: skip
+def test_case_marks_and_forms_of_other_languages(characters, text, normalised):
+    assert build(characters).normalise(text) == normalised
+    assert_same(characters, [text, normalised, unicodedata.normalize("NFD", text)])
+
+
+def test_changes_are_letters_that_are_spelled_otherwise_or_dropped():
+    texts = ["Die Tür, u\u0308ber Straße ﬁn ＦＩ", "Ǆ øre É 12 „x“ ＃ It’s İs ısı ـ", "क\u093cा"]
+    assert build().changes(texts) == {
+        ("ü", "u"): 2, ("ß", "ss"): 1, ("é", "e"): 1, ("ı", "i"): 2, ("ǆ", "dz"): 1, ("ø", ""): 1,
+        ("क", ""): 1, ("\u093c", ""): 1, ("ा", ""): 1,
+    }  # fmt: skip
+    assert build("deepspeech2").changes(["Über naïve words"]) == {("ü", "U"): 1, ("ï", "I"): 1}
+    assert not build(LOWER).changes(["ISI İz ıß ΑΣ ας αά ｶﾞ ガ เรำ"])
+    assert not build(UPPER).changes(["ısi İẞ ß Σ ς"])
+    assert not build(" कन\u093c").changes(["\u0929 \u0958"]), "another canonical form is no change"
 
 
 def test_class_ids_are_indices_without_the_blank():
@@ -206,6 +260,12 @@ def test_an_alphabet_can_be_pickled():
     copy = pickle.loads(pickle.dumps(build(EUROPEAN)))
     assert copy.config == build(EUROPEAN).config
     assert copy.normalise("Ä 7 b") == "ä b"
+
+
+def test_an_alphabet_that_is_still_to_be_taken_from_data_is_refused():
+    assert AlphabetConfig(characters="auto").characters == "auto"
+    with pytest.raises(config.ConfigError, match=r"alphabet\.characters is auto: name the characters, or train with"):
+        build("auto")
 
 
 def test_presets_and_defaults():

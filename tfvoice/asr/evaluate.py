@@ -179,6 +179,8 @@ def as_text(report: dict[str, Any], worst: int = 5) -> str:
             f"{rate['deletions']} deletions, {rate['insertions']} insertions in {rate['reference_units']}"
         )
     lines.append("           CER* ignores spaces, as deepspeech.pytorch does; [ ] is the 95 % bootstrap interval")
+    if not any(" " in result["reference"] for result in report["results"]):
+        lines.append("           no reference has a space, so that WER counts whole utterances; compare CER instead")
     lines.append(f"speed      {report['real_time_factor']:.4f} of real time")
     for result in report["worst"][:worst]:
         lines += ["", f"{result['id']} ({result['seconds']:.1f} s)", result["aligned"]]

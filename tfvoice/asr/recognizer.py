@@ -14,8 +14,9 @@ from tfvoice.data.utterances import UtterancePipeline
 from tfvoice.lengths import Sequence
 from tfvoice.models.deepspeech2 import Deepspeech2
 from tfvoice.models.wavenet_asr import WavenetAsr
-from tfvoice.run import Run
-from tfvoice.text.alphabet import Alphabet
+from tfvoice.run import Run, is_run, read_description
+from tfvoice.text import proposal
+from tfvoice.text.alphabet import AUTO, PRESETS, Alphabet
 from tfvoice.training.config import DTYPE_POLICIES
 
 _MODELS = {"wavenet_asr": WavenetAsr, "deepspeech2": Deepspeech2}
@@ -66,6 +67,22 @@ class Recognizer(Run):
         """A run that is to be trained on `data_dir`, of which nothing is on disk yet."""
         statistics = _statistics(config, data_dir) if config.features.normalization == "corpus" else None
         return cls(run_dir, config, statistics, info, training=True)
+
+    @classmethod
+    def resolved(cls, settings: RecognizerConfig, run_dir: str | Path, data_dir: str | Path, overwrite: bool):
+        """With `alphabet.characters=auto`, takes the letters of the training split, or the alphabet of a run to resume.
+
+        The alphabet of a run that has a preset was not taken from data; to change it is another configuration.
+        """
+        if settings.alphabet.characters != AUTO:
+            return settings
+        characters = None
+        if not overwrite and is_run(run_dir):
+            characters = read_description(run_dir)["config"].get("alphabet", {}).get("characters")
+        if characters is None or characters in PRESETS.values():
+            characters = proposal.characters_of(index.read_texts(data_dir, "train"), str(data_dir))
+        alphabet = settings.alphabet.model_copy(update={"characters": characters})
+        return settings.model_copy(update={"alphabet": alphabet})
 
     def logits(self, samples: np.ndarray | tf.Tensor, lengths: np.ndarray | tf.Tensor) -> Sequence:
         """Waveforms to logits, compiled once for all shapes.

@@ -11,11 +11,12 @@ from tfvoice import ctc
 from tfvoice.asr import alignment_plot, decoders, scoring
 from tfvoice.asr.recognizer import Recognizer
 from tfvoice.audio import features
-from tfvoice.data import utterances
+from tfvoice.data import index, utterances
 from tfvoice.data.index import Index
 from tfvoice.data.utterances import Batch
 from tfvoice.errors import TfvoiceError
 from tfvoice.models.wavenet_asr import WavenetAsr
+from tfvoice.text import proposal
 from tfvoice.training import callbacks
 from tfvoice.training.config import TrainingConfig
 from tfvoice.training.task import Losses, ModelCard, Validation
@@ -35,6 +36,8 @@ class RecognizerTraining:
 
     def __init__(self, run: Recognizer, data_dir: str | Path):
         self.objective = CtcObjective(run.model, features.channels(run.config.features), run.config.training)
+        if sentence := proposal.notice(run.alphabet, index.read_texts(data_dir, "train")):
+            print(f"train: {sentence}")
         train_index, valid_index = (run.scan(data_dir, split) for split in ("train", "valid"))
         self.train_data = run.pipeline(train_index, augmented=True)
         self.valid_data = run.pipeline(valid_index)

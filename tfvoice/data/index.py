@@ -194,6 +194,11 @@ def scan_clips(manifest: Manifest, directory: str | Path, split: str, samples: i
     return index
 
 
+def read_texts(directory: str | Path, split: str) -> list[str]:
+    """The transcripts of a split of converted data, as they are in the corpus; errors as for `scan_clips`."""
+    return scan_clips(shards.read_manifest(directory), directory, split, 1).texts
+
+
 def padded(labels: list[np.ndarray]) -> np.ndarray:
     """Labels as a table, int32 `[utterances, longest]`, padded with 0."""
     table = np.zeros((len(labels), max(len(row) for row in labels)), np.int32)

@@ -5,6 +5,7 @@ No figure belongs to a window or to the global state of matplotlib: `Figure` and
 
 import io
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -125,7 +126,10 @@ def svg(figure: Figure) -> str:
 
 def pixels(canvas: FigureCanvasAgg) -> np.ndarray:
     """Renders a figure: uint8 `[height, width, 3]`."""
-    canvas.draw()
+    with warnings.catch_warnings():
+        # A letter that no font of matplotlib has is a box; a warning for each of thousands would say no more.
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from", UserWarning)
+        canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 

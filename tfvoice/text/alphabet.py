@@ -3,12 +3,13 @@
 `Alphabet.normalise` spells any Unicode text with the characters of the alphabet:
 
 1. A character of the alphabet is kept, in the alphabet's case: where all its letters have one case, text is folded to
-   it; where it mixes cases, nothing is folded.
+   it; where it mixes cases, nothing is folded. An alphabet with a dotless i is folded as in Turkish: "I" is "ı" and
+   "İ" is "i". One with both Greek sigmas has the final one at the ends of words, and there only.
 2. Any other character is decomposed (Unicode NFKD: "ﬁ" is "fi") and loses its combining marks ("é" is "e"), unless the
-   accented letter itself is in the alphabet.
+   accented letter itself is in the alphabet. Arabic and Hebrew vowel points are such marks, too.
 3. Typographic apostrophes, the backtick and the acute accent are apostrophes. An apostrophe is kept only inside a word,
    and only if the alphabet has it: at the edge of a word it looks like a quotation mark, and has no sound.
-4. Quotation marks, brackets and invisible format characters are deleted: "file(s)" is "files".
+4. Quotation marks, brackets, invisible format characters and the Arabic tatweel are deleted: "file(s)" is "files".
 5. All other punctuation becomes a space, so that words never run together: "well-known", "and/or", "no...What?",
    "D.N.A.".
 6. Symbols that are spoken as words (digits, & % @ # * $ + = and the like), letters of other scripts and pictographs are
@@ -32,29 +33,38 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 import pydantic
 
-from tfvoice.config import Config
+from tfvoice.config import Config, ConfigError
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
+# In place of characters: the training run takes those of its data, see `tfvoice.text.proposal`.
+AUTO = "auto"
 PRESETS = {
     "default": " 'abcdefghijklmnopqrstuvwxyz",
     "wavenet": " abcdefghijklmnopqrstuvwxyz",
     "deepspeech2": "'ABCDEFGHIJKLMNOPQRSTUVWXYZ ",
 }
 
-_APOSTROPHES = frozenset("'`´‘’‛ʹʻʼ′ꞌ")
+APOSTROPHES = frozenset("'`´‘’‛ʹʻʼ′ꞌ")
+# The Arabic tatweel, which stretches a word, and selectors of variants: letters and marks in Unicode, without a sound.
+_SILENT = re.compile("[\u0640\u034f\u180b-\u180d\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 _SPOKEN_SYMBOLS = frozenset("#%&*@§‰‱٪")  # punctuation in Unicode
 _SEPARATORS = frozenset("⁄∕−")  # fraction slash, division slash, minus: mathematical symbols in Unicode
 _QUOTES_AND_BRACKETS = frozenset({"Ps", "Pe", "Pi", "Pf"})
+_TURKISH = {"lower": {"I": "ı", "İ": "i"}, "upper": {"i": "İ", "ı": "I"}}
 _PAGE = 256
+# Katakana and voicing marks -> their half-width forms, which Unicode composes in no normal form.
+_HALF_WIDTH_RUN = re.compile("[ｦ-ﾟ]+")
+_HALF_WIDTH = {unicodedata.normalize("NFKC", chr(code)): chr(code) for code in range(0xFF66, 0xFFA0)}
 
 
 class AlphabetConfig(Config):
     """The output characters of a recogniser.
 
     Attributes:
-      characters: the characters in the order of their class ids, or the name of a preset (a key of `PRESETS`).
+      characters: the characters in the order of their class ids; or the name of a preset (a key of `PRESETS`); or
+        `auto`, for the characters of the training data, which a run has in its place.
       unknown: treatment of an utterance with symbols outside the alphabet: `drop` deletes the symbols from its text,
         `skip` skips the utterance. Both are counted.
     """
@@ -70,6 +80,8 @@ class AlphabetConfig(Config):
     @pydantic.field_validator("characters")
     @classmethod
     def _validate(cls, characters: str) -> str:
+        if characters == AUTO:
+            return characters
         if len(characters) < 2:
             raise ValueError("an alphabet needs at least 2 characters, or the name of a preset: " + ", ".join(PRESETS))
         for character, count in Counter(characters).items():
@@ -94,9 +106,14 @@ class Alphabet:
       config: the configuration.
       characters: the characters in the order of their ids.
       size: number of characters.
+
+    Raises:
+      ConfigError: the characters are still to be taken from data (`auto`).
     """
 
     def __init__(self, config: AlphabetConfig):
+        if config.characters == AUTO:
+            raise ConfigError("alphabet.characters is auto: name the characters, or train with tfvoice_train on data.")
         self.config = config
         self.characters = config.characters
         self.size = len(config.characters)
@@ -113,6 +130,21 @@ class Alphabet:
         """Counts the symbols of a text that `normalise` drops, as they are written in the text."""
         text = _replace(text, self._spelling.compositions)
         return Counter(symbol for symbol in text if self._spelling[ord(symbol)] is None)
+
+    def changes(self, texts: Iterable[str]) -> Counter[tuple[str, str]]:
+        """Counts the letters and marks of texts that the alphabet spells otherwise ("ü" as "u") or drops (as "").
+
+        Case, width and ligatures are no such change, and neither is a sigma that becomes final.
+        """
+        symbols: Counter[str] = Counter()
+        for text in texts:
+            symbols.update(compose(text))
+        changes: Counter[tuple[str, str]] = Counter()
+        for symbol, count in symbols.items():
+            letter, spelled = self._spelling.letter(symbol), self._spelling[ord(symbol)] or ""
+            if letter and self._spelling.lower(spelled) != letter:
+                changes[self._spelling.lower(symbol), spelled] += count
+        return changes
 
     def encode(self, text: str) -> list[int]:
         """Normalises a text and returns the class ids of its characters."""
@@ -211,23 +243,37 @@ class _Spelling(dict):
         self.characters = frozenset(characters)
         self.case = _case(characters)
         self.compositions = _compositions(characters)
+        self.turkish = _is_turkish(characters)
+        self.final_sigma = _has_final_sigma(characters)
 
     def __missing__(self, code: int) -> str | None:
         self[code] = spelled = self.spell(chr(code))
         return spelled
 
+    def letter(self, symbol: str) -> str:
+        """The letters or the mark that a symbol of the text stands for, in lower case; "" for any other symbol."""
+        return self.lower(compatible(symbol)) if is_letter(symbol) else ""
+
+    def lower(self, text: str) -> str:
+        """The lower case of a text, composed, without apostrophes; the final sigma counts as an ordinary one."""
+        text = "".join(symbol for symbol in text if symbol not in APOSTROPHES)
+        text = text.replace("İ", "i").replace("I", "ı" if self.turkish else "i")
+        return unicodedata.normalize("NFC", text.lower()).replace("ς", "σ")
+
     def spell(self, symbol: str) -> str | None:
         category = unicodedata.category(symbol)
         if category in ("Cn", "Co", "Cs"):
             return None
-        for candidate in (symbol, *_folded(symbol, self.case)):
+        if self.final_sigma and symbol == "ς":
+            return "σ"  # the rules at the end restore it
+        for candidate in (symbol, *_folded(symbol, self.case, self.turkish)):
             if candidate in self.characters:
                 return candidate
         # Most of Unicode is letters without a decomposition; only Hangul syllables have one that this does not list.
         if category == "Lo" and not unicodedata.decomposition(symbol) and not "가" <= symbol <= "힣":
             return None
         symbol = unicodedata.normalize("NFC", symbol)  # some characters are canonical duplicates of the acute accent
-        parts = "'" if symbol in _APOSTROPHES else unicodedata.normalize("NFKD", symbol)
+        parts = "'" if symbol in APOSTROPHES else unicodedata.normalize("NFKD", symbol)
         folded = "".join(map(self._fold, _replace(parts, self.compositions)))
         spelled = [self._spell_part(part) for part in folded]
         return None if None in spelled else "".join(spelled)
@@ -244,11 +290,17 @@ class _Spelling(dict):
         category = unicodedata.category(part)
         if part in self.characters:
             return part
-        if part in _APOSTROPHES:
+        if part in APOSTROPHES:
             return "'" if "'" in self.characters else ""
         if part in _SPOKEN_SYMBOLS:
             return None
-        if part == '"' or category in _QUOTES_AND_BRACKETS or category == "Cf" or category.startswith("M"):
+        if (
+            part == '"'
+            or _SILENT.match(part)
+            or category in _QUOTES_AND_BRACKETS
+            or category == "Cf"
+            or category.startswith("M")
+        ):
             return ""
         if part.isspace() or part in _SEPARATORS or category.startswith("P"):
             return " "
@@ -289,8 +341,42 @@ def _case(characters: str) -> Literal["lower", "upper", "none"]:
     return "none" if lower == upper else "lower" if lower else "upper"
 
 
-def _folded(symbol: str, case: str) -> list[str]:
-    return {"lower": [symbol.lower()], "upper": [symbol.upper()], "none": []}[case]
+def compose(text: str) -> str:
+    """Unicode NFC; half-width katakana, whose voicing marks it does not compose, become ordinary ones first."""
+    return unicodedata.normalize("NFC", _HALF_WIDTH_RUN.sub(lambda run: unicodedata.normalize("NFKC", run[0]), text))
+
+
+def is_letter(symbol: str) -> bool:
+    """Whether a symbol stands for a sound by itself: a letter or a combining mark, but no apostrophe."""
+    return (
+        unicodedata.category(symbol) in ("Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc")
+        and symbol not in APOSTROPHES
+        and not _SILENT.match(symbol)
+    )
+
+
+def compatible(symbol: str) -> str:
+    """The ordinary form of a symbol: full width, half width, ligatures and presentation forms are resolved."""
+    # NFKC takes apart the vowel am of Thai and Lao, which everybody writes as one.
+    return symbol if symbol in "ำຳ" else unicodedata.normalize("NFKC", symbol)
+
+
+def _is_turkish(characters: str) -> bool:
+    """Whether the alphabet distinguishes a dotless i, so that I and İ are folded as in Turkish, Azeri and Kazakh."""
+    return {"lower": "ı", "upper": "İ"}.get(_case(characters), "\0") in characters
+
+
+def _has_final_sigma(characters: str) -> bool:
+    return _case(characters) == "lower" and "σ" in characters and "ς" in characters
+
+
+def _folded(symbol: str, case: str, turkish: bool) -> list[str]:
+    """Candidates for the symbol in the case of the alphabet."""
+    if turkish and symbol in _TURKISH[case]:
+        return [_TURKISH[case][symbol]]
+    # Unicode's upper case of the sharp s is two letters, even where the alphabet has the capital one.
+    upper = "ẞ" if symbol == "ß" else symbol.upper()
+    return {"lower": [symbol.lower()], "upper": [upper], "none": []}[case]
 
 
 def _compositions(characters: str) -> list[tuple[str, str]]:
@@ -299,20 +385,22 @@ def _compositions(characters: str) -> list[tuple[str, str]]:
     The marks must follow directly and in canonical order, as in any Unicode normal form.
     """
     case = _case(characters)
-    rules = {}
+    rules = {"I\u0307": "i"} if case == "lower" and _is_turkish(characters) else {}
     for character in characters:
         variants = (character,) if case == "none" else (character, character.lower(), character.upper())
         for parts in (unicodedata.normalize("NFD", variant) for variant in variants if len(variant) == 1):
             if len(parts) > 1 and unicodedata.combining(parts[1]):
                 rules[parts] = character
+                if all(part in _HALF_WIDTH for part in parts):
+                    rules["".join(_HALF_WIDTH[part] for part in parts)] = character
     return [(re.escape(parts), rules[parts]) for parts in sorted(rules, key=len, reverse=True)]
 
 
 def _cleanup_rules(characters: str) -> list[tuple[str, str]]:
-    """Rules that depend on neighbouring characters: apostrophes at the edges of words, and spaces."""
+    """Rules that depend on neighbouring characters: apostrophes at the edges of words, spaces, final sigmas."""
     apostrophes = [(r"(^| )'+", r"\1"), (r"'+( |$)", r"\1")] if "'" in characters else []
     spaces = [("  +", " "), ("^ | $", "")] if " " in characters else [(" ", "")]
-    return apostrophes + spaces
+    return apostrophes + spaces + ([("([^ ])σ( |$)", r"\1ς\2")] if _has_final_sigma(characters) else [])
 
 
 def _replace(text: str, rules: list[tuple[str, str]]) -> str:
