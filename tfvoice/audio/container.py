@@ -1,0 +1,268 @@
+"""What the structure of a sound file says about it: its length, and whether libsndfile reads all of it.
+
+libsndfile believes the length in a header and stops there: at the first of several joined streams, or at a number that
+a crashed recorder never filled in. The structure of a file - chunks, pages, frames - is read here without decoding.
+"""
+
+import struct
+from typing import BinaryIO, NamedTuple
+
+# Sizes that writers leave in a header because they cannot know it: ffmpeg and sox on a pipe, arecord.
+_PLACEHOLDER_BYTES = 0x7FFFF000
+_READ_BYTES = 1 << 16
+_MP3_BITRATES = {
+    (1, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (1, 2): (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (1, 3): (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (2, 1): (0, 32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (2, 2): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (2, 3): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+_AU_SAMPLE_BYTES = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8}
+
+
+class Facts(NamedTuple):
+    """What the structure of a file says.
+
+    Attributes:
+      complete: libsndfile decodes all of it; False: it would drop something, or start with noise.
+      promised_seconds: length by its header; None where there is none, or only a placeholder.
+      cut: the file ends inside a page, so that it is cut off although no length is stated.
+      head: a header with the true length, instead of the one of the file; empty where that is right.
+      body: where in the file that header ends.
+      body_end: where the audio ends; None: at the end of the file.
+    """
+
+    complete: bool = True
+    promised_seconds: float | None = None
+    cut: bool = False
+    head: bytes = b""
+    body: int = 0
+    body_end: int | None = None
+
+
+class _View:
+    """Bytes of a file by position, read in blocks."""
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+        self.size = file.seek(0, 2)
+        self._start, self._block = 0, b""
+
+    def __call__(self, position: int, count: int) -> bytes:
+        start = position - self._start
+        if not 0 <= start <= len(self._block) - count:
+            self._file.seek(position)
+            self._start, self._block = position, self._file.read(max(count, _READ_BYTES))
+            start = 0
+        return self._block[start : start + count]
+
+
+def examine(file: BinaryIO) -> Facts:
+    """Reads the structure of a seekable file; what is no known container is left to the decoders."""
+    view = _View(file)
+    start = _id3_bytes(view, 0)
+    magic = view(start, 12)
+    try:
+        if magic[:4] in (b"RIFF", b"RF64") and magic[8:] == b"WAVE":
+            return _wav(view)
+        if magic[:4] == b"fLaC":
+            return _flac(view, start)
+        if magic[:4] == b"OggS":
+            return _ogg(view, start)
+        if magic[:4] == b".snd":
+            return _au(view)
+        if magic[:4] == b"FORM" and magic[8:] in (b"AIFF", b"AIFC"):
+            return _aiff(view)
+        if magic[:7] == b"NIST_1A":
+            return _sphere(view)
+        if start or _mp3_frame(view(start, 4)):
+            return _mp3(view, start)
+    except (struct.error, IndexError, ValueError, ZeroDivisionError):
+        return Facts()
+    return Facts()
+
+
+def has_second_flac(file: BinaryIO) -> bool:
+    """Whether a FLAC file is followed by another one, as by `cat`."""
+    mark = b"fLaC\x00\x00\x00\x22"
+    file.seek(4)
+    tail = b""
+    while block := file.read(1 << 20):
+        if mark in tail + block:
+            return True
+        tail = block[-len(mark) :]
+    return False
+
+
+def _id3_bytes(view: _View, position: int) -> int:
+    """Position after the ID3v2 tags at `position`."""
+    while (head := view(position, 10))[:3] == b"ID3" and len(head) == 10:
+        size = sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
+        position += 10 + size + (10 if head[5] & 0x10 else 0)
+    return position
+
+
+def _wav(view: _View) -> Facts:
+    position, format_chunk, long_size, regular = 12, b"", 0, True
+    while True:
+        name, size = struct.unpack("<4sI", view(position, 8))
+        if name == b"data":
+            break
+        if name == b"fmt ":
+            format_chunk = view(position, 8 + size)
+        elif name == b"ds64":
+            long_size = struct.unpack("<Q", view(position + 16, 8))[0]
+        position += 8 + size
+        if size % 2:
+            # Some writers leave out the byte that pads a chunk of odd size.
+            padded = view(position, 4) not in (b"data", b"fmt ", b"fact", b"LIST")
+            regular = regular and padded
+            position += padded
+    start = position + 8
+    there = view.size - start
+    if long_size and size == 0xFFFFFFFF:
+        size = long_size
+    codec, _, rate_hz, byte_rate, frame_bytes = struct.unpack("<HHIIH", format_chunk[8:22])
+    if codec in (1, 3, 6, 7, 0xFFFE):
+        byte_rate = rate_hz * frame_bytes
+    placeholder = size == 0 or _PLACEHOLDER_BYTES <= size <= 0xFFFFFFFF
+    if size > there and not placeholder:
+        return Facts(promised_seconds=size / byte_rate)
+    goes_on = not _only_chunks(view, start + size, byte_rate) if size < there else False
+    if (placeholder and size) or goes_on:
+        regular, size = False, there
+    if regular:
+        return Facts(promised_seconds=size / byte_rate if size else None)
+    inner = b"WAVE" + format_chunk + struct.pack("<4sI", b"data", min(size, 0xFFFFFFFF))
+    head = struct.pack("<4sI", b"RIFF", min(len(inner) + size, 0xFFFFFFFF)) + inner
+    return Facts(head=head, body=start, body_end=start + size)
+
+
+def _only_chunks(view: _View, position: int, byte_rate: int) -> bool:
+    """Whether nothing but further chunks, a tag or padding follows the samples of a WAV."""
+    rest = view.size - position
+    if rest < byte_rate / 50 or view(position, 3) in (b"TAG", b"ID3") or not any(view(position, min(rest, 4096))):
+        return True
+    position += view(position, 1) == b"\0"
+    while view.size - position >= 8:
+        name, size = struct.unpack("<4sI", view(position, 8))
+        position += 8 + size + size % 2
+        if not all(0x20 <= byte < 0x7F for byte in name) or position > view.size + 1:
+            return False
+    return True
+
+
+def _flac(view: _View, start: int) -> Facts:
+    numbers = int.from_bytes(view(start + 18, 8), "big")
+    rate_hz, frames = numbers >> 44, numbers & ((1 << 36) - 1)
+    # Without a length libsndfile reads to the end of the file.
+    head = view(0, start + 18) + (numbers >> 36 << 36).to_bytes(8, "big")
+    return Facts(promised_seconds=frames / rate_hz if frames else None, head=head, body=start + 26)
+
+
+def _ogg(view: _View, position: int) -> Facts:
+    streams = 0
+    while position < view.size:
+        page = view(position, 27)
+        if page[:4] != b"OggS":
+            return Facts(complete=False)
+        if len(page) < 27:
+            return Facts(cut=True)
+        table = view(position + 27, page[26])
+        position += 27 + len(table) + sum(table)
+        streams += page[5] >> 1 & 1
+    if streams > 1:
+        return Facts(complete=False, cut=position > view.size)
+    return Facts(cut=position > view.size)
+
+
+def _au(view: _View) -> Facts:
+    size, encoding, rate_hz, channels = struct.unpack(">IIII", view(8, 16))
+    if size >= _PLACEHOLDER_BYTES:
+        return Facts()
+    return Facts(promised_seconds=size / (rate_hz * channels * _AU_SAMPLE_BYTES[encoding]))
+
+
+def _aiff(view: _View) -> Facts:
+    position = 12
+    while True:
+        name, size = struct.unpack(">4sI", view(position, 8))
+        if name == b"COMM":
+            _, frames, _, exponent, mantissa = struct.unpack(">HIHHQ", view(position + 8, 18))
+            return Facts(promised_seconds=frames / (mantissa / 2 ** (63 - (exponent - 16383))))
+        position += 8 + size + size % 2
+
+
+def _sphere(view: _View) -> Facts:
+    fields = (line.split() for line in view(0, 1024).decode("latin-1").splitlines())
+    values = {field[0]: field[2] for field in fields if len(field) == 3}
+    return Facts(promised_seconds=int(values["sample_count"]) / int(values["sample_rate"]))
+
+
+class _Mp3Frame(NamedTuple):
+    """The header of a frame of MPEG audio."""
+
+    kind: tuple[int, int, int]
+    bitrate: int
+    size: int
+    samples: int
+
+
+def _mp3_frame(head: bytes) -> _Mp3Frame | None:
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
+        return None
+    version, layer, rate = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3), head[2] >> 2 & 3
+    if version == 1 or layer == 4 or rate == 3 or head[2] >> 4 in (0, 15):
+        return None
+    full = version == 3
+    rate_hz = (44100, 48000, 32000)[rate] >> {3: 0, 2: 1, 0: 2}[version]
+    bitrate = _MP3_BITRATES[1 if full else 2, layer][head[2] >> 4]
+    samples = {1: 384, 2: 1152, 3: 1152 if full else 576}[layer]
+    unit = 4 if layer == 1 else 1
+    size = (samples // 8 * bitrate * 1000 // rate_hz // unit + (head[2] >> 1 & 1)) * unit
+    return _Mp3Frame((version, layer, rate_hz), bitrate, size, samples)
+
+
+def _mp3(view: _View, position: int) -> Facts:
+    """An MP3 is complete for libsndfile where its frames are as many as its Xing, Info or VBRI header states."""
+    first = _mp3_frame(view(position, 4))
+    if first is None:
+        return Facts(complete=False)
+    stated = _stated_mp3_frames(view(position, first.size))
+    frames, constant, cut = 0, True, False
+    if stated is not None:
+        position += first.size
+    while position < view.size:
+        frame = _mp3_frame(view(position, 4))
+        if frame is None or frame.kind != first.kind:
+            break
+        position += frame.size
+        frames += 1
+        constant = constant and frame.bitrate == first.bitrate
+    cut = position > view.size
+    seconds_per_frame = first.samples / first.kind[2]
+    if stated:
+        # Encoders count the header's own frame or do not, and drop up to three frames of their delay.
+        complete = frames <= stated + 1 and (cut or _is_tag(view, position))
+        promised = max(stated - 3, 0) * seconds_per_frame if frames < stated - 1 else None
+        return Facts(complete=complete or promised is not None, promised_seconds=promised)
+    # Without such a header its length is estimated from the first frame.
+    return Facts(complete=constant and stated is None and _is_tag(view, position))
+
+
+def _stated_mp3_frames(frame: bytes) -> int | None:
+    """Number of frames by the header in the first frame; None without one, 0 where it does not state the number."""
+    for mark, place in ((b"Xing", 8), (b"Info", 8), (b"VBRI", 14)):
+        at = frame.find(mark)
+        if at >= 0:
+            if mark != b"VBRI" and not frame[at + 7] & 1:
+                return 0
+            return struct.unpack(">I", frame[at + place : at + place + 4])[0]
+    return None
+
+
+def _is_tag(view: _View, position: int) -> bool:
+    """Whether a file ends here, or with a tag or padding."""
+    rest = view(position, min(max(0, view.size - position), 256))
+    return rest[:3] == b"TAG" or rest[:5] in (b"APETA", b"LYRIC") or not any(rest)
