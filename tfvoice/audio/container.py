@@ -18,7 +18,7 @@ _MP3_BITRATES = {
     (2, 2): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
     (2, 3): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
-_AU_SAMPLE_BYTES = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8}
+_AU_SAMPLE_BYTES = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}
 
 
 class Facts(NamedTuple):
@@ -31,6 +31,8 @@ class Facts(NamedTuple):
       head: a header with the true length, instead of the one of the file; empty where that is right.
       body: where in the file that header ends.
       body_end: where the audio ends; None: at the end of the file.
+      following: where another file is joined to the end of this one.
+      may_go_on: whether that, and audio beyond the stated length, shows only after decoding.
     """
 
     complete: bool = True
@@ -39,23 +41,37 @@ class Facts(NamedTuple):
     head: bytes = b""
     body: int = 0
     body_end: int | None = None
+    following: int | None = None
+    may_go_on: bool = False
 
 
 class _View:
     """Bytes of a file by position, read in blocks."""
 
     def __init__(self, file: BinaryIO):
-        self._file = file
+        self.file = file
         self.size = file.seek(0, 2)
         self._start, self._block = 0, b""
 
     def __call__(self, position: int, count: int) -> bytes:
         start = position - self._start
         if not 0 <= start <= len(self._block) - count:
-            self._file.seek(position)
-            self._start, self._block = position, self._file.read(max(count, _READ_BYTES))
+            self.file.seek(position)
+            self._start, self._block = position, self.file.read(max(count, _READ_BYTES))
             start = 0
         return self._block[start : start + count]
+
+    def find(self, mark: bytes, position: int) -> int | None:
+        """Where `mark` is found from a position on."""
+        self.file.seek(position)
+        tail = b""
+        while block := self.file.read(1 << 20):
+            found = (tail + block).find(mark)
+            if found >= 0:
+                return position - len(tail) + found
+            position += len(block)
+            tail = block[-len(mark) :]
+        return None
 
 
 def examine(file: BinaryIO) -> Facts:
@@ -74,25 +90,32 @@ def examine(file: BinaryIO) -> Facts:
             return _au(view)
         if magic[:4] == b"FORM" and magic[8:] in (b"AIFF", b"AIFC"):
             return _aiff(view)
+        if magic[4:8] == b"ftyp":
+            return _mp4(view)
+        if magic[:4] == b"caff":
+            return _caf(view)
+        if magic[:4] == b"riff":
+            return _w64(view)
         if magic[:7] == b"NIST_1A":
             return _sphere(view)
         if start or _mp3_frame(view(start, 4)):
             return _mp3(view, start)
-    except (struct.error, IndexError, ValueError, ZeroDivisionError):
+    except (struct.error, LookupError, ValueError, ArithmeticError):
         return Facts()
     return Facts()
 
 
-def has_second_flac(file: BinaryIO) -> bool:
-    """Whether a FLAC file is followed by another one, as by `cat`."""
-    mark = b"fLaC\x00\x00\x00\x22"
-    file.seek(4)
-    tail = b""
-    while block := file.read(1 << 20):
-        if mark in tail + block:
-            return True
-        tail = block[-len(mark) :]
-    return False
+def following_flac(file: BinaryIO) -> int | None:
+    """Where another FLAC is joined to the end of a FLAC, as by `cat`."""
+    return _View(file).find(b"fLaC\x00\x00\x00\x22", 4)
+
+
+def unlimited_flac(file: BinaryIO) -> Facts:
+    """A FLAC without the number of samples in its header, so that it is read to the end of the file."""
+    head = bytearray(_View(file)(0, 26))
+    head[21] &= 0xF0
+    head[22:26] = bytes(4)
+    return Facts(head=bytes(head), body=26)
 
 
 def _id3_bytes(view: _View, position: int) -> int:
@@ -104,13 +127,15 @@ def _id3_bytes(view: _View, position: int) -> int:
 
 
 def _wav(view: _View) -> Facts:
-    position, format_chunk, long_size, regular = 12, b"", 0, True
+    position, format_chunk, long_size, frames, regular = 12, b"", 0, 0, True
     while True:
         name, size = struct.unpack("<4sI", view(position, 8))
         if name == b"data":
             break
         if name == b"fmt ":
             format_chunk = view(position, 8 + size)
+        elif name == b"fact" and size >= 4:
+            frames = struct.unpack("<I", view(position + 8, 4))[0]
         elif name == b"ds64":
             long_size = struct.unpack("<Q", view(position + 16, 8))[0]
         position += 8 + size
@@ -124,16 +149,19 @@ def _wav(view: _View) -> Facts:
     if long_size and size == 0xFFFFFFFF:
         size = long_size
     codec, _, rate_hz, byte_rate, frame_bytes = struct.unpack("<HHIIH", format_chunk[8:22])
-    if codec in (1, 3, 6, 7, 0xFFFE):
+    is_pcm = codec in (1, 3, 6, 7, 0xFFFE)
+    if is_pcm:
         byte_rate = rate_hz * frame_bytes
     placeholder = size == 0 or _PLACEHOLDER_BYTES <= size <= 0xFFFFFFFF
     if size > there and not placeholder:
-        return Facts(promised_seconds=size / byte_rate)
-    goes_on = not _only_chunks(view, start + size, byte_rate) if size < there else False
-    if (placeholder and size) or goes_on:
-        regular, size = False, there
-    if regular:
-        return Facts(promised_seconds=size / byte_rate if size else None)
+        # The byte rate of compressed formats is often wrong.
+        return Facts(promised_seconds=frames / rate_hz if frames and not is_pcm else size / byte_rate)
+    end = start + size + size % 2
+    if size < there and view(end, 4) == b"RIFF" and view(end + 8, 4) == b"WAVE":
+        return Facts(head=view(0, start), body=start, body_end=start + size, following=end)
+    if regular and (size == there or (size < there and _only_chunks(view, start + size, byte_rate))):
+        return Facts()
+    size = size if size < there and _only_chunks(view, start + size, byte_rate) else there
     inner = b"WAVE" + format_chunk + struct.pack("<4sI", b"data", min(size, 0xFFFFFFFF))
     head = struct.pack("<4sI", b"RIFF", min(len(inner) + size, 0xFFFFFFFF)) + inner
     return Facts(head=head, body=start, body_end=start + size)
@@ -156,25 +184,64 @@ def _only_chunks(view: _View, position: int, byte_rate: int) -> bool:
 def _flac(view: _View, start: int) -> Facts:
     numbers = int.from_bytes(view(start + 18, 8), "big")
     rate_hz, frames = numbers >> 44, numbers & ((1 << 36) - 1)
-    # Without a length libsndfile reads to the end of the file.
-    head = view(0, start + 18) + (numbers >> 36 << 36).to_bytes(8, "big")
-    return Facts(promised_seconds=frames / rate_hz if frames else None, head=head, body=start + 26)
+    return Facts(promised_seconds=frames / rate_hz if frames else None, may_go_on=True)
+
+
+class _OggLink(NamedTuple):
+    """A logical stream: its rate, what its positions begin with, and the first and last position, in samples."""
+
+    rate_hz: int
+    skipped: int
+    first: int = 0
+    last: int = 0
+
+    @property
+    def seconds(self) -> float:
+        # A stream that was recorded while it was broadcast does not begin at 0; no page holds as much as that.
+        begin = 0 if self.first < 4 * self.rate_hz else self.first
+        return max(0, self.last - begin - self.skipped) / self.rate_hz
 
 
 def _ogg(view: _View, position: int) -> Facts:
-    streams = 0
+    links: list[_OggLink] = []
+    index: dict[bytes, int] = {}
+    unbroken = True
     while position < view.size:
         page = view(position, 27)
-        if page[:4] != b"OggS":
-            return Facts(complete=False)
-        if len(page) < 27:
-            return Facts(cut=True)
+        if len(page) < 27 or page[:4] != b"OggS":
+            following = view.find(b"OggS", position + 1)
+            unbroken = unbroken and following is None and page[:4] == b"OggS"
+            if following is None:
+                break
+            position = following
+            continue
+        serial, granule = page[14:18], struct.unpack("<q", page[6:14])[0]
         table = view(position + 27, page[26])
-        position += 27 + len(table) + sum(table)
-        streams += page[5] >> 1 & 1
-    if streams > 1:
-        return Facts(complete=False, cut=position > view.size)
-    return Facts(cut=position > view.size)
+        position += 27 + len(table)
+        if page[5] & 2:
+            index[serial] = len(links)
+            links.append(_ogg_link(view(position, sum(table))))
+        elif granule > 0 and serial in index and position + sum(table) <= view.size:
+            link = links[index[serial]]
+            links[index[serial]] = link._replace(first=link.first or granule, last=granule)
+        position += sum(table)
+    # Otherwise it ends with a page, or with padding or a tag.
+    cut = position > view.size or view(position, 4) == b"OggS"
+    promised = sum(link.seconds for link in links)
+    return Facts(complete=len(links) == 1 and unbroken, cut=cut, promised_seconds=promised or None)
+
+
+def _ogg_link(packet: bytes) -> _OggLink:
+    if packet[:7] == b"\x01vorbis":
+        return _OggLink(struct.unpack("<I", packet[12:16])[0], 0)
+    if packet[:8] == b"OpusHead":
+        return _OggLink(48000, struct.unpack("<H", packet[10:12])[0])
+    if packet[:8] == b"Speex   ":
+        return _OggLink(struct.unpack("<I", packet[36:40])[0], 0)
+    if packet[:5] == b"\x7fFLAC":
+        return _OggLink(int.from_bytes(packet[27:30], "big") >> 4, 0)
+    # Video, subtitles, or an index: its positions are no samples.
+    return _OggLink(1 << 62, 0)
 
 
 def _au(view: _View) -> Facts:
@@ -182,6 +249,40 @@ def _au(view: _View) -> Facts:
     if size >= _PLACEHOLDER_BYTES:
         return Facts()
     return Facts(promised_seconds=size / (rate_hz * channels * _AU_SAMPLE_BYTES[encoding]))
+
+
+def _mp4(view: _View) -> Facts:
+    position = 0
+    while position < view.size:
+        size, _, long_size = struct.unpack(">I4sQ", view(position, 16).ljust(16, b"\0"))
+        size = {0: view.size - position, 1: long_size}.get(size, size)
+        if size < 8:
+            return Facts(complete=False)
+        position += size
+    return Facts(complete=False, cut=position > view.size)
+
+
+def _caf(view: _View) -> Facts:
+    position, seconds_per_byte = 8, 0.0
+    while True:
+        name, size = struct.unpack(">4sq", view(position, 12))
+        if name == b"desc":
+            rate_hz, _, _, packet_bytes, packet_frames = struct.unpack(">d4sIII", view(position + 12, 24))
+            seconds_per_byte = packet_frames / packet_bytes / rate_hz
+        if name == b"data":
+            return Facts(promised_seconds=(size - 4) * seconds_per_byte if size > 0 else None)
+        position += 12 + size
+
+
+def _w64(view: _View) -> Facts:
+    position, byte_rate = 40, 0
+    while True:
+        name, size = struct.unpack("<4s12xQ", view(position, 24))
+        if name == b"fmt ":
+            byte_rate = struct.unpack("<I", view(position + 32, 4))[0]
+        if name == b"data":
+            return Facts(promised_seconds=(size - 24) / byte_rate if size < 1 << 62 else None)
+        position += (size + 7) // 8 * 8
 
 
 def _aiff(view: _View) -> Facts:
@@ -263,6 +364,9 @@ def _stated_mp3_frames(frame: bytes) -> int | None:
 
 
 def _is_tag(view: _View, position: int) -> bool:
-    """Whether a file ends here, or with a tag or padding."""
-    rest = view(position, min(max(0, view.size - position), 256))
-    return rest[:3] == b"TAG" or rest[:5] in (b"APETA", b"LYRIC") or not any(rest)
+    """Whether a file ends here, or with tags or padding."""
+    if view(position, 8) == b"APETAGEX":
+        position += 32 + struct.unpack("<I", view(position + 12, 4))[0]
+    if view(position, 3) == b"TAG":
+        position += 128
+    return position >= view.size or not any(view(position, min(view.size - position, _READ_BYTES)))

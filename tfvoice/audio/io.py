@@ -173,7 +173,7 @@ def seconds(source: Source) -> float:
     Raises:
       AudioError: the source is missing, empty, not audio, or without samples.
     """
-    with decoding.open_stream(source, header_only=True) as stream:
+    with decoding.open_stream(source) as stream:
         frames = stream.frames
         if frames is None:
             stream = streams.tolerant(stream, lambda _: None)
@@ -255,7 +255,7 @@ class Writer:
             yield
         except (soundfile.SoundFileError, OSError) as error:
             folder = self._path.parent
-            reason = decoding.error_text(error) if folder.is_dir() else f"make its folder first with mkdir -p {folder}"
+            reason = streams.error_text(error) if folder.is_dir() else f"make its folder first with mkdir -p {folder}"
             message = f"{self._path}: cannot write this file at {self._rate_hz} Hz: {reason}."
             raise AudioError(message, "unwritable") from error
 

@@ -90,24 +90,34 @@ def crop(stream: Stream, start_seconds: float, seconds: float | None = None) -> 
     return stream._replace(frames=frames, blocks=blocks(), seek=None)
 
 
-def whole(stream: Stream, promised_seconds: float | None) -> Stream:
+def whole(stream: Stream, promised_seconds: float | None, cut: bool = False) -> Stream:
     """A stream that ends with an error where it is shorter than its header promises.
 
     Args:
       stream: as it is decoded.
       promised_seconds: length by its header; None where that states none.
+      cut: the file ends inside a page.
     """
 
+    first = 0
+
+    def seek(frame: int) -> None:
+        nonlocal first
+        stream.seek(frame)
+        first = frame
+
     def blocks() -> Iterator[np.ndarray]:
-        frames = 0
+        frames = first
         for block in stream.blocks:
             frames += len(block)
             yield block
         there = frames / stream.sample_rate_hz
         if frames and promised_seconds is not None and there < promised_seconds - TOLERANCE_SECONDS:
             raise cut_off(stream.name, there, f"its header states {promised_seconds:.1f} s")
+        if frames and cut:
+            raise cut_off(stream.name, there, "it ends inside a page")
 
-    return stream._replace(blocks=blocks())
+    return stream._replace(blocks=blocks(), seek=None if stream.seek is None else seek)
 
 
 def tolerant(stream: Stream, on_cut_off: Callable[[AudioError], object]) -> Stream:
@@ -132,6 +142,12 @@ def tolerant(stream: Stream, on_cut_off: Callable[[AudioError], object]) -> Stre
 def cut_off(name: str, seconds: float, fact: str) -> AudioError:
     """The error of a file that ends or is damaged after so many seconds."""
     return AudioError(f"{name}: damaged or cut off after {seconds:.1f} s ({fact}); copy it again.", "cut_off")
+
+
+def error_text(error: Exception) -> str:
+    """The message of a decoder or of the system, fit for the end of a sentence."""
+    text = getattr(error, "strerror", None) or getattr(error, "error_string", None) or str(error) or "decoder failed"
+    return text.strip().rstrip(".").removeprefix("Error : ")
 
 
 def _beyond_the_end(name: str, end: float, start_seconds: float, seconds: float | None) -> AudioError:
