@@ -10,6 +10,9 @@ from typing import BinaryIO, NamedTuple
 # Sizes that writers leave in a header because they cannot know it: ffmpeg and sox on a pipe, arecord.
 _PLACEHOLDER_BYTES = 0x7FFFF000
 _READ_BYTES = 1 << 16
+_SEARCH_BYTES = 1 << 12
+# More are no sound file, but would take long to walk through.
+_MAX_CHUNKS = 10_000
 _MP3_BITRATES = {
     (1, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
     (1, 2): (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
@@ -63,14 +66,11 @@ class _View:
 
     def find(self, mark: bytes, position: int) -> int | None:
         """Where `mark` is found from a position on."""
-        self.file.seek(position)
-        tail = b""
-        while block := self.file.read(1 << 20):
-            found = (tail + block).find(mark)
+        while block := self(position, _SEARCH_BYTES):
+            found = block.find(mark)
             if found >= 0:
-                return position - len(tail) + found
-            position += len(block)
-            tail = block[-len(mark) :]
+                return position + found
+            position += max(1, len(block) - len(mark) + 1)
         return None
 
 
@@ -128,7 +128,7 @@ def _id3_bytes(view: _View, position: int) -> int:
 
 def _wav(view: _View) -> Facts:
     position, format_chunk, long_size, frames, regular = 12, b"", 0, 0, True
-    while True:
+    for _ in range(_MAX_CHUNKS):
         name, size = struct.unpack("<4sI", view(position, 8))
         if name == b"data":
             break
@@ -173,12 +173,14 @@ def _only_chunks(view: _View, position: int, byte_rate: int) -> bool:
     if rest < byte_rate / 50 or view(position, 3) in (b"TAG", b"ID3") or not any(view(position, min(rest, 4096))):
         return True
     position += view(position, 1) == b"\0"
-    while view.size - position >= 8:
+    for _ in range(_MAX_CHUNKS):
+        if view.size - position < 8:
+            return True
         name, size = struct.unpack("<4sI", view(position, 8))
         position += 8 + size + size % 2
         if not all(0x20 <= byte < 0x7F for byte in name) or position > view.size + 1:
             return False
-    return True
+    return False
 
 
 def _flac(view: _View, start: int) -> Facts:

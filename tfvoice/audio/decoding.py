@@ -56,9 +56,9 @@ def open_stream(source: Source, limits: ffmpeg.Limits | None = None) -> Iterator
     with contextlib.ExitStack() as stack:
         raw = stack.enter_context(open(file, "rb")) if isinstance(file, str) else file
         stack.callback(raw.seek, 0)
-        facts = container.examine(raw)
+        facts = container.Facts() if limits else container.examine(raw)
         stream = None
-        if facts.complete and limits is None:
+        if facts.complete and not limits:
             stream = stack.enter_context(libsndfile.open_file(name, file, raw, facts))
         if stream is None:
             path = file if isinstance(file, str) else stack.enter_context(_copy(raw))

@@ -108,9 +108,7 @@ def open_file(name: str, file: str | BinaryIO, raw: BinaryIO, facts: container.F
         yield Stream(name, sound.samplerate, frames if known else None, blocks, seek, amplitude)
 
 
-def _joined_blocks(
-    name: str, sound: _ForwardSoundFile, raw: BinaryIO, facts: container.Facts
-) -> Iterator[np.ndarray]:
+def _joined_blocks(name: str, sound: _ForwardSoundFile, raw: BinaryIO, facts: container.Facts) -> Iterator[np.ndarray]:
     """Blocks of a file, and of the files that are joined to its end."""
     yield from _blocks(name, sound)
     following = facts.following
