@@ -95,6 +95,9 @@ def open_file(name: str, file: str | BinaryIO, raw: BinaryIO, facts: container.F
             file = _Spliced(raw, facts)
         elif raw.seek(0) == 0 and facts.may_go_on:
             file = raw
+        if isinstance(file, str) and os.name == "posix":
+            # soundfile cannot encode a name that is not UTF-8.
+            file = os.fsencode(file)
         try:
             sound = stack.enter_context(_ForwardSoundFile(file))
         except Exception:  # LibsndfileError, and other types for a name that ends in .raw and for damaged headers.
