@@ -92,6 +92,24 @@ def test_a_cut_off_file_is_an_error_and_what_is_there_can_be_read(make, name):
 
 
 @needs_ffmpeg
+@pytest.mark.parametrize("name", ["late.webm", "late.mp4"])
+def test_a_track_that_starts_late_is_not_cut_off(make, name):
+    path = make("start.wav")
+    late = path.with_name(name)
+    subprocess.run(["ffmpeg", "-v", "error", "-y", "-itsoffset", "1.5", "-i", path, late], check=True)
+    assert abs(len(io.read(late, 16000)) / 16000 - 2.0) < 0.15
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("name", ["noise.pcm", "text.txt", "a.mp3", "a.m4a"])
+def test_what_ffprobe_only_guesses_is_not_audio(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(b"hello world\n" * 9999 if name == "text.txt" else np.random.default_rng(0).bytes(99999))
+    with pytest.raises(io.AudioError, match="not audio"):
+        io.read(path, 16000)
+
+
+@needs_ffmpeg
 def test_an_mp4_that_lost_its_index_is_an_error_that_says_so(make):
     path = make("cut.m4a")
     path.write_bytes(path.read_bytes()[:5000])

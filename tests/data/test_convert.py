@@ -273,7 +273,5 @@ def test_expected_lengths_come_from_the_corpus_the_header_or_the_size(tmp_path):
 
 
 def test_conversion_imports_no_tensorflow():
-    code = (
-        "import sys, tfvoice.cli.convert; assert not {'tensorflow', 'librosa', 'keras'} & set(sys.modules)"
-    )
+    code = "import sys, tfvoice.cli.convert; assert not {'tensorflow', 'librosa', 'keras'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -200,7 +200,7 @@ class _OggLink(NamedTuple):
     @property
     def seconds(self) -> float:
         # A stream that was recorded while it was broadcast does not begin at 0; no page holds as much as that.
-        begin = 0 if self.first < 4 * self.rate_hz else self.first
+        begin = 0 if self.first < 2 * self.rate_hz else self.first
         return max(0, self.last - begin - self.skipped) / self.rate_hz
 
 

@@ -26,6 +26,9 @@ _UNTRUSTED_CODECS = "aac,aac_fixed,alac,opus,libopus,vorbis,libvorbis,mp3,mp3flo
 _FORMATS_WITH_LENGTH = ("mov", "matroska", "asf", "caf", "avi", "w64", "tta", "ape", "wv")
 # Formats that can hold a video without sound; ffprobe takes texts and pictures for video, too.
 _VIDEO_FORMATS = ("mov", "matroska", "avi", "asf", "flv", "mpeg", "mpegts", "ogg")
+# Up to this probe score ffprobe guesses, and takes raw samples or a text for a rare codec; an MP3 with junk in front
+# has no better score.
+_GUESS = 25
 _MAX_CHANNELS = 64
 
 
@@ -60,7 +63,7 @@ def open_file(name: str, path: str, limits: Limits | None = None) -> Iterator[St
         file is damaged, cut off, or exceeds the limits.
     """
     if not is_installed():
-        raise AudioError(f"{name}: libsndfile cannot decode this file, if it is audio at all; install ffmpeg to try.")
+        raise AudioError(f"{name}: libsndfile cannot decode this file, or not all of it; install ffmpeg and try again.")
     track = _probe(name, path, limits)
     rate_hz, channels = track.sample_rate_hz, track.channels
     form = ["-ar", str(rate_hz), "-ac", str(channels), "-c:a", "pcm_f32le", "-f", "f32le"]
@@ -90,7 +93,7 @@ class _Track(NamedTuple):
 def _probe(name: str, path: str, limits: Limits | None) -> _Track:
     """The audio track that is marked as default, otherwise the one with the most channels, otherwise the first."""
     entries = "stream=index,codec_type,sample_rate,channels,duration:stream_disposition=default"
-    query = ["-of", "json", "-show_entries", f"{entries}:format=format_name,duration"]
+    query = ["-of", "json", "-show_entries", f"{entries}:format=format_name,probe_score,start_time,duration"]
     with _process(["ffprobe", *_input(path, limits), *query], limits) as (process, log):
         output = process.stdout.read()
         if process.wait() < 0:
@@ -99,21 +102,29 @@ def _probe(name: str, path: str, limits: Limits | None) -> _Track:
     # Where ffprobe fails, it begins an object all the same.
     facts = json.loads(output) if process.returncode == 0 else {}
     streams = facts.get("streams", [])
-    container = facts.get("format", {}).get("format_name", "").split(",")[0]
+    file = facts.get("format", {})
+    container = file.get("format_name", "").split(",")[0]
     audio = [stream for stream in streams if stream.get("codec_type") == "audio"]
     if not audio and container in _VIDEO_FORMATS:
         raise AudioError(f"{name}: has no audio track, so there is no sound in it; name another.", "no_audio_track")
-    if not audio:
+    if not audio or (file["probe_score"] <= _GUESS and container != "mp3"):
         raise AudioError(f"{name}: not audio in a format that can be decoded{reason}; convert it to wav.")
     track = max(audio, key=lambda track: (track["disposition"]["default"], track.get("channels", 0)))
     rate_hz, channels = int(track.get("sample_rate", 0)), track.get("channels", 0)
     if not rate_hz or not 0 < channels <= _MAX_CHANNELS:
         raise AudioError(f"{name}: its audio track cannot be decoded{reason}; convert it to wav.")
-    promised = None
-    if container in _FORMATS_WITH_LENGTH:
-        of_file = facts["format"].get("duration") if len(streams) == 1 else None
-        promised = track.get("duration", of_file)
-    return _Track(track["index"], rate_hz, channels, None if promised is None else float(promised))
+    return _Track(track["index"], rate_hz, channels, _promised_seconds(file, streams, track, container))
+
+
+def _promised_seconds(file: dict, streams: list[dict], track: dict, container: str) -> float | None:
+    if container not in _FORMATS_WITH_LENGTH:
+        return None
+    if "duration" in track:
+        return float(track["duration"])
+    if len(streams) > 1 or "duration" not in file:
+        # The longest of the tracks, such as the pictures.
+        return None
+    return float(file["duration"]) - max(0.0, float(file.get("start_time", 0)))
 
 
 @contextlib.contextmanager

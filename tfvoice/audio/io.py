@@ -29,9 +29,9 @@ _FORMATS = {
     ".opus": ("OGG", "OPUS"),
     ".mp3": ("MP3", "MPEG_LAYER_III"),
 }
-# Of the energy of the channels that is left when they are mixed: 1/channels without any correlation, and a millionth
-# or less where one is the other with the opposite sign, after a lossy codec as well.
-_CANCELLED = 1e-3
+# Of the energy of the channels, what is left when they are mixed: 1/channels without any correlation, and less than
+# 0.002 where one is the other with the opposite sign, after Vorbis as well.
+_CANCELLED = 0.004
 # Mean square of what is not silence.
 _AUDIBLE = 1e-8
 
@@ -350,10 +350,9 @@ def _check(stream: Stream, block: np.ndarray, mono: np.ndarray, frames: int) -> 
         return
     peak = max(float(block.max()), -float(block.min()))
     if peak > stream.max_amplitude:
-        message = (
-            f"{stream.name}: its samples reach {peak:.5g}, beyond full scale, which is 1; divide them by their unit"
-        )
-        raise AudioError(f"{message}, 32768 for that of 16-bit integers.", "beyond_full_scale")
+        fact = f"its samples reach {peak:.5g}, far beyond full scale, which is 1"
+        advice = "scale them; floats in units of 16-bit integers are divided by 32768"
+        raise AudioError(f"{stream.name}: {fact}; {advice}.", "beyond_full_scale")
 
 
 def _mono(block: np.ndarray) -> np.ndarray:
