@@ -117,6 +117,41 @@ def test_seconds_is_the_number_of_samples_over_the_rate():
     assert io.seconds(wav(tone(11025, 1.5), 11025)) == round(11025 * 1.5) / 11025
 
 
+@pytest.mark.parametrize("peak, good", [(1.05, True), (1.5, False), (32767.0, False)])
+def test_floats_far_beyond_full_scale_are_an_error_with_the_peak(peak, good):
+    source = wav(tone(16000) * 2 * peak)
+    if good:
+        assert len(io.read(source, 16000)) == 16000
+        return
+    error = read_error(source)
+    assert error.reason == "beyond_full_scale" and f"{peak:g}"[:3] in str(error) and "full scale" in str(error)
+
+
+@pytest.mark.parametrize("container", ["MP3", "OGG"])
+def test_peaks_of_lossy_codecs_may_exceed_full_scale(container):
+    loud = np.clip(20 * noise(48000), -1, 1).astype(np.float32)
+    file = streams.BytesIO()
+    soundfile.write(file, loud, 16000, format=container)
+    assert 1.0 < np.abs(io.read(file.getvalue(), 16000)).max() < 4.0
+
+
+@pytest.mark.parametrize("channels", [[1, -1], [1, -0.99], [1, -1, 1, -1]])
+def test_channels_that_cancel_are_an_error_that_says_so(channels):
+    error = read_error(wav(np.outer(tone(16000), channels).astype(np.float32)))
+    assert error.reason == "channels_cancel" and "opposite signs" in str(error)
+
+
+@pytest.mark.parametrize("channels", [[1, 0], [1, -0.5], [0, 0], [1, 0, 0, 0, 0, 0, 0, 0]])
+def test_channels_that_differ_are_averaged(channels):
+    samples = np.outer(tone(16000), channels).astype(np.float32)
+    np.testing.assert_allclose(io.read(wav(samples), 16000), samples.mean(axis=1), atol=1e-6)
+
+
+def test_a_part_beyond_the_end_is_an_error_with_both_lengths():
+    error = read_error(wav(tone(16000)), start_seconds=0.5, seconds=8.0)
+    assert error.reason == "beyond_the_end" and "to 8.5 s" in str(error) and "1.0 s" in str(error)
+
+
 def test_audio_errors_can_be_pickled():
     error = pickle.loads(pickle.dumps(read_error("nowhere.wav")))
     assert error.reason == "missing_file" and "nowhere.wav" in str(error)

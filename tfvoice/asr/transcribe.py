@@ -59,13 +59,17 @@ class Transcriber:
         values = tf.TensorSpec([None, run.alphabet.size + 1], tf.float32)
         self._greedy = tf.function(self._greedy_words, input_signature=[values, tf.TensorSpec([], tf.float64)])
 
-    def transcribe(self, source: io.Source, progress: bool = False) -> Transcript:
+    def transcribe(
+        self, source: io.Source, progress: bool = False, on_cut_off: io.OnCutOff | None = None
+    ) -> Transcript:
         """Transcribes a recording.
 
         Args:
           source: a file's name, its bytes, or a binary stream. A pipe is copied to a temporary file, because a long
             recording is decoded twice.
           progress: whether to show a bar on the standard error, where that is a terminal and the recording is long.
+          on_cut_off: called with the error, once or more, where the recording is cut off or damaged after some samples;
+            what there is, is then transcribed. None: the error is raised.
 
         Returns:
           The text, and its words with times and confidence.
@@ -74,7 +78,7 @@ class Transcriber:
           AudioError: the source is missing, empty, damaged or no audio.
         """
         with _repeatable(source) as again:
-            return self._transcribe(self._recording(again), progress and sys.stderr.isatty())
+            return self._transcribe(self._recording(again, on_cut_off), progress and sys.stderr.isatty())
 
     def transcribe_samples(self, samples: np.ndarray) -> Transcript:
         """Transcribes audio in memory: float32 `[samples]` at the run's rate, of any length."""
@@ -90,10 +94,12 @@ class Transcriber:
         with _repeatable(source) as again:
             return self._log_probabilities(self._recording(again))
 
-    def _recording(self, source: io.Source) -> "_MeasuredAudio":
+    def _recording(self, source: io.Source, on_cut_off: io.OnCutOff | None = None) -> "_MeasuredAudio":
         seconds = self._windowed.block_samples / self._rate_hz
         return _MeasuredAudio(
-            lambda: io.read_blocks(source, self._rate_hz, seconds), lambda: io.seconds(source), self._rate_hz
+            lambda: io.read_blocks(source, self._rate_hz, seconds, on_cut_off),
+            lambda: io.seconds(source),
+            self._rate_hz,
         )
 
     def _transcribe(self, recording: "_MeasuredAudio", progress: bool = False) -> Transcript:

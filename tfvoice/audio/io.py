@@ -5,20 +5,22 @@ the blocks, `read_blocks` yields them, so both give the same samples bit for bit
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 import soundfile
 import soxr
 
 from tfvoice import storage
-from tfvoice.audio import decoding
+from tfvoice.audio import decoding, ffmpeg
+from tfvoice.audio import stream as streams
+from tfvoice.audio.stream import AudioError, Stream
 
-AudioError = decoding.AudioError
 Source = decoding.Source
+OnCutOff: TypeAlias = Callable[[AudioError], object]
 
 _FORMATS = {
     ".wav": ("WAV", "PCM_16"),
@@ -27,6 +29,11 @@ _FORMATS = {
     ".opus": ("OGG", "OPUS"),
     ".mp3": ("MP3", "MPEG_LAYER_III"),
 }
+# Of the energy of the channels, what is left when they are mixed: 1/channels without any correlation, and less than
+# 0.002 where one is the other with the opposite sign, after Vorbis as well.
+_CANCELLED = 0.004
+# Mean square of what is not silence.
+_AUDIBLE = 1e-8
 
 
 def read(
@@ -35,6 +42,7 @@ def read(
     max_seconds: float | None = None,
     start_seconds: float = 0.0,
     seconds: float | None = None,
+    on_cut_off: OnCutOff | None = None,
 ) -> np.ndarray:
     """Reads audio as mono samples at one rate; channels are averaged.
 
@@ -43,29 +51,60 @@ def read(
         read whole).
       sample_rate_hz: rate of the result; the source may have any.
       max_seconds: longer audio is an error, raised before anything is decoded where the header states the length.
-      start_seconds, seconds: start and length of the part to read; None: to the end.
+      start_seconds, seconds: start and length of the part to read; None: to the end. It equals that part of the whole.
+      on_cut_off: called with the error where the file is cut off or damaged after some samples, which are then
+        returned; None: the error is raised.
 
     Returns:
-      float32 `[samples]`. Integer formats lie within -1..1; float and lossy formats may exceed it.
+      float32 `[samples]`. Integer formats lie within -1..1; float formats may exceed it up to
+      `stream.MAX_FLOAT_AMPLITUDE`, lossy ones up to `stream.MAX_LOSSY_AMPLITUDE`.
 
     Raises:
-      AudioError: the source is missing, empty, not audio, damaged, without samples, too long, or not finite.
+      AudioError: the source is missing, empty, not audio, damaged, cut off, without samples, too long, not finite, far
+        beyond full scale, or silent only because its channels cancel; or the part reaches beyond its end.
     """
     with decoding.open_stream(source) as stream:
+        if on_cut_off is not None:
+            stream = streams.tolerant(stream, on_cut_off)
         if start_seconds or seconds is not None:
-            stream = decoding.crop(stream, start_seconds, seconds)
+            stream = streams.crop(stream, start_seconds, seconds)
         if max_seconds is not None:
             stream = _limited(stream, max_seconds)
         return np.concatenate(list(_samples(stream, sample_rate_hz)))
 
 
-def read_blocks(source: Source, sample_rate_hz: int, block_seconds: float) -> Iterator[np.ndarray]:
+def decode_untrusted(data: bytes, sample_rate_hz: int, max_seconds: float, limits: ffmpeg.Limits) -> np.ndarray:
+    """Decodes a file that a stranger sent, in a separate process that is killed when it exceeds its limits.
+
+    ffmpeg decodes WebM, Ogg, MP4 (m4a), AAC, MP3, FLAC and WAV, without access to the network.
+
+    Args:
+      data: the file.
+      sample_rate_hz: rate of the result.
+      max_seconds: longer audio is an error.
+      limits: of the process.
+
+    Returns:
+      float32 `[samples]`, as `read`. Of a file that is cut off, what there is: browsers do not finish theirs.
+
+    Raises:
+      AudioError: as `read`; or ffmpeg is not installed, or exceeds the limits.
+    """
+    with decoding.open_stream(data, limits) as stream:
+        stream = _limited(streams.tolerant(stream, lambda _: None), max_seconds)
+        return np.concatenate(list(_samples(stream, sample_rate_hz)))
+
+
+def read_blocks(
+    source: Source, sample_rate_hz: int, block_seconds: float, on_cut_off: OnCutOff | None = None
+) -> Iterator[np.ndarray]:
     """Reads audio of any length in bounded memory; the concatenated blocks are what `read` returns.
 
     Args:
       source: as for `read`. A file or a seekable stream is never held in memory whole.
       sample_rate_hz: rate of the result.
       block_seconds: length of every block but the last, which may be shorter.
+      on_cut_off: as for `read`.
 
     Yields:
       float32 `[samples]`, never empty.
@@ -77,6 +116,8 @@ def read_blocks(source: Source, sample_rate_hz: int, block_seconds: float) -> It
     buffered: list[np.ndarray] = []
     count = 0
     with decoding.open_stream(source) as stream:
+        if on_cut_off is not None:
+            stream = streams.tolerant(stream, on_cut_off)
         for samples in _samples(stream, sample_rate_hz):
             buffered.append(samples)
             count += len(samples)
@@ -107,7 +148,7 @@ def read_pcm16(stream: BinaryIO, stream_hz: int, sample_rate_hz: int) -> Iterato
     """
     name = str(getattr(stream, "name", "the stream"))
     try:
-        yield from _samples(decoding.Stream(name, stream_hz, None, _pcm16(stream)), sample_rate_hz)
+        yield from _samples(Stream(name, stream_hz, None, _pcm16(stream)), sample_rate_hz)
     except AudioError as error:
         if error.reason != "no_samples":
             raise
@@ -126,8 +167,8 @@ def _pcm16(stream: BinaryIO) -> Iterator[np.ndarray]:
 def seconds(source: Source) -> float:
     """Returns the duration of the audio in seconds.
 
-    The header states it in most formats. Otherwise (an MP3 without a Xing header, a FLAC written to a pipe, formats
-    that libsndfile does not support) the audio is decoded and counted.
+    The header states it in most formats. Otherwise (a FLAC written to a pipe, several streams in a file, formats that
+    libsndfile does not support) the audio is decoded and counted; where a file is cut off, what there is.
 
     Raises:
       AudioError: the source is missing, empty, not audio, or without samples.
@@ -135,6 +176,7 @@ def seconds(source: Source) -> float:
     with decoding.open_stream(source) as stream:
         frames = stream.frames
         if frames is None:
+            stream = streams.tolerant(stream, lambda _: None)
             frames = sum(len(block) for block in stream.blocks)
         if not frames:
             raise _no_samples(stream)
@@ -201,8 +243,8 @@ class Writer:
         pcm = to_pcm16(samples)
         with self._errors():
             # libsndfile's Vorbis encoder keeps the samples of a call on the stack and crashes on long ones.
-            for start in range(0, len(pcm), decoding.BLOCK_FRAMES):
-                block = pcm[start : start + decoding.BLOCK_FRAMES]
+            for start in range(0, len(pcm), streams.BLOCK_FRAMES):
+                block = pcm[start : start + streams.BLOCK_FRAMES]
                 self._file.write(block)
                 self.written += len(block)
 
@@ -213,7 +255,7 @@ class Writer:
             yield
         except (soundfile.SoundFileError, OSError) as error:
             folder = self._path.parent
-            reason = decoding.error_text(error) if folder.is_dir() else f"make its folder first with mkdir -p {folder}"
+            reason = streams.error_text(error) if folder.is_dir() else f"make its folder first with mkdir -p {folder}"
             message = f"{self._path}: cannot write this file at {self._rate_hz} Hz: {reason}."
             raise AudioError(message, "unwritable") from error
 
@@ -245,7 +287,7 @@ def from_pcm16(samples: np.ndarray) -> np.ndarray:
     return np.asarray(samples, np.float32) / np.float32(decoding.FULL_SCALE)
 
 
-def _limited(stream: decoding.Stream, max_seconds: float) -> decoding.Stream:
+def _limited(stream: Stream, max_seconds: float) -> Stream:
     """A stream that raises where the audio is longer, whether or not its header states the length."""
     limit = round(max_seconds * stream.sample_rate_hz)
     advice = "cut it into shorter files or raise the limit"
@@ -264,28 +306,53 @@ def _limited(stream: decoding.Stream, max_seconds: float) -> decoding.Stream:
     return stream._replace(blocks=blocks())
 
 
-def _samples(stream: decoding.Stream, sample_rate_hz: int) -> Iterator[np.ndarray]:
+def _samples(stream: Stream, sample_rate_hz: int) -> Iterator[np.ndarray]:
     """Mono blocks at a rate; raises where there is not one sample."""
     resampler = None
     if stream.sample_rate_hz != sample_rate_hz:
         resampler = soxr.ResampleStream(stream.sample_rate_hz, sample_rate_hz, 1, dtype="float32", quality="HQ")
     frames = produced = 0
+    energy, mono_energy = 0.0, 0.0
     for block in stream.blocks:
         mono = _mono(block)
-        finite = np.isfinite(mono)
-        if not finite.all():
-            time = (frames + int(np.argmin(finite))) / stream.sample_rate_hz
-            raise AudioError(f"{stream.name}: the sample at {time:.3f} s is not finite; fix the file.", "non_finite")
+        _check(stream, block, mono, frames)
+        if block.shape[1] > 1:
+            energy += float(np.vdot(block, block)) / block.shape[1]
+            mono_energy += float(np.vdot(mono, mono))
         frames += len(mono)
         samples = mono if resampler is None else resampler.resample_chunk(mono)
         produced += len(samples)
         yield samples
+    if mono_energy < _CANCELLED * energy and energy > _AUDIBLE * frames:
+        raise AudioError(
+            f"{stream.name}: its channels have opposite signs and cancel when they are mixed; keep one of them, "
+            "for example with ffmpeg -i IN -af 'pan=mono|c0=c0' OUT.",
+            "channels_cancel",
+        )
     if resampler is not None and frames:
         samples = resampler.resample_chunk(np.zeros(0, np.float32), last=True)
         produced += len(samples)
         yield samples
-    if not produced:
+    if frames and not produced:
+        fact = f"too short, {frames} of its samples at {stream.sample_rate_hz} Hz make none at {sample_rate_hz} Hz"
+        raise AudioError(f"{stream.name}: {fact}; record it again.", "no_samples")
+    if not frames:
         raise _no_samples(stream)
+
+
+def _check(stream: Stream, block: np.ndarray, mono: np.ndarray, frames: int) -> None:
+    """Raises where a sample is not finite or far beyond full scale, after so many frames."""
+    finite = np.isfinite(mono)
+    if not finite.all():
+        time = (frames + int(np.argmin(finite))) / stream.sample_rate_hz
+        raise AudioError(f"{stream.name}: the sample at {time:.3f} s is not finite; fix the file.", "non_finite")
+    if stream.max_amplitude is None:
+        return
+    peak = max(float(block.max()), -float(block.min()))
+    if peak > stream.max_amplitude:
+        fact = f"its samples reach {peak:.5g}, far beyond full scale, which is 1"
+        advice = "scale them; floats in units of 16-bit integers are divided by 32768"
+        raise AudioError(f"{stream.name}: {fact}; {advice}.", "beyond_full_scale")
 
 
 def _mono(block: np.ndarray) -> np.ndarray:
@@ -296,5 +363,5 @@ def _mono(block: np.ndarray) -> np.ndarray:
     return block @ np.full(channels, 1 / channels, np.float32)
 
 
-def _no_samples(stream: decoding.Stream) -> AudioError:
+def _no_samples(stream: Stream) -> AudioError:
     return AudioError(f"{stream.name}: it has a header but no samples; record or copy it again.", "no_samples")

@@ -13,7 +13,8 @@ A unidirectional model, such as one of --config=deepspeech2_streaming, can trans
 
   arecord -q -t raw -f S16_LE -r 16000 | tfvoice_transcribe --run=runs/live --stream
 
-A recording that cannot be transcribed is reported, the others are still transcribed, and the exit status is 1.
+A recording that cannot be transcribed is reported, the others are still transcribed, and the exit status is 1. One that
+is cut off is transcribed up to there, with a warning.
 """
 
 import contextlib
@@ -173,13 +174,18 @@ def _check_output(recordings: list[_Input], single: bool) -> None:
 
 
 def _transcribe(transcriber, path: str) -> transcript.Transcript | None:
+    cut_off: list[TfvoiceError] = []
     try:
-        return transcriber.transcribe(sys.stdin.buffer if path == "-" else path, progress=True)
+        source = sys.stdin.buffer if path == "-" else path
+        transcribed = transcriber.transcribe(source, progress=True, on_cut_off=cut_off.append)
     except (TfvoiceError, OSError) as error:
         if FLAGS.debug:
             traceback.print_exc()
         _print_error(str(error))
         return None
+    if cut_off:
+        _print_error(f"{cut_off[0]} It is transcribed up to there.")
+    return transcribed
 
 
 def _write(recording: _Input, transcribed: transcript.Transcript, single: bool) -> None:

@@ -1,0 +1,158 @@
+"""Decoding with libsndfile, which believes the length in a header, right or wrong."""
+
+import contextlib
+import io
+import os
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+
+from tfvoice.audio import container
+from tfvoice.audio.stream import (
+    BLOCK_FRAMES,
+    MAX_FLOAT_AMPLITUDE,
+    MAX_LOSSY_AMPLITUDE,
+    AudioError,
+    Stream,
+    cut_off,
+    error_text,
+)
+
+_UNKNOWN_FRAMES = 1 << 62
+# By libsndfile's name of the encoding; integers cannot exceed full scale.
+_MAX_AMPLITUDES = {
+    **dict.fromkeys(("FLOAT", "DOUBLE"), MAX_FLOAT_AMPLITUDE),
+    **dict.fromkeys(("VORBIS", "OPUS", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"), MAX_LOSSY_AMPLITUDE),
+}
+
+
+class _ForwardSoundFile(soundfile.SoundFile):
+    """A sound file that is read from start to end.
+
+    Python's soundfile seeks after every read to where libsndfile already is. At the end of a FLAC of unknown length
+    that seek fails, and the last block is lost.
+
+    Attributes:
+      first: the frame from which it is read.
+    """
+
+    first = 0
+
+    def seekable(self) -> bool:
+        return False
+
+    def seek(self, frames: int, whence: int = soundfile.SEEK_SET) -> int:
+        self.first = super().seek(frames, whence)
+        return self.first
+
+
+class _Spliced(io.RawIOBase):
+    """A part of a file behind another header.
+
+    Args:
+      file: seekable.
+      facts: what comes before the part, and where it lies.
+    """
+
+    def __init__(self, file: BinaryIO, facts: container.Facts):
+        super().__init__()
+        self._file, self._facts, self._position = file, facts, 0
+        end = file.seek(0, os.SEEK_END) if facts.body_end is None else facts.body_end
+        self._end = len(facts.head) + end - facts.body
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._end}[whence]
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer) -> int:
+        head, size = self._facts.head, min(len(buffer), max(0, self._end - self._position))
+        data = head[self._position : self._position + size]
+        if size > len(data):
+            self._file.seek(self._facts.body + self._position + len(data) - len(head))
+            data += self._file.read(size - len(data))
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+
+@contextlib.contextmanager
+def open_file(name: str, file: str | BinaryIO, raw: BinaryIO, facts: container.Facts) -> Iterator[Stream | None]:
+    """Opens a file; None where libsndfile cannot open it.
+
+    Args:
+      name: of the source, in errors.
+      file: its path, or the file.
+      raw: the file.
+      facts: of it.
+    """
+    with contextlib.ExitStack() as stack:
+        if facts.head:
+            file = _Spliced(raw, facts)
+        elif raw.seek(0) == 0 and facts.may_go_on:
+            file = raw
+        if isinstance(file, str) and os.name == "posix":
+            # soundfile cannot encode a name that is not UTF-8.
+            file = os.fsencode(file)
+        try:
+            sound = stack.enter_context(_ForwardSoundFile(file))
+        except Exception:  # LibsndfileError, and other types for a name that ends in .raw and for damaged headers.
+            yield None
+            return
+        frames = None if sound.frames >= _UNKNOWN_FRAMES else sound.frames
+        blocks = _joined_blocks(name, sound, raw, facts)
+        known = frames is not None and facts.following is None
+        amplitude = _MAX_AMPLITUDES.get(sound.subtype)
+        seek = sound.seek if known else None
+        yield Stream(name, sound.samplerate, frames if known else None, blocks, seek, amplitude)
+
+
+def _joined_blocks(name: str, sound: _ForwardSoundFile, raw: BinaryIO, facts: container.Facts) -> Iterator[np.ndarray]:
+    """Blocks of a file, and of the files that are joined to its end."""
+    yield from _blocks(name, sound)
+    following = facts.following
+    if facts.may_go_on and sound.frames < _UNKNOWN_FRAMES and raw.tell() < raw.seek(0, os.SEEK_END):
+        following = container.following_flac(raw)
+        if following is None:
+            yield from _rest(name, sound, raw)
+    if following is None:
+        return
+    part = _Spliced(raw, container.Facts(body=following))
+    with open_file(name, part, part, container.examine(part)) as stream:
+        if stream is None:
+            return
+        blocks = stream.blocks
+        first = next(blocks, None)
+        if first is None:
+            return
+        if stream.sample_rate_hz != sound.samplerate or first.shape[1] != sound.channels:
+            raise AudioError(f"{name}: files of different sample rates or channels are joined in it; separate them.")
+        yield first
+        yield from blocks
+
+
+def _rest(name: str, sound: _ForwardSoundFile, raw: BinaryIO) -> Iterator[np.ndarray]:
+    """What follows in a FLAC whose header states too few samples."""
+    with contextlib.suppress(Exception), _ForwardSoundFile(_Spliced(raw, container.unlimited_flac(raw))) as whole:
+        whole.seek(sound.frames)
+        yield from _blocks(name, whole)
+
+
+def _blocks(name: str, sound: _ForwardSoundFile) -> Iterator[np.ndarray]:
+    done = sound.first
+    while done < sound.frames:
+        try:
+            # Not a frame more: what follows the last one, such as a tag, is not always audio.
+            block = sound.read(min(BLOCK_FRAMES, sound.frames - done), dtype="float32", always_2d=True)
+        except Exception as error:  # A decoder can raise anything for a damaged file.
+            if done == sound.first:
+                raise AudioError(f"{name}: damaged ({error_text(error)}); copy it again.") from error
+            raise cut_off(name, done / sound.samplerate, error_text(error)) from error
+        if not len(block):
+            return
+        done += len(block)
+        yield block
