@@ -18,6 +18,7 @@ from typing import BinaryIO, NamedTuple, TypeAlias
 import numpy as np
 import soundfile
 
+from tfvoice import storage
 from tfvoice.errors import TfvoiceError
 
 Source: TypeAlias = str | Path | bytes | BinaryIO
@@ -107,15 +108,15 @@ class _OversizedFile(io.RawIOBase):
 
 
 def find_audio(folder: str, links: bool = False) -> Iterator[str]:
-    """Yields the paths of the audio files in a folder and its subfolders, unsorted; hidden files are skipped.
+    """Yields the paths of the audio files in a folder and its subfolders; hidden files and folders are skipped.
 
     Args:
       folder: where to look.
       links: whether to follow links to other folders.
     """
-    for parent, _, names in os.walk(folder, followlinks=links):
+    for parent, names in storage.walk(folder, links):
         for name in names:
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES:
+            if os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES:
                 yield os.path.join(parent, name)
 
 

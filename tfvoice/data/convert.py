@@ -127,7 +127,7 @@ def convert_one(utterance: Utterance, settings: ConversionConfig) -> EncodedUtte
         samples = audio_io.read(_source(utterance), settings.sample_rate_hz, settings.max_seconds, *part)
     except audio_io.AudioError as error:
         reason = "missing_audio" if error.reason == "missing_file" else error.reason
-        return Skip(utterance.id, reason, detail=str(error))
+        return Skip(utterance.id, reason, detail=base.printable(str(error)))
     pcm16 = audio_io.to_pcm16(samples)
     seconds = len(pcm16) / settings.sample_rate_hz
     if seconds < settings.min_seconds:
@@ -159,7 +159,14 @@ def _convert_chunk(utterances: list[Utterance], settings: ConversionConfig) -> l
 
 
 def _with_seconds(utterances: list[Utterance]) -> list[Utterance]:
-    return [replace(utterance, seconds=_expected_seconds(utterance)) for utterance in utterances]
+    return [_planned(utterance) for utterance in utterances]
+
+
+def _planned(utterance: Utterance) -> Utterance:
+    """An utterance with its expected length; a length that the corpus states is what is read, from 0 on by default."""
+    stated = utterance.seconds is not None and utterance.start_seconds is None
+    start_seconds = 0.0 if stated else utterance.start_seconds
+    return replace(utterance, start_seconds=start_seconds, seconds=_expected_seconds(utterance))
 
 
 def _expected_seconds(utterance: Utterance) -> float:

@@ -163,10 +163,27 @@ def test_a_row_of_another_width_is_malformed(home):
     assert reasons(listing) == {"list.tsv line 2": "malformed_row"} and len(listing.utterances) == 1
 
 
-@pytest.mark.parametrize("seconds", ["long", "-1", "nan", "inf", ""])
-def test_an_invalid_duration_is_ignored(home, seconds):
-    listing = manifest.read(write(home / "list.csv", f"audio,text,duration\nclips/a.wav,x,{seconds}\n"))
-    assert listing.utterances[0].seconds is None
+@pytest.mark.parametrize("column", ["duration", "offset"])
+@pytest.mark.parametrize("value", ["long", "-1", "nan", "inf", "0,5", "0:01.5", "1.5 s"])
+def test_a_time_that_is_no_number_is_malformed(home, column, value):
+    table = f"audio,text,{column}\nclips/a.wav,x,{json.dumps(value)}\nclips/b.flac,y,0.5\nclips/c.wav,z, \n"
+    listing = manifest.read(write(home / "list.csv", table))
+    (skip,) = listing.skipped
+    assert (
+        skip.reason == "malformed_row" and "list.csv line 2: " in skip.detail and f"is '{value}', no nu" in skip.detail
+    )
+    field = {"duration": "seconds", "offset": "start_seconds"}[column]
+    assert [getattr(utterance, field) for utterance in listing.utterances] == [0.5, None]
+
+
+@pytest.mark.parametrize("key, value", [("duration", True), ("text", ["a", "b"]), ("audio", {"path": "clips/a.wav"})])
+def test_a_json_value_of_another_type_is_malformed(home, key, value):
+    item = {"audio": "clips/a.wav", "text": "x", key: value, "words": [["x", 0.1]]}
+    good = {"audio": "clips/b.flac", "text": "y", "duration": "0.5", "offset": None, "words": [["y", 0.1]]}
+    listing = manifest.read(write(home / "list.json", json.dumps([item, good])))
+    assert [(skip.id_or_path, skip.reason) for skip in listing.skipped] == [("list.json item 1", "malformed_row")]
+    assert json.dumps(value) in listing.skipped[0].detail
+    assert [(utterance.seconds, utterance.start_seconds) for utterance in listing.utterances] == [(0.5, None)]
 
 
 def fails(source, sentence):

@@ -1,9 +1,9 @@
 """The tree of LibriSpeech: subset/speaker/chapter/, one `.trans.txt` and the FLAC files of a chapter in each."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from tfvoice import storage
 from tfvoice.data.corpora import base
 from tfvoice.data.corpora.base import CorpusError, Listing, Skip, Utterance
 
@@ -40,7 +40,7 @@ def read(source: str) -> Listing:
 
 
 def _subsets(folder: Path) -> list[Path]:
-    return sorted(child for child in folder.iterdir() if child.name.startswith(_PURPOSES) and child.is_dir())
+    return [child for child in base.entries(folder) if child.name.startswith(_PURPOSES) and child.is_dir()]
 
 
 def _split(subset: str) -> str:
@@ -49,7 +49,7 @@ def _split(subset: str) -> str:
 
 
 def _subset(subset: Path) -> Iterator[Utterance | Skip]:
-    for place, _, names in os.walk(subset):
+    for place, names in storage.walk(subset):
         chapter = Path(place)
         audio = {Path(name).stem: chapter / name for name in names if name.lower().endswith(base.AUDIO_SUFFIXES)}
         known: set[str] = set()
