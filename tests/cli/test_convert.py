@@ -52,7 +52,7 @@ def test_convert_prints_a_summary_and_what_to_type_next(tree, tmp_path, run):
     lines = out.splitlines()
     assert lines[0].startswith(f"{tmp_path / 'out'}: 40 utterances, 0.3 minutes, 0.6")
     assert [line.split()[0] for line in lines[1:4]] == ["train", "valid", "test"]
-    assert lines[-1] == f"next: tfvoice_train --model=wavenet_asr --data={tmp_path / 'out'} --run=runs/vctk"
+    assert lines[-1] == f"next: tfvoice_train --model=wavenet_asr --data={tmp_path / 'out'} --run=runs/out"
     manifest = shards.read_manifest(tmp_path / "out")
     assert sum(split.utterances for split in manifest.splits.values()) == 40
     assert all(split.utterances % 4 == 0 for split in manifest.splits.values()), "a sentence is in one split only"

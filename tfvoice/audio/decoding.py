@@ -223,7 +223,8 @@ def _is_regular(name: str) -> bool:
 
 def _sound_file(file: str | BinaryIO) -> soundfile.SoundFile | None:
     try:
-        return _ForwardSoundFile(file)
+        # soundfile cannot encode a name that is not UTF-8.
+        return _ForwardSoundFile(os.fsencode(file) if isinstance(file, str) and os.name == "posix" else file)
     except (soundfile.LibsndfileError, TypeError):  # soundfile raises TypeError for a name that ends in .raw
         return None
 

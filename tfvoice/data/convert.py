@@ -55,7 +55,10 @@ def prepare(listing: Listing, settings: ConversionConfig, workers: int = 1) -> C
       CorpusError: `settings.split` is malformed.
     """
     if not listing.utterances:
-        raise ConversionError(f"there is no usable utterance in this corpus{_listed(listing.skipped)}; check --input.")
+        raise ConversionError(
+            f"there is no usable utterance in this corpus{_listed(listing.skipped)}{_example(listing.skipped)}; "
+            "check --input."
+        )
     if settings.corpus == AUDIO:
         longest = max(utterance.seconds for utterance in listing.utterances)
         if longest > settings.max_seconds:
@@ -238,6 +241,12 @@ def _check_skipped(target: ConversionOutput, listing: Listing, skipped: list[Ski
 def _listed(skipped: Iterable[Skip]) -> str:
     counts = base.reasons(skipped, expected=False)
     return f" ({', '.join(f'{count} {reason}' for reason, count in counts.items())})" if counts else ""
+
+
+def _example(skipped: Iterable[Skip]) -> str:
+    """The detail of the first bad utterance."""
+    first = next((skip.detail for skip in skipped if not skip.expected and skip.detail), "")
+    return f", such as: {first.rstrip('.')}" if first else ""
 
 
 def _manifest(plan: ConversionPlan, done: dict[str, list[Shard]], skipped: list[Skip]) -> Manifest:

@@ -254,8 +254,7 @@ def assign_split(utterance: Utterance, fractions: dict[str, float], by: str) -> 
     """
     if utterance.split:
         return utterance.split
-    key = {"speaker": utterance.speaker, "text": sentence_key(utterance.text), "utterance": utterance.id}[by]
-    position = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
+    position = _position(_group(utterance, by))
     for split, fraction in fractions.items():
         if position < fraction:
             return split
@@ -264,9 +263,38 @@ def assign_split(utterance: Utterance, fractions: dict[str, float], by: str) -> 
 
 
 def with_splits(listing: Listing, fractions: dict[str, float], by: str) -> Listing:
-    """Assigns every utterance to a split."""
+    """Assigns every utterance to a split.
+
+    In a small corpus the hash can leave a split empty. It then gets the sentence or utterance whose hash is nearest to
+    its own, as long as the split of that keeps another one. Speakers are not moved: one of few is too much of a corpus.
+    """
     utterances = [replace(u, split=assign_split(u, fractions, by)) for u in listing.utterances]
+    if by != "speaker" and not any(utterance.split for utterance in listing.utterances):
+        groups = {_group(utterance, by): utterance.split for utterance in utterances}
+        _fill(groups, fractions)
+        utterances = [replace(u, split=groups[_group(u, by)]) for u in utterances]
     return replace(listing, utterances=utterances)
+
+
+def _group(utterance: Utterance, by: str) -> str:
+    """What is kept in one split."""
+    return {"speaker": utterance.speaker, "text": sentence_key(utterance.text), "utterance": utterance.id}[by]
+
+
+def _position(group: str) -> float:
+    return int.from_bytes(hashlib.sha256(group.encode()).digest()[:8], "big") / 2**64
+
+
+def _fill(groups: dict[str, str], fractions: dict[str, float]) -> None:
+    """Moves a group into each split that should have one and has none."""
+    start = 0.0
+    for split, fraction in fractions.items():
+        counts = Counter(groups.values())
+        movable = [group for group, other in groups.items() if counts[other] > 1]
+        if fraction and not counts[split] and movable:
+            middle = start + fraction / 2
+            groups[min(movable, key=lambda group: (abs(_position(group) - middle), group))] = split
+        start += fraction
 
 
 def reasons(skipped: Iterable[Skip], expected: bool) -> dict[str, int]:
