@@ -40,6 +40,7 @@ def main(_: list[str]) -> None:
     """Calls `tasks.train`."""
     load_tensorflow()
     from tfvoice import tasks
+    from tfvoice.data import shards
     from tfvoice.training.trainer import StopConditions
 
     overrides = list(SET.value)
@@ -58,4 +59,4 @@ def main(_: list[str]) -> None:
     finally:
         gc.unfreeze()
     checkpoint = "" if state.best_validation else " --checkpoint=last"
-    print(f"Next: tfvoice_eval --run={RUN.value}{checkpoint} --split=test")
+    print(f"Next: tfvoice_eval --run={RUN.value}{checkpoint} --split={shards.test_split(DATA.value)}")
