@@ -70,6 +70,34 @@ def test_skipped_recordings_and_empty_splits_are_reported(tree, tmp_path, run):
     assert "warning: there is nothing in test with --split_by=speaker; try --split_by=text\n" in out
 
 
+def test_fifteen_clips_of_music_fill_every_split(tmp_path, run):
+    (tmp_path / "in").mkdir()
+    soundfile.write(tmp_path / "in" / "piano.wav", np.random.default_rng(0).uniform(-0.1, 0.1, 15 * 8000), 8000)
+    arguments = ("--corpus=audio", f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'music'}", "--clip_seconds=1")
+    status, out, _ = run(*arguments, "--workers=1")
+    assert status == 0 and "warning" not in out
+    assert [line.split()[:2] for line in out.splitlines()[1:4]] == [["train", "13"], ["valid", "1"], ["test", "1"]]
+    assert out.endswith(f"next: tfvoice_train --model=sample_rnn --data={tmp_path / 'music'} --run=runs/music\n")
+
+
+def test_a_corpus_that_is_too_small_for_its_splits_says_so(tree, tmp_path, run):
+    table = tmp_path / "one.csv"
+    table.write_text(f"audio,text\n{tree}/wav48/p225/p225_000.wav,hello\n")
+    arguments = ("--corpus=manifest", f"--input={table}", f"--output={tmp_path / 'out'}", "--workers=1")
+    status, out, _ = run(*arguments)
+    assert status == 0 and "with --split_by=utterance; the corpus has too few recordings; add some, or leave" in out
+    assert "try --split_by=utterance" not in out
+
+
+def test_without_a_usable_utterance_the_first_defect_is_shown(tmp_path, run):
+    table = tmp_path / "windows.csv"
+    table.write_text("audio,text\nclips\\a.wav,hello\nC:\\data\\b.wav,hello again\n")
+    status, _, err = run("--corpus=manifest", f"--input={table}", f"--output={tmp_path / 'out'}")
+    assert (
+        status == 1 and "(2 missing_audio), such as: windows.csv line" in err and "clips\\a.wav; check --input." in err
+    )
+
+
 def test_dry_run_prints_a_plan_and_writes_nothing(tree, tmp_path, run):
     (tree / "wav48" / "p315").mkdir(exist_ok=True)
     (tree / "wav48" / "p315" / "p315_001.wav").write_bytes(b"")

@@ -80,11 +80,11 @@ def report_name(run: Run, report: dict[str, Any]) -> str:
 
     Of two folders of data with one name, the second gets a number.
     """
-    name = f"eval-{report['split']}"
+    own = f"eval-{report['split']}"
     if run.is_own_data(report["data"]):
-        return name
-    numbered = (f"{name}-{_data_name(report)}{'' if number == 1 else f'-{number}'}" for number in itertools.count(1))
-    for name in numbered:
+        return own
+    for number in itertools.count(1):
+        name = f"{own}-{_data_name(report)}{'' if number == 1 else f'-{number}'}"
         other = _report(run.run_dir / "report" / f"{name}.json")
         if other is None or _same_data(other, report["data"]):
             break
