@@ -184,3 +184,17 @@ def torch_save(monkeypatch):
         return path
 
     return save
+
+
+@pytest.fixture
+def from_a_mac():
+    """Adds what macOS leaves on foreign disks and in archives: a `._x` beside each x, and hidden folders."""
+
+    def from_a_mac(root):
+        for path in [path for path in root.rglob("*") if path.is_file()]:
+            path.with_name(f"._{path.name}").write_bytes(b"\x00\x05\x16\x07\x80 not UTF-8")
+        for folder in [root, *(path for path in root.rglob("*") if path.is_dir())]:
+            (folder / ".DS_Store").write_bytes(b"\x80")
+        shutil.copytree(root, root / ".Trashes" / "copy", ignore=lambda _, names: {".Trashes"} & set(names))
+
+    return from_a_mac

@@ -130,10 +130,27 @@ def test_a_missing_checkpoint_is_an_error_that_names_the_other_one(run, tmp_path
         TfvoiceError, match=sentence(f"{made.run_dir}: has no checkpoint best yet; train it with {train}.")
     ):
         Recognizer.load(made.run_dir)
-    checkpoints.save(made.checkpoint("last"), {"weights": made.model.weights}, {})
-    expected = f"{made.run_dir}: has no checkpoint best yet; use --checkpoint=last, or resume training with {train}."
+    checkpoints.save(made.checkpoint("best"), {"weights": made.model.weights}, {})
+    expected = f"{made.run_dir}: has no checkpoint last yet; use --checkpoint=best, or resume training with {train}."
     with pytest.raises(TfvoiceError, match=sentence(expected)):
-        Recognizer.load(made.run_dir)
+        Recognizer.load(made.run_dir, "last")
+
+
+def test_last_is_used_with_a_warning_before_there_is_a_best(tmp_path, caplog):
+    made = Recognizer.create(tmp_path / "run", small())
+    for weight in made.model.weights:
+        weight.assign(np.random.default_rng(1).uniform(0.1, 0.3, weight.shape))
+    checkpoints.save(made.checkpoint("last"), {"weights": made.model.weights}, {})
+    loaded = Recognizer.load(made.run_dir)
+    assert (loaded.loaded, made.loaded) == ("last", "")
+    assert all(np.array_equal(a, b) for a, b in zip(loaded.model.weights, made.model.weights, strict=True))
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{made.run_dir}: has no checkpoint best before its first validation; last is used"
+    ]
+    caplog.clear()
+    checkpoints.save(made.checkpoint("best"), {"weights": made.model.weights}, {})
+    assert [Recognizer.load(made.run_dir, name).loaded for name in ("best", "last")] == ["best", "last"]
+    assert not caplog.records
 
 
 def test_a_damaged_checkpoint_is_an_error_that_names_the_other_one(run, tmp_path):

@@ -289,3 +289,28 @@ def test_internal_names_are_known(tmp_path):
     with storage.locked(tmp_path, "tfvoice_train"), storage.writing(tmp_path / "manifest.json"):
         assert all(map(storage.is_internal, names(tmp_path))) and len(names(tmp_path)) == 2
     assert not any(map(storage.is_internal, names(tmp_path))) and names(tmp_path) == ["manifest.json"]
+
+
+def test_walk_visits_each_real_folder_once_and_nothing_hidden(tmp_path):
+    for name in ("b/x", "b/._x", ".hidden/y", "a/deep/z", "a/y"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "a" / "deep" / "up").symlink_to("../..")
+    (tmp_path / "0_linked").symlink_to(tmp_path / "b")
+    found = {os.path.relpath(place, tmp_path): files for place, files in storage.walk(tmp_path)}
+    assert found == {".": [], "a": ["y"], "a/deep": ["z"], "b": ["x"]}
+    assert list(storage.walk(tmp_path / ".hidden")) == [(str(tmp_path / ".hidden"), ["y"])]
+
+
+@pytest.mark.parametrize("writing", [storage.writing, storage.staged])
+def test_the_error_of_a_full_disk_names_the_file(tmp_path, writing):
+    path = tmp_path / "last.safetensors"
+    with pytest.raises(OSError, match="No space left") as error, writing(path):
+        raise OSError(28, "No space left on device")
+    assert error.value.filename == str(path) and not names(tmp_path)
+    with pytest.raises(FileNotFoundError) as error, writing(tmp_path / "none" / "a"):
+        pass
+    assert error.value.filename == str(tmp_path / "none" / "a")
+    with pytest.raises(FileNotFoundError) as error, writing(path):
+        (tmp_path / "other").read_bytes()
+    assert error.value.filename == str(tmp_path / "other")

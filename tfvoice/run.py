@@ -5,6 +5,7 @@ wrote is brought up to date by `_MIGRATIONS` when it is read; the folder itself 
 """
 
 import contextlib
+import logging
 import random
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -58,6 +59,7 @@ class Run:
       config: the whole configuration.
       model: the Keras model; its weights are built.
       info: what was written beside the configuration, such as where the data came from.
+      loaded: the checkpoint whose weights the model has, `best` or `last`; "" for initial weights.
     """
 
     config_class: ClassVar[type[RunConfig]]
@@ -66,6 +68,7 @@ class Run:
         self.run_dir = Path(run_dir)
         self.config = with_precision(config, "bfloat16" if hardware.has_fast_bfloat16() else "float32")
         self.info = info or {}
+        self.loaded = ""
         with _seeded(config.training.seed):
             self.model = self._build(self.config.training.precision if training else "float32")
 
@@ -98,12 +101,16 @@ class Run:
 
         Args:
           run_dir: the folder.
-          checkpoint: `best` (by validation) or `last`.
+          checkpoint: `best` (by validation) or `last`. A run that was stopped before its first validation has no
+            `best`: `last` is used, with a warning.
 
         Raises:
           TfvoiceError: the folder is no run of this task, or has no such checkpoint.
         """
         run = cls.open(run_dir)
+        if checkpoint == "best" and not run.checkpoint("best").is_file() and run.checkpoint("last").is_file():
+            logging.warning("%s: has no checkpoint best before its first validation; last is used", run_dir)
+            checkpoint = "last"
         path, other = run.checkpoint(checkpoint), "last" if checkpoint == "best" else "best"
         has_other = run.checkpoint(other).is_file()
         if not path.is_file():
@@ -116,6 +123,7 @@ class Run:
             checkpoints.restore(path, {"weights": run.model.weights})
         except TfvoiceError as error:
             raise TfvoiceError(f"{error} There is --checkpoint={other}." if has_other else str(error)) from None
+        run.loaded = checkpoint
         return run
 
     def write(self) -> None:
@@ -149,6 +157,11 @@ class Run:
         if not found or (data_dir is None and not Path(found).is_dir()):
             raise TfvoiceError(f"{self.run_dir}: its data, {found}, is not on this machine; name it with --data=DIR.")
         return found
+
+    def is_own_data(self, data_dir: str | Path) -> bool:
+        """Whether these are the data that the run was trained on."""
+        own = self.info.get("data")
+        return bool(own) and Path(own).resolve() == Path(data_dir).resolve()
 
     def _build(self, precision: str):
         """Makes the model, weights included."""

@@ -157,6 +157,33 @@ def remove_leftovers(folder: str | Path) -> None:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
+def walk(folder: str | Path, links: bool = True) -> Iterator[tuple[str, list[str]]]:
+    """Yields a folder and each one below it, with the sorted names of its files.
+
+    Names that begin with a dot are not there: macOS leaves a `._x` beside each x on foreign disks.
+
+    Args:
+      folder: where to start; its own name may begin with a dot.
+      links: whether to follow links to folders. Each real folder is visited once, whatever links lead to it.
+    """
+    visited = set()
+    for place, folders, names in os.walk(folder, followlinks=links):
+        status = os.stat(place)
+        if (status.st_dev, status.st_ino) in visited:
+            folders.clear()
+            continue
+        visited.add((status.st_dev, status.st_ino))
+        # A linked folder is called by its own name where both are here.
+        folders.sort(key=lambda name: (os.path.islink(os.path.join(place, name)), name))
+        folders[:] = filter(is_visible, folders)
+        yield place, sorted(filter(is_visible, names))
+
+
+def is_visible(name: str) -> bool:
+    """Whether a file or folder is no hidden one."""
+    return not name.startswith(".")
+
+
 def is_internal(name: str) -> bool:
     """Whether a file name is that of a lock or of a temporary file of this module."""
     return name == _LOCK or name.startswith(_TEMPORARY)
@@ -212,8 +239,14 @@ def _renamed(path: Path, suffix: str) -> Iterator[Path]:
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        # That of a full disk names no file, and others name the temporary one.
+        if error.filename in (None, str(temporary)):
+            error.filename, error.filename2 = str(path), None
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
     _flush_folder(path.parent)
 
 

@@ -234,3 +234,18 @@ def test_loading_tensorflow_prints_nothing_where_all_is_well():
         [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )
     assert (loading.stdout, loading.stderr) == ("", "")
+
+
+def test_text_that_the_terminal_has_no_character_for_is_printed_with_replacements(tmp_path):
+    code = """if True:
+        import sys
+        from tfvoice.cli import command
+        from tfvoice.cli.flags import Flags
+        FLAGS = Flags()
+        def main(_):
+            print("caf\\udce9 \\u043f\\u0440 ok")
+        command.run(main, ["tfvoice_x"])"""
+    for encoding, expected in (("ascii", "caf? ?? ok"), ("latin-1", "caf? ?? ok"), ("utf-8", "caf? пр ok")):
+        environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONPATH": str(Path(__file__).parents[2])}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True)
+        assert done.stdout.decode(encoding) == expected + "\n"

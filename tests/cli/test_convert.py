@@ -52,7 +52,7 @@ def test_convert_prints_a_summary_and_what_to_type_next(tree, tmp_path, run):
     lines = out.splitlines()
     assert lines[0].startswith(f"{tmp_path / 'out'}: 40 utterances, 0.3 minutes, 0.6")
     assert [line.split()[0] for line in lines[1:4]] == ["train", "valid", "test"]
-    assert lines[-1] == f"next: tfvoice_train --model=wavenet_asr --data={tmp_path / 'out'} --run=runs/vctk"
+    assert lines[-1] == f"next: tfvoice_train --model=wavenet_asr --data={tmp_path / 'out'} --run=runs/out"
     manifest = shards.read_manifest(tmp_path / "out")
     assert sum(split.utterances for split in manifest.splits.values()) == 40
     assert all(split.utterances % 4 == 0 for split in manifest.splits.values()), "a sentence is in one split only"
@@ -68,6 +68,33 @@ def test_skipped_recordings_and_empty_splits_are_reported(tree, tmp_path, run):
     assert status == 1 and "no utterance is left (40 too_short)" in err
     status, out, _ = run(*vctk(tree, tmp_path, "--split=99.9/0/0.1", "--overwrite"))
     assert "warning: there is nothing in test with --split_by=speaker; try --split_by=text\n" in out
+
+
+def test_fifteen_clips_of_music_fill_every_split(tmp_path, run):
+    (tmp_path / "in").mkdir()
+    soundfile.write(tmp_path / "in" / "piano.wav", np.random.default_rng(0).uniform(-0.1, 0.1, 15 * 8000), 8000)
+    arguments = ("--corpus=audio", f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'music'}", "--clip_seconds=1")
+    status, out, _ = run(*arguments, "--workers=1")
+    assert status == 0 and "warning" not in out
+    assert [line.split()[:2] for line in out.splitlines()[1:4]] == [["train", "13"], ["valid", "1"], ["test", "1"]]
+    assert out.endswith(f"next: tfvoice_train --model=sample_rnn --data={tmp_path / 'music'} --run=runs/music\n")
+
+
+def test_a_corpus_that_is_too_small_for_its_splits_says_so(tree, tmp_path, run):
+    table = tmp_path / "one.csv"
+    table.write_text(f"audio,text\n{tree}/wav48/p225/p225_000.wav,hello\n")
+    arguments = ("--corpus=manifest", f"--input={table}", f"--output={tmp_path / 'out'}", "--workers=1")
+    status, out, _ = run(*arguments)
+    assert status == 0 and "with --split_by=utterance; the corpus has too few recordings; add some, or leave" in out
+    assert "try --split_by=utterance" not in out
+
+
+def test_without_a_usable_utterance_the_first_defect_is_shown(tmp_path, run):
+    table = tmp_path / "windows.csv"
+    table.write_text("audio,text\nclips\\a.wav,hello\nC:\\data\\b.wav,hello again\n")
+    status, _, err = run("--corpus=manifest", f"--input={table}", f"--output={tmp_path / 'out'}")
+    assert status == 1 and "(2 missing_audio), such as: windows.csv line 3: there is no " in err
+    assert err.endswith("C:\\data\\b.wav; check --input.\n")
 
 
 def test_dry_run_prints_a_plan_and_writes_nothing(tree, tmp_path, run):

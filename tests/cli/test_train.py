@@ -1,6 +1,7 @@
 """tfvoice_train: its flags, its output, its errors, and stopping it."""
 
 import functools
+import json
 import re
 import signal
 import subprocess
@@ -145,3 +146,24 @@ def test_a_signal_requests_a_stop_and_the_handlers_are_restored(command, monkeyp
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     assert command("--data=d", "--run=r")[0] == 0
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+def test_a_full_disk_is_a_sentence_with_the_place_and_the_way_on(command, monkeypatch):
+    def train(*_):
+        raise OSError(28, "No space left on device", "r/checkpoints/last.safetensors")
+
+    monkeypatch.setattr(tasks, "train", train)
+    status, _, err = command("--data=d", "--run=r")
+    assert status == 1 and err == (
+        "tfvoice_train: error: r/checkpoints/last.safetensors: No space left on device; free some space, then the same "
+        "command resumes the run.\n"
+    )
+
+
+def test_the_next_command_names_a_split_that_exists(command, monkeypatch, tmp_path, converted):
+    monkeypatch.setattr(tasks, "train", lambda *_: TrainingState(best_validation=1))
+    assert command(f"--data={converted}", "--run=r")[1].endswith("Next: tfvoice_eval --run=r --split=test\n")
+    content = json.loads((converted / "manifest.json").read_text())
+    del content["splits"]["test"]
+    (tmp_path / "manifest.json").write_text(json.dumps(content))
+    assert command(f"--data={tmp_path}", "--run=r")[1].endswith("Next: tfvoice_eval --run=r --split=valid\n")

@@ -144,6 +144,22 @@ def test_output_is_overwritten_only_with_overwrite(command):
     assert json.loads(Path("o/a.json").read_text())["file"] == "a.wav"
 
 
+def test_recordings_that_differ_in_their_suffix_keep_it(command):
+    write("d/a.wav")
+    write("d/a.flac")
+    write("d/b.wav")
+    assert command("--output=o", "d")[0] == 0
+    assert sorted(path.name for path in Path("o").iterdir()) == ["a.flac.txt", "a.wav.txt", "b.txt"]
+
+
+def test_a_transcript_that_cannot_be_written_does_not_end_the_command(command):
+    write("d/a.wav")
+    write("d/" + "é" * 125 + "x.wav")
+    status, _, err = command("--output=o", "--format=json", "d")
+    assert status == 1 and "json: cannot be written (File name too long); choose another --output." in err
+    assert err.endswith("1 of 2 failed.\n") and [path.name for path in Path("o").iterdir()] == ["a.json"]
+
+
 def test_two_recordings_with_the_same_output_file_are_refused(command):
     write("a.wav")
     write("d/a.flac")

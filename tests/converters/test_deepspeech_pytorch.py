@@ -1,6 +1,8 @@
 """Converting checkpoints of deepspeech.pytorch."""
 
 import collections
+import operator
+import re
 import string
 import sys
 import types
@@ -149,6 +151,37 @@ def test_labels_and_spectrogram_come_from_the_hyperparameters(torch_save, tmp_pa
     assert (features.window_ms, features.hop_ms) == (40, 20)
     assert (features.fft_size, features.window, features.pad_mode) == (320, "hann", "constant")
     assert features.normalization == "utterance_scalar"
+
+
+@pytest.mark.parametrize(
+    ("version", "pad_mode"), [("1.1.6", "reflect"), ("1.5.10", "reflect"), ("1.7.7", "constant"), ("2.0", "constant")]
+)
+def test_the_padding_of_librosa_follows_the_age_of_the_checkpoint(torch_save, tmp_path, version, pad_mode):
+    path = torch_save(tmp_path / "a.ckpt", checkpoint(**{"pytorch-lightning_version": version}))
+    assert deepspeech_pytorch.import_run(path, tmp_path / "run").config.features.pad_mode == pad_mode
+    chosen = deepspeech_pytorch.import_run(path, tmp_path / "run", "reflect", overwrite=True)
+    assert chosen.config.features.pad_mode == "reflect"
+
+
+class GetItem:
+    """Pickled as a call of `operator.getitem`, as OmegaConf's enumerations and Lightning's callbacks are."""
+
+    def __reduce__(self):
+        return operator.getitem, (Ellipsis, "adam")
+
+
+def test_only_tensors_that_are_needed_and_absent_are_refused(torch_save, tmp_path):
+    weights = state_dict()
+    content = checkpoint(optimizer_states=[GetItem(), {"state": Ellipsis}], callbacks={GetItem: 1})
+    deepspeech_pytorch.import_run(torch_save(tmp_path / "a.ckpt", content), tmp_path / "run")
+    for value, fact in (
+        (GetItem(), "the tensor fc.0.module.0.bias is _operator.getitem, which cannot be read here."),
+        (None, "the tensor fc.0.module.0.bias is missing."),
+    ):
+        content = checkpoint(state_dict=changed(weights, "fc.0.module.0.bias", value))
+        with pytest.raises(TfvoiceError, match=re.escape(fact)):
+            deepspeech_pytorch.import_run(torch_save(tmp_path / "b.ckpt", content), tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 class DictConfig:

@@ -277,7 +277,9 @@ def named(**children: nn.Module) -> nn.Module:
     return module
 
 
-def original(cell: str, bidirectional: bool, units: int = 3, filters: int = 2, layers: int = 2) -> nn.Module:
+def original(
+    cell: str, bidirectional: bool, units: int = 3, filters: int = 2, layers: int = 2, classes: int = len(LABELS)
+) -> nn.Module:
     """Modules with the names of those of deepspeech.pytorch, random weights and moving statistics."""
     first, second = (
         [nn.Conv2d(1, filters, (41, 11), (2, 2), (20, 5)), nn.BatchNorm2d(filters), nn.Hardtanh(0, 20)],
@@ -292,7 +294,7 @@ def original(cell: str, bidirectional: bool, units: int = 3, filters: int = 2, l
     if not bidirectional:
         lookahead = named(conv=nn.Conv1d(units, units, 20, groups=units, bias=False))
         network.add_module("lookahead", nn.ModuleList([lookahead]))
-    last = nn.ModuleList([nn.BatchNorm1d(units), nn.Linear(units, len(LABELS), bias=False)])
+    last = nn.ModuleList([nn.BatchNorm1d(units), nn.Linear(units, classes, bias=False)])
     network.add_module("fc", nn.ModuleList([named(module=last)]))
     with torch.no_grad():
         for name, value in network.named_buffers():
@@ -303,7 +305,7 @@ def original(cell: str, bidirectional: bool, units: int = 3, filters: int = 2, l
 
 def original_logits(network: nn.Module, samples: np.ndarray, bidirectional: bool) -> torch.Tensor:
     """The logits of deepspeech.pytorch for the samples of one utterance at 16 kHz, `[frames, labels]`."""
-    window = torch.hamming_window(320, periodic=False, dtype=torch.float64)
+    window = torch.hamming_window(320, periodic=True, dtype=torch.float64)
     spectrum = torch.stft(torch.tensor(samples).double(), 320, 160, window=window, return_complex=True)
     x = torch.log1p(spectrum.abs())
     x = ((x - x.mean()) / x.std()).float()[None, None]

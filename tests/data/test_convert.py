@@ -275,3 +275,12 @@ def test_expected_lengths_come_from_the_corpus_the_header_or_the_size(tmp_path):
 def test_conversion_imports_no_tensorflow():
     code = "import sys, tfvoice.cli.convert; assert not {'tensorflow', 'librosa', 'keras'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_stated_length_without_a_start_is_read_from_the_beginning(tmp_path):
+    tone(tmp_path / "a.wav", 1.0)
+    (tmp_path / "list.csv").write_text("audio,text,duration\na.wav,x,0.25\n")
+    listing = manifest.read(str(tmp_path / "list.csv"))
+    plan = convert.prepare(listing, ConversionConfig(split="100/0"))
+    result = convert.convert(plan, tmp_path / "out")
+    assert result.splits["train"].seconds == 0.25 and result.splits["train"].utterances == 1

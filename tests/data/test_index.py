@@ -137,6 +137,17 @@ def test_symbols_outside_the_alphabet_are_dropped_and_counted_or_their_utterance
     assert skipping.describe().endswith("; skipped: 1 with symbols outside the alphabet")
 
 
+@pytest.mark.parametrize("unknown", ["drop", "skip"])
+def test_texts_in_another_script_name_their_letters_and_the_key(tmp_path, unknown):
+    manifest = written(tmp_path, [("a", "привет", 1), ("b", "мир", 1)])
+    with pytest.raises(TfvoiceError) as error:
+        scanned(manifest, tmp_path, unknown=unknown)
+    assert "nothing to use in train: 0 utterances" in str(error.value) and "skipped: 2 with" in str(error.value)
+    assert "The texts hold 2 'р', 2 'и', 1 'п', 1 'в', 1 'е'" in str(error.value)
+    assert "the alphabet is \" 'abcdef" in str(error.value)
+    assert str(error.value).endswith("with --set alphabet.characters=...")
+
+
 def test_no_more_than_five_examples_are_kept(tmp_path):
     scan = scanned(written(tmp_path, [("u", "a", 1), *((f"s{number}", "a", 0.1) for number in range(9))]), tmp_path)
     assert scan.dropped["too short"] == 9

@@ -8,6 +8,7 @@ from pages import audio_of
 
 from tfvoice.errors import TfvoiceError
 from tfvoice.report import html
+from tfvoice.run import Run
 
 
 def row(run):
@@ -87,3 +88,54 @@ def test_pictures_are_png():
     picture = np.zeros([2, 3, 3], np.uint8)
     assert html.picture_uri(picture) == html.picture_uri(html.plots.png(picture))
     assert html.picture_uri(picture).startswith("data:image/png;base64,")
+
+
+class FakeRun:
+    def __init__(self, folder, data=None):
+        self.run_dir, self.info = folder, {"data": data}
+
+    is_own_data = Run.is_own_data
+
+
+def test_reports_of_two_data_sets_have_two_names(tmp_path):
+    run = FakeRun(tmp_path / "run", str(tmp_path / "own"))
+    (run.run_dir / "report").mkdir(parents=True)
+
+    def named(folder, split="test"):
+        name = html.report_name(run, {"split": split, "data": str(folder)})
+        (run.run_dir / "report" / f"{name}.json").write_text(json.dumps({"split": split, "data": str(folder)}))
+        return name
+
+    (tmp_path / "link").symlink_to(tmp_path / "own")
+    assert named(tmp_path / "own") == named(tmp_path / "link") == "eval-test"
+    assert named(tmp_path / "a" / "other") == named(tmp_path / "a" / "other") == "eval-test-other"
+    assert named(tmp_path / "b" / "other") == named(tmp_path / "b" / "other") == "eval-test-other-2"
+    assert (
+        named(tmp_path / "c" / "other") == "eval-test-other-3" and named(tmp_path / "a" / "other") == "eval-test-other"
+    )
+    assert named(tmp_path / "a b [c]", "valid") == "eval-valid-a_b_c_"
+    assert html.report_name(FakeRun(tmp_path), {"split": "test", "data": "x/y"}) == "eval-test-y", "an imported run"
+
+
+def test_runs_are_compared_by_their_reports_of_the_same_data(run_with, tmp_path):
+    folder = run_with("one", report("a") | {"split": "test", "data": "/data/own"})
+    for number, (name, rate) in enumerate((("/here/other", 0.1), ("/there/other", 0.2))):
+        content = report("b", rate=rate) | {"split": "test", "data": name}
+        (tmp_path / "one" / "report" / f"eval-test-other-{number}.json").write_text(json.dumps(content))
+
+    def rate(data_dir):
+        return html.load_compared("mine", [folder], "test", "wer", row, data_dir)[0].report["wer"]["rate"]
+
+    assert [rate(data) for data in ("/there/other", "/here/other", "/data/own")] == [0.2, 0.1, 0.5]
+    assert rate("/moved/own") == 0.5 and rate("/moved/other") in (0.1, 0.2), "by name, on another machine"
+    assert rate("/elsewhere/third") == rate(None) == 0.5, "the run's own data where it has no others"
+
+
+def test_a_report_that_cannot_be_written_is_kept(tmp_path):
+    content = report("a")
+    with (
+        pytest.raises(html.UnwrittenReportError, match=r"report: the report was not written \(Read-only file") as error,
+        html.writing(FakeRun(tmp_path), content),
+    ):
+        raise OSError(30, "Read-only file system")
+    assert error.value.report is content

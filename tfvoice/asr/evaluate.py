@@ -129,6 +129,8 @@ def evaluate_run(
 ) -> tuple[dict[str, Any], Path]:
     """Evaluates a run on a whole split, and writes `report/eval-<split>.json` and `.html` into it.
 
+    Reports of other data than those of the run have the name of the data as well, see `html.report_name`.
+
     Args:
       run_dir: folder of the run.
       data_dir: folder of the shards; None: the one that the run was trained on.
@@ -141,25 +143,27 @@ def evaluate_run(
       The report: the results as `summarise` gives them, and what was evaluated; and the path of the page.
 
     Raises:
+      UnwrittenReportError: the report cannot be written.
       TfvoiceError: the run, the data, the split or a run to compare with cannot be used.
     """
-    compared = html.load_compared(run_dir, compare, split, report_.METRIC, report_.row)
     recognizer = Recognizer.load(run_dir, checkpoint)
     # Before the data are read: its language model may be unusable.
     decoders.build(decoder, recognizer.alphabet)
     data_dir = recognizer.data_dir(data_dir)
+    compared = html.load_compared(run_dir, compare, split, report_.METRIC, report_.row, data_dir)
     index = recognizer.scan(data_dir, split, filtered=False)
     results, seconds_taken = evaluate_split(recognizer, index, decoder, progress=True)
     report = {
         "split": split,
-        "data": str(data_dir),
-        "checkpoint": checkpoint,
+        "data": str(Path(data_dir).absolute()),
+        "checkpoint": recognizer.loaded,
         "decoder": str(decoder),
         "dropped_symbols": dict(index.symbols),
         **summarise(results, seconds_taken),
     }
-    recognizer.write_report(f"eval-{split}", report)
-    return report, report_.write(recognizer, index, report, compared)
+    with html.writing(recognizer, report):
+        recognizer.write_report(html.report_name(recognizer, report), report)
+        return report, report_.write(recognizer, index, report, compared)
 
 
 def as_text(report: dict[str, Any], worst: int = 5) -> str:

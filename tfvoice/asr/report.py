@@ -35,7 +35,7 @@ def row(run: ComparedRun) -> dict[str, Any]:
 
 
 def write(run: Recognizer, index: Index, report: dict[str, Any], compared: list[ComparedRun]) -> Path:
-    """Writes `report/eval-<split>.html`.
+    """Writes the page of a report.
 
     Args:
       run: the run, with its weights.
@@ -65,7 +65,7 @@ def write(run: Recognizer, index: Index, report: dict[str, Any], compared: list[
         "worst": [_utterance(run, index, rows[result["id"]], result, report["decoder"], compared) for result in worst],
     }
     footnote = f"Decoder: {report['decoder']}. Intervals are 95 % bootstrap intervals over utterances."
-    return html.write(run, "recogniser.html", report, content, footnote)
+    return html.write(run, "recogniser.html", report, content, footnote, html.report_name(run, report))
 
 
 def _tiles(report: dict[str, Any]) -> list[dict[str, str]]:

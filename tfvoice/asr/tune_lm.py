@@ -81,7 +81,7 @@ def tune(
     """
     run = Recognizer.load(run_dir, checkpoint)
     decoders.build(decoder, run.alphabet)
-    sample = _spread(_utterances(run, data_dir, split, checkpoint), utterances)
+    sample = _spread(_utterances(run, data_dir, split, run.loaded), utterances)
     trials = [_greedy(sample, run.alphabet)]
     with _Pool(decoder, run.config.alphabet, sample, workers) as pool:
         for grid in _grids(trials):

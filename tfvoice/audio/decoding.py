@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
+from tfvoice import storage
 from tfvoice.audio import container, ffmpeg, libsndfile
 from tfvoice.audio.stream import AudioError, Stream, error_text, whole
 
@@ -29,15 +30,15 @@ _RATES_HZ = (1_000, 1_000_000)
 
 
 def find_audio(folder: str, links: bool = False) -> Iterator[str]:
-    """Yields the paths of the audio files in a folder and its subfolders, unsorted; hidden files are skipped.
+    """Yields the paths of the audio files in a folder and its subfolders; hidden files and folders are skipped.
 
     Args:
       folder: where to look.
       links: whether to follow links to other folders.
     """
-    for parent, _, names in os.walk(folder, followlinks=links):
+    for parent, names in storage.walk(folder, links):
         for name in names:
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES:
+            if os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES:
                 yield os.path.join(parent, name)
 
 

@@ -55,6 +55,7 @@ def run(main: Callable[[list[str]], int | None], argv: Sequence[str] | None = No
     command = sys.modules[main.__module__]
     program = Path(argv[0]).stem
     _set_environment()
+    _print_any_text()
     try:
         status = _status(main, command, program, argv)
         sys.stdout.flush()
@@ -84,6 +85,13 @@ def load_tensorflow() -> None:
 def _set_environment() -> None:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+
+
+def _print_any_text() -> None:
+    """What a terminal has no character for, or a file name that is not UTF-8, is printed with replacements."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
 
 
 def _status(main: Callable, command: Any, program: str, argv: list[str]) -> int:

@@ -16,18 +16,25 @@ VCTK, however, read the same sentences: only with `--split_by=text` are the test
 """
 
 import os
+from pathlib import Path
 
 import tqdm
 
 from tfvoice import config, hardware
 from tfvoice.cli.flags import Flags, UsageError
 from tfvoice.data import convert, shards
-from tfvoice.data.corpora import CORPORA, base
+from tfvoice.data.corpora import CORPORA, base, common_voice
 
 __doc__ = __doc__.format(corpora="\n".join(f"  {name:<12} {entry.summary}" for name, entry in CORPORA.items()))
 
 
 _DEFAULT = shards.ConversionConfig()
+# Of a split that stays empty.
+_WAYS_OUT = {
+    "speaker": "try --split_by=text",
+    "text": "the corpus has too few sentences; try --split_by=utterance",
+    "utterance": "the corpus has too few recordings; add some, or leave that split out, for example with --split=50/50",
+}
 _BY_SPEAKER = ", ".join(name for name, entry in CORPORA.items() if entry.split_by == "speaker")
 
 FLAGS = Flags()
@@ -55,6 +62,12 @@ MAX_SKIPPED = FLAGS.string("max_skipped", "Fail if more than this share of the c
 MIN_SECONDS = FLAGS.number("min_seconds", "Shorter audio is skipped as too_short.", _DEFAULT.min_seconds, 0)
 MAX_SECONDS = FLAGS.number("max_seconds", "Longer audio is skipped as too_long.", _DEFAULT.max_seconds, 0.001)
 MIC = FLAGS.choice("mic", ["mic1", "mic2"], "Microphone of vctk 0.92. Default: mic1.")
+CLIPS = FLAGS.choice(
+    "clips",
+    list(common_voice.CLIPS),
+    "Clips of common_voice: those of train, dev and test.tsv; or all of validated.tsv, of which the others become "
+    "train, without those of speakers of dev and test. Default: splits.",
+)
 CLIP_SECONDS = FLAGS.string("clip_seconds", "Length of the clips of --corpus=audio. Default: 8.", None, "SECONDS")
 OVERWRITE = FLAGS.boolean("overwrite", "Replace a conversion in --output.")
 DRY_RUN = FLAGS.boolean("dry_run", "Print what would be converted, and write nothing.")
@@ -75,6 +88,8 @@ def main(_) -> None:
     base.parse_split(settings.split)
     listing = entry.read(INPUT.value, **settings.options)
     own_splits = any(utterance.split for utterance in listing.utterances)
+    for note in listing.notes:
+        print(f"note: {note}")
     try:
         plan = convert.prepare(listing, settings, WORKERS.value)
         if DRY_RUN.value:
@@ -90,7 +105,7 @@ def main(_) -> None:
 
 
 def _settings(entry: base.Corpus) -> shards.ConversionConfig:
-    options = {flag.name: flag.value for flag in (MIC, CLIP_SECONDS) if flag.value is not None}
+    options = {flag.name: flag.value for flag in (MIC, CLIPS, CLIP_SECONDS) if flag.value is not None}
     for name in options.keys() - set(entry.options):
         raise UsageError(f"--{name} is not a flag of --corpus={CORPUS.value}; leave it out.")
     values = {
@@ -152,13 +167,13 @@ def _print_summary(manifest: shards.Manifest, own_splits: bool) -> None:
     empty = [name for name, share in base.parse_split(SPLIT.value).items() if share and name not in manifest.splits]
     if empty and not own_splits:
         by = manifest.settings.split_by
-        other = "text" if by == "speaker" else "utterance"
-        print(f"warning: there is nothing in {' and '.join(empty)} with --split_by={by}; try --split_by={other}")
+        print(f"warning: there is nothing in {' and '.join(empty)} with --split_by={by}; {_WAYS_OUT[by]}")
     absent = [name for name in ("train", "valid") if name not in manifest.splits]
     if absent and own_splits:
         print(f"warning: the corpus has no {' and no '.join(absent)}; tfvoice_train needs train and valid")
     model = CORPORA[manifest.corpus].model
-    print(f"next: tfvoice_train --model={model} --data={OUTPUT.value} --run=runs/{manifest.corpus}")
+    name = Path(OUTPUT.value).resolve().name
+    print(f"next: tfvoice_train --model={model} --data={OUTPUT.value} --run={Path('runs', name)}")
 
 
 def _row(split: str, utterances: int, seconds: float, count: int) -> str:

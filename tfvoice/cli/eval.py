@@ -5,8 +5,8 @@ and the statistics of its samples. Each has a confidence interval; the worst utt
   tfvoice_eval --run=runs/vctk --split=test --decoder=lm --lm=english.arpa
 
 Without --data the data of the run is used. The results are also written to `report/eval-<split>.json` in the run, and
-to `report/eval-<split>.html`, one self-contained page with audio, plots and error analysis. --compare adds the results
-of other runs to that page:
+to `report/eval-<split>.html`, one self-contained page with audio, plots and error analysis; for other data to
+`report/eval-<split>-<data>.json` and `.html`. --compare adds the results of other runs to that page:
 
   tfvoice_eval --run=runs/new --split=test --compare=runs/old
 """
@@ -35,9 +35,15 @@ def main(_: list[str]) -> None:
     decoder = DECODER.settings()
     load_tensorflow()
     from tfvoice import tasks
+    from tfvoice.report import html
 
     task = tasks.of_run(RUN.value)
     print(hardware.describe(), flush=True)
-    report, path = task.evaluate(RUN.value, DATA.value, SPLIT.value, CHECKPOINT.value, tuple(COMPARE.value), decoder)
+    compare = tuple(COMPARE.value)
+    try:
+        report, path = task.evaluate(RUN.value, DATA.value, SPLIT.value, CHECKPOINT.value, compare, decoder)
+    except html.UnwrittenReportError as error:
+        print(task.format_report(error.report, WORST.value))
+        raise
     print(task.format_report(report, WORST.value))
     print(f"\nWritten to {path}")

@@ -3,7 +3,8 @@
   tfvoice_import --from=deepspeech.pytorch --checkpoint=librispeech_pretrained_v3.ckpt --run=runs/librispeech
   tfvoice_transcribe --run=runs/librispeech talk.wav
 
-The checkpoint is parsed without executing any code in it, and PyTorch is not needed. Unknown content is refused.
+The checkpoint is parsed without executing any code in it, and PyTorch is not needed. What else it holds, such as the
+states of optimizers, is ignored.
 """
 
 from tfvoice.cli.command import load_tensorflow
@@ -16,8 +17,8 @@ RUN = FLAGS.string("run", "Folder of the new run.", metavar="DIR", required=True
 PAD_MODE = FLAGS.choice(
     "pad_mode",
     ["reflect", "constant"],
-    "How librosa padded both ends of the audio in training: reflect before version 0.9 (2022), constant since.",
-    "reflect",
+    "How librosa padded both ends of the audio in training: reflect before version 0.9.0 (2022), constant since. "
+    "Default: constant for a checkpoint of PyTorch Lightning 1.6 (2022) or later, otherwise reflect.",
 )
 OVERWRITE = FLAGS.boolean("overwrite", "Replace a run in the folder.")
 

@@ -10,12 +10,14 @@ first. The configuration is the model's defaults, changed by a TOML file or key 
       --config=wavenet_asr_faithful --set training.batch_size=8 --set training.epochs=20
 """
 
+import errno
 import gc
 
 from tfvoice import hardware
 from tfvoice.cli.command import load_tensorflow
 from tfvoice.cli.flags import Flags
 from tfvoice.cli.signals import StopRequest
+from tfvoice.errors import TfvoiceError
 
 FLAGS = Flags()
 MODEL = FLAGS.string("model", "Name of the model: wavenet_asr, deepspeech2 or sample_rnn.", "wavenet_asr", "NAME")
@@ -40,6 +42,7 @@ def main(_: list[str]) -> None:
     """Calls `tasks.train`."""
     load_tensorflow()
     from tfvoice import tasks
+    from tfvoice.data import shards
     from tfvoice.training.trainer import StopConditions
 
     overrides = list(SET.value)
@@ -55,7 +58,12 @@ def main(_: list[str]) -> None:
                 MAX_STEPS.value, MAX_MINUTES.value, CHECKPOINT_MINUTES.value, requested=lambda: stop.requested
             )
             state = tasks.train(RUN.value, DATA.value, config, conditions, OVERWRITE.value)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        fact = f"{error.filename or RUN.value}: {error.strerror}"
+        raise TfvoiceError(f"{fact}; free some space, then the same command resumes the run.") from error
     finally:
         gc.unfreeze()
     checkpoint = "" if state.best_validation else " --checkpoint=last"
-    print(f"Next: tfvoice_eval --run={RUN.value}{checkpoint} --split=test")
+    print(f"Next: tfvoice_eval --run={RUN.value}{checkpoint} --split={shards.test_split(DATA.value)}")

@@ -22,6 +22,7 @@ import os
 import signal
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -83,10 +84,8 @@ def main(argv: list[str]) -> int:
     failed = len(empty)
     for recording in recordings:
         transcribed = _transcribe(transcriber, recording.path)
-        if transcribed is None:
+        if transcribed is None or not _write(recording, transcribed, single):
             failed += 1
-        else:
-            _write(recording, transcribed, single)
     if failed and len(recordings) + len(empty) > 1:
         _print_error(f"{failed} of {len(recordings) + len(empty)} failed.")
     return 1 if failed else 0
@@ -149,11 +148,22 @@ def _find_recordings(arguments: list[str]) -> tuple[list[_Input], list[str]]:
             empty.append(argument)
         for path in paths:
             recordings.setdefault(path, _Input(path, _target(os.path.relpath(path, argument))))
-    return list(recordings.values()), empty
+    return _distinct(list(recordings.values())), empty
 
 
 def _target(name: str) -> str:
     return os.path.join(OUTPUT.value or "", os.path.splitext(name)[0] + transcript.SUFFIXES[FORMAT.value])
+
+
+def _distinct(recordings: list[_Input]) -> list[_Input]:
+    """Keeps the suffix of recordings that differ in nothing else: x.wav.txt beside x.mp3.txt."""
+    stems = Counter(os.path.splitext(recording.path)[0] for recording in recordings)
+    suffix = transcript.SUFFIXES[FORMAT.value]
+    distinct = []
+    for path, target in recordings:
+        stem, own = os.path.splitext(path)
+        distinct.append(_Input(path, target.removesuffix(suffix) + own + suffix if stems[stem] > 1 else target))
+    return distinct
 
 
 def _check_output(recordings: list[_Input], single: bool) -> None:
@@ -188,7 +198,8 @@ def _transcribe(transcriber, path: str) -> transcript.Transcript | None:
     return transcribed
 
 
-def _write(recording: _Input, transcribed: transcript.Transcript, single: bool) -> None:
+def _write(recording: _Input, transcribed: transcript.Transcript, single: bool) -> bool:
+    """Writes or prints a transcript; returns whether that was possible."""
     # A file name that is not UTF-8 cannot be printed unchanged.
     name = os.fsencode(recording.path).decode("utf-8", "replace")
     content = transcript.FORMATS[FORMAT.value](name, transcribed)
@@ -196,11 +207,16 @@ def _write(recording: _Input, transcribed: transcript.Transcript, single: bool) 
         from tfvoice import storage
 
         target = Path(recording.target)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        storage.write(target, content.encode())
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            storage.write(target, content.encode())
+        except OSError as error:
+            _print_error(f"{target}: cannot be written ({error.strerror or error}); choose another --output.")
+            return False
     else:
         label = f"{name}\t" if FORMAT.value == "text" and not single else ""
         print(label + content, end="", flush=True)
+    return True
 
 
 def _print_error(sentence: str) -> None:

@@ -10,6 +10,7 @@ The weights differ in:
 - the order of the gates of a GRU.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,15 +35,15 @@ _MAX_WRAPPERS = 8
 
 
 def import_run(
-    checkpoint: str | Path, run_dir: str | Path, pad_mode: str = "reflect", overwrite: bool = False
+    checkpoint: str | Path, run_dir: str | Path, pad_mode: str | None = None, overwrite: bool = False
 ) -> Recognizer:
     """Converts a checkpoint of deepspeech.pytorch to a run; nothing in the file is executed.
 
     Args:
       checkpoint: the `.ckpt` file.
       run_dir: folder of the new run.
-      pad_mode: librosa's padding of both ends of the audio in training: `reflect` before its version 0.9.0 (2022),
-        `constant` (zeros) since.
+      pad_mode: librosa's padding of both ends of the audio in training: `reflect` before its version 0.9.0 (February
+        2022), `constant` (zeros) since. None: by the age of the PyTorch Lightning that wrote the file.
       overwrite: replace an existing run.
 
     Raises:
@@ -50,11 +51,12 @@ def import_run(
     """
     if not overwrite and is_run(run_dir):
         raise TfvoiceError(f"{run_dir}: already holds a run; use another --run, or --overwrite to replace it.")
-    content = torch_checkpoint.read(checkpoint, ("deepspeech_pytorch",))
+    content = torch_checkpoint.read(checkpoint)
     weights = _Weights(checkpoint, content)
     labels, spectrogram = _hyperparameters(checkpoint, content, weights.shape("fc.0.module.1.weight", 2)[0])
     overrides = [f"model.{key}={value}" for key, value in weights.architecture().items()]
-    overrides += [f"features.{key}={value}" for key, value in {**spectrogram, "pad_mode": pad_mode}.items()]
+    spectrogram["pad_mode"] = pad_mode or _pad_mode(content)
+    overrides += [f"features.{key}={value}" for key, value in spectrogram.items()]
     characters = "".join(label for label in labels if label != "_")
     try:
         values = tasks.resolve("deepspeech2", "deepspeech2_faithful", overrides).model_dump()
@@ -81,7 +83,7 @@ class _Weights:
     def __init__(self, path: str | Path, content: Any):
         self._path = path
         state_dict = content.get("state_dict") if isinstance(content, dict) else None
-        if not isinstance(state_dict, dict) or not all(isinstance(value, Tensor) for value in state_dict.values()):
+        if not isinstance(state_dict, dict) or not any(isinstance(value, Tensor) for value in state_dict.values()):
             keys = f"a dictionary of {', '.join(map(_kind, content))}" if isinstance(content, dict) else _kind(content)
             raise TfvoiceError(
                 f"{path}: is no Lightning checkpoint of deepspeech.pytorch 3: it holds {keys}, no state_dict of "
@@ -94,7 +96,10 @@ class _Weights:
         """Shape of a tensor that has not been taken yet; it must have so many axes, none of them empty."""
         if name not in self._unused:
             raise TfvoiceError(f"{self._path}: is no checkpoint of deepspeech.pytorch 3: the tensor {name} is missing.")
-        shape = self._unused[name].shape
+        tensor = self._unused[name]
+        if not isinstance(tensor, Tensor):
+            raise TfvoiceError(f"{self._path}: the tensor {name} is {_kind(tensor)}, which cannot be read here.")
+        shape = tensor.shape
         if len(shape) != rank or 0 in shape:
             raise TfvoiceError(f"{self._path}: the tensor {name} is {shape} and should have {rank} axes.")
         return shape
@@ -149,6 +154,12 @@ def _hyperparameters(path: str | Path, content: dict, classes: int) -> tuple[lis
         raise TfvoiceError(f"{path}: its spect_cfg.window is {_kind(window_name)}, no name of a window.")
     numbers = {"sample_rate_hz": round(rate_hz), "window_ms": 1000 * window, "hop_ms": 1000 * hop}
     return labels, numbers | {"fft_size": int(rate_hz * window), "window": window_name.rsplit(".", 1)[-1].lower()}
+
+
+def _pad_mode(content: dict) -> str:
+    """Zeros where PyTorch Lightning is 1.6 (March 2022) or later, so that librosa is likely 0.9.0 or later."""
+    found = re.match(r"(\d+)\.(\d+)", str(content.get("pytorch-lightning_version", "")))
+    return "constant" if found and (int(found[1]), int(found[2])) >= (1, 6) else "reflect"
 
 
 def _number(path: str | Path, spectrogram: dict, key: str) -> float:

@@ -1,9 +1,9 @@
 """Loads a file of `torch.save` without PyTorch and without executing anything in it.
 
 Such a file is a zip archive of raw storages and a pickle, and a pickle can call any Python function by its name. Here a
-name has one of three outcomes: containers and tensors are built; classes and functions of libraries that are frequent
-in checkpoints (configurations, enumerations) become an `Inert`, which keeps its arguments and does nothing; all others
-are an error. The memory for the result is proportional to the size of the file.
+name is never looked up in Python: containers and tensors are built, and every other class or function, known or not,
+becomes an `Inert`, which keeps its arguments and does nothing. So a checkpoint may hold optimizers, configurations and
+whatever else its software puts there. The memory for the result is proportional to the size of the file.
 """
 
 import io
@@ -31,18 +31,11 @@ _DTYPES = {
     "ByteStorage": np.uint8,
     "BoolStorage": np.bool_,
 }
-# Names in these become inert. Python pickles members of an enumeration by `getattr`, and bytes by `encode`.
-_INERT_LIBRARIES = ("torch", "omegaconf", "pytorch_lightning", "lightning", "typing", "pathlib", "enum", "numpy")
-_INERT_NAMES = {
-    *(("builtins", name) for name in ("bool", "bytearray", "bytes", "dict", "float", "frozenset", "getattr", "int")),
-    *(("builtins", name) for name in ("list", "object", "set", "str", "tuple")),
-    ("_codecs", "encode"),
-    ("collections", "defaultdict"),
-    ("copyreg", "_reconstructor"),
-}
 # The pickle of a large checkpoint with optimizer states has half a megabyte; an object takes up to 64 bytes of memory
 # for each byte in the file.
 _MAX_PICKLE_BYTES = 16 << 20
+# Classes and functions: a class takes a kilobyte, and a checkpoint names some dozens.
+_MAX_NAMES = 10_000
 
 
 class Inert:
@@ -75,6 +68,8 @@ class Inert:
     def append(self, value) -> None:
         """Appends a value, as to a list."""
         self.items[len(self.items)] = value
+
+    add = append
 
     def extend(self, values) -> None:
         """Appends values, as to a list."""
@@ -139,37 +134,30 @@ class _Callable:
         raise TypeError("a function has no state")
 
 
-class _UnsafePickle(Exception):
-    """The pickle names a function or class that is neither data nor inert."""
-
-
-def read(path: str | Path, libraries: tuple[str, ...] = ()) -> Any:
+def read(path: str | Path) -> Any:
     """Loads a file of `torch.save`, in the zip format of PyTorch 1.6 and later.
 
     Args:
       path: the file.
-      libraries: names of further packages whose objects become `Inert`.
 
     Returns:
       The saved object: containers, plain values, `Tensor`, and `Inert` for all other objects.
 
     Raises:
-      TfvoiceError: the file cannot be read, has another format, is damaged, or calls another function.
+      TfvoiceError: the file cannot be read, has another format, or is damaged.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if name.count("/") == 1 and name.endswith("/data.pkl")]
             if len(names) != 1:
                 raise TfvoiceError(f"{path}: is a zip file, but not one of PyTorch: it holds no data.pkl.")
-            return _Unpickler(path, archive, names[0], libraries).load()
+            return _Unpickler(path, archive, names[0]).load()
     except OSError as error:
         raise TfvoiceError(f"{path}: cannot be read ({error.strerror or error}).") from None
     except zipfile.BadZipFile:
         raise TfvoiceError(
             f"{path}: is not in the zip format of PyTorch 1.6 and later; save it again with a newer PyTorch."
         ) from None
-    except _UnsafePickle as error:
-        raise TfvoiceError(f"{path}: calls {error}, which no checkpoint of weights needs; refused.") from None
     except TfvoiceError:
         raise
     # On random bytes an unpickler can raise almost any exception.
@@ -180,12 +168,12 @@ def read(path: str | Path, libraries: tuple[str, ...] = ()) -> Any:
 class _Unpickler(pickle.Unpickler):
     """An unpickler that resolves names in the tables of this module, and imports nothing."""
 
-    def __init__(self, path: str | Path, archive: zipfile.ZipFile, name: str, libraries: tuple[str, ...]):
+    def __init__(self, path: str | Path, archive: zipfile.ZipFile, name: str):
         if archive.getinfo(name).file_size > _MAX_PICKLE_BYTES:
             raise ValueError(f"data.pkl is larger than {_MAX_PICKLE_BYTES >> 20} MiB")
         super().__init__(_check_memo(archive.read(name)), encoding="utf-8")
         self._path, self._archive, self._folder = path, archive, name.removesuffix("data.pkl")
-        self._libraries = (*_INERT_LIBRARIES, *libraries)
+        self._inert: dict[str, type[Inert]] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         """Resolves a name to a function, a storage type or an inert class."""
@@ -195,15 +183,20 @@ class _Unpickler(pickle.Unpickler):
             return _Callable(_FUNCTIONS[module, name])
         if module == "torch" and name in _DTYPES:
             return _StorageType(name)
-        if (module, name) not in _INERT_NAMES and module.split(".")[0] not in self._libraries:
-            raise _UnsafePickle(f"{module}.{name}")
-        return type("Inert", (Inert,), {"name": f"{module}.{name}"})
+        qualified = f"{module}.{name}"
+        if qualified not in self._inert:
+            if len(self._inert) >= _MAX_NAMES:
+                raise ValueError(f"it names more than {_MAX_NAMES} classes")
+            self._inert[qualified] = type("Inert", (Inert,), {"name": qualified})
+        return self._inert[qualified]
 
-    def persistent_load(self, pid) -> _Storage:
-        """Returns the storage of a persistent id; its values lie beside the pickle."""
+    def persistent_load(self, pid) -> "_Storage | Inert":
+        """Returns the storage of a persistent id; its values lie beside the pickle. One of another type is inert."""
         _, storage_type, key, _, count = pid
+        if isinstance(storage_type, type) and issubclass(storage_type, Inert):
+            return storage_type(key, count)
         if not isinstance(storage_type, _StorageType):
-            raise TypeError(f"a storage of the type {getattr(storage_type, 'name', storage_type)}")
+            raise TypeError(f"a storage of the type {storage_type}")
         dtype = _DTYPES[storage_type.name]
         member = self._archive.getinfo(f"{self._folder}data/{key}")
         # PyTorch does not compress; a compressed member could expand a thousandfold.
@@ -221,7 +214,9 @@ def _check_memo(content: bytes) -> io.BytesIO:
     return io.BytesIO(content)
 
 
-def _tensor(storage: _Storage, offset: int, size: tuple, stride: tuple, *_) -> Tensor:
+def _tensor(storage: _Storage | Inert, offset: int, size: tuple, stride: tuple, *_) -> Tensor | Inert:
+    if isinstance(storage, Inert):
+        return storage
     if not isinstance(storage, _Storage):
         raise TypeError(f"a tensor of {type(storage).__name__}")
     if not all(type(number) is int and number >= 0 for number in (offset, *size, *stride)):
@@ -232,7 +227,7 @@ def _tensor(storage: _Storage, offset: int, size: tuple, stride: tuple, *_) -> T
     return Tensor(tuple(size), storage, offset, tuple(stride))
 
 
-def _parameter(tensor: Tensor, *_) -> Tensor:
+def _parameter(tensor: Tensor | Inert, *_) -> Tensor | Inert:
     return tensor
 
 

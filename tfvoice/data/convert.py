@@ -55,7 +55,10 @@ def prepare(listing: Listing, settings: ConversionConfig, workers: int = 1) -> C
       CorpusError: `settings.split` is malformed.
     """
     if not listing.utterances:
-        raise ConversionError(f"there is no usable utterance in this corpus{_listed(listing.skipped)}; check --input.")
+        raise ConversionError(
+            f"there is no usable utterance in this corpus{_listed(listing.skipped)}{_example(listing.skipped)}; "
+            "check --input."
+        )
     if settings.corpus == AUDIO:
         longest = max(utterance.seconds for utterance in listing.utterances)
         if longest > settings.max_seconds:
@@ -127,7 +130,7 @@ def convert_one(utterance: Utterance, settings: ConversionConfig) -> EncodedUtte
         samples = audio_io.read(_source(utterance), settings.sample_rate_hz, settings.max_seconds, *part)
     except audio_io.AudioError as error:
         reason = "missing_audio" if error.reason == "missing_file" else error.reason
-        return Skip(utterance.id, reason, detail=str(error))
+        return Skip(utterance.id, reason, detail=base.printable(str(error)))
     pcm16 = audio_io.to_pcm16(samples)
     seconds = len(pcm16) / settings.sample_rate_hz
     if seconds < settings.min_seconds:
@@ -159,7 +162,14 @@ def _convert_chunk(utterances: list[Utterance], settings: ConversionConfig) -> l
 
 
 def _with_seconds(utterances: list[Utterance]) -> list[Utterance]:
-    return [replace(utterance, seconds=_expected_seconds(utterance)) for utterance in utterances]
+    return [_planned(utterance) for utterance in utterances]
+
+
+def _planned(utterance: Utterance) -> Utterance:
+    """An utterance with its expected length; a length that the corpus states is what is read, from 0 on by default."""
+    stated = utterance.seconds is not None and utterance.start_seconds is None
+    start_seconds = 0.0 if stated else utterance.start_seconds
+    return replace(utterance, start_seconds=start_seconds, seconds=_expected_seconds(utterance))
 
 
 def _expected_seconds(utterance: Utterance) -> float:
@@ -231,6 +241,12 @@ def _check_skipped(target: ConversionOutput, listing: Listing, skipped: list[Ski
 def _listed(skipped: Iterable[Skip]) -> str:
     counts = base.reasons(skipped, expected=False)
     return f" ({', '.join(f'{count} {reason}' for reason, count in counts.items())})" if counts else ""
+
+
+def _example(skipped: Iterable[Skip]) -> str:
+    """The detail of the first bad utterance."""
+    first = next((skip.detail for skip in skipped if not skip.expected and skip.detail), "")
+    return f", such as: {first.rstrip('.')}" if first else ""
 
 
 def _manifest(plan: ConversionPlan, done: dict[str, list[Shard]], skipped: list[Skip]) -> Manifest:

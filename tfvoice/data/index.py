@@ -30,6 +30,9 @@ from tfvoice.text.alphabet import Alphabet, format_counts
 
 _EXAMPLES = 5
 _CHUNK = 1024
+# Reasons of `Index.dropped` that are about the alphabet.
+_UNKNOWN_SYMBOLS = "with symbols outside the alphabet"
+_NO_TEXT = "without text"
 
 
 @dataclass
@@ -163,7 +166,7 @@ def scan(
     for text in index.texts:
         index.symbols.update(alphabet.unknown(text))
     if not len(index):
-        raise TfvoiceError(f"{directory}: nothing to use in {index.describe()}. Look at data.* and features.*.")
+        raise TfvoiceError(f"{directory}: nothing to use in {index.describe()}. {_remedy(index, entries, alphabet)}")
     return index
 
 
@@ -278,12 +281,26 @@ def _reason(
     if seconds > config.max_seconds:
         return "too long"
     if alphabet.config.unknown == "skip" and alphabet.unknown(text):
-        return "with symbols outside the alphabet"
+        return _UNKNOWN_SYMBOLS
     if not labels:
-        return "without text"
+        return _NO_TEXT
     if spare_frames < 0:
         return "with more text than frames"
     return None
+
+
+def _remedy(index: Index, entries: list[IndexEntry], alphabet: Alphabet) -> str:
+    """What to change where no utterance is left, by the most frequent reason."""
+    reason = max(index.dropped, key=lambda reason: index.dropped[reason])
+    symbols: Counter[str] = Counter()
+    for entry in entries:
+        symbols.update(alphabet.unknown(entry.text))
+    if not symbols or reason not in (_NO_TEXT, _UNKNOWN_SYMBOLS):
+        return "Look at data.* and features.*."
+    return (
+        f"The texts hold {format_counts(symbols)}, and the alphabet is {alphabet.characters!r}; write the letters of "
+        "the language into it with --set alphabet.characters=..."
+    )
 
 
 def _selected(

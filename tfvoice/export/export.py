@@ -53,9 +53,9 @@ def export(
     try:
         with storage.staged_folder(output, overwrite) as folder:
             FORMATS[format](task, run, folder)
-            known = {"model": run.config.model.name, "task": task.name, "checkpoint": checkpoint}
+            known = {"model": run.config.model.name, "task": task.name, "checkpoint": run.loaded}
             metadata.write(folder, known | task.describe(run))
-            storage.write(folder / "model_card.md", model_card.write(task, run, checkpoint))
+            storage.write(folder / "model_card.md", model_card.write(task, run, run.loaded))
     except (OSError, tf.errors.OpError) as error:
         reason = error.message if isinstance(error, tf.errors.OpError) else error.strerror or error
         raise TfvoiceError(f"{output}: cannot write the model: {reason}.") from None

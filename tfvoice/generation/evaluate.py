@@ -28,6 +28,8 @@ def evaluate_run(
 ) -> tuple[dict[str, Any], Path]:
     """Evaluates a run on a whole split, and writes `report/eval-<split>.json` and `.html` into it.
 
+    Reports of other data than those of the run have the name of the data as well, see `html.report_name`.
+
     Args:
       run_dir: folder of the run.
       data_dir: folder of the shards; None: the one that the run was trained on.
@@ -40,18 +42,19 @@ def evaluate_run(
       and of white noise of the same level; and the path of the page.
 
     Raises:
+      UnwrittenReportError: the report cannot be written.
       TfvoiceError: the run, the data, the split or a run to compare with cannot be used.
     """
-    compared = html.load_compared(run_dir, compare, split, report_.METRIC, report_.row)
     generator = Generator.load(run_dir, checkpoint)
     data_dir = generator.data_dir(data_dir)
+    compared = html.load_compared(run_dir, compare, split, report_.METRIC, report_.row, data_dir)
     pipeline = generator.pipeline(generator.scan(data_dir, split, filtered=False))
     clips = scoring.LikelihoodScorer(generator.model, pipeline).score(progress=True)
     samples = sample.Sampler(generator).sample(_COUNT, round(_SECONDS * generator.sample_rate_hz), progress=True)
     report = {
         "split": split,
-        "data": str(data_dir),
-        "checkpoint": checkpoint,
+        "data": str(Path(data_dir).absolute()),
+        "checkpoint": generator.loaded,
         "clips": len(clips),
         "audio_seconds": round(pipeline.index.seconds, 3),
         "bits_per_sample": scoring.bits_per_sample(clips),
@@ -60,8 +63,9 @@ def evaluate_run(
         "statistics": statistics(np.concatenate(samples), _data(pipeline), generator.sample_rate_hz),
         "results": [clip._asdict() for clip in clips],
     }
-    generator.write_report(f"eval-{split}", report)
-    return report, report_.write(generator, samples[:_PLAYED], report, compared)
+    with html.writing(generator, report):
+        generator.write_report(html.report_name(generator, report), report)
+        return report, report_.write(generator, samples[:_PLAYED], report, compared)
 
 
 def statistics(samples: np.ndarray, data: np.ndarray, sample_rate_hz: int) -> dict[str, dict[str, float]]:

@@ -27,7 +27,7 @@ def row(run: ComparedRun) -> dict[str, Any]:
 
 
 def write(run: Generator, samples: np.ndarray, report: dict[str, Any], compared: list[ComparedRun]) -> Path:
-    """Writes `report/eval-<split>.html`.
+    """Writes the page of a report.
 
     Args:
       run: the run, with its weights.
@@ -61,7 +61,8 @@ def write(run: Generator, samples: np.ndarray, report: dict[str, Any], compared:
             {"run": other.name} | _validation(path) for other in compared for path in _validations(other.folder)[-1:]
         ],
     }
-    return html.write(run, "generator.html", report, content, "Intervals are 95 % bootstrap intervals over clips.")
+    footnote = "Intervals are 95 % bootstrap intervals over clips."
+    return html.write(run, "generator.html", report, content, footnote, html.report_name(run, report))
 
 
 def _validations(folder: Path) -> list[Path]:

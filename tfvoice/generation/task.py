@@ -39,7 +39,7 @@ class GeneratorTraining:
         """Scores the split `valid`, and generates samples; the best weights are those of the fewest bits per sample."""
         bits = scoring.bits_per_sample(self._scorer.score())
         samples = self._sample()
-        return Validation(bits, bits, {}, "bits per sample", functools.partial(self._log_samples, samples))
+        return Validation(bits, bits, {}, f"{bits:.4f} bits per sample", functools.partial(self._log_samples, samples))
 
     def _sample(self) -> np.ndarray:
         """Samples with the weights as they are, `[count, samples]`; the same random numbers each time."""

@@ -7,8 +7,10 @@ import base64
 import contextlib
 import datetime
 import io
+import itertools
 import json
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,8 +48,56 @@ def this_run(run: Run, report: dict[str, Any]) -> ComparedRun:
     return ComparedRun(run.run_dir.resolve().name, run.run_dir, run.config.model.name, report)
 
 
-def load_compared(run_dir: str | Path, compare: Sequence[str], split: str, metric: str, row: Row) -> list[ComparedRun]:
+class UnwrittenReportError(TfvoiceError):
+    """A report that is complete and cannot be written.
+
+    Attributes:
+      report: the report.
+    """
+
+    def __init__(self, sentence: str, report: dict[str, Any]):
+        super().__init__(sentence)
+        self.report = report
+
+
+@contextlib.contextmanager
+def writing(run: Run, report: dict[str, Any]) -> Iterator[None]:
+    """Inside the `with` a report is written; what is computed is not lost where that fails.
+
+    Raises:
+      UnwrittenReportError: the folder of the run is read-only, or the disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        place = run.run_dir / "report"
+        fact = f"{place}: the report was not written ({error.strerror or error})"
+        raise UnwrittenReportError(f"{fact}; copy the run to where you can write.", report) from error
+
+
+def report_name(run: Run, report: dict[str, Any]) -> str:
+    """Name of a report without its suffix: `eval-<split>`, and of other data than the run's `eval-<split>-<data>`.
+
+    Of two folders of data with one name, the second gets a number.
+    """
+    own = f"eval-{report['split']}"
+    if run.is_own_data(report["data"]):
+        return own
+    for number in itertools.count(1):
+        name = f"{own}-{_data_name(report)}{'' if number == 1 else f'-{number}'}"
+        other = _report(run.run_dir / "report" / f"{name}.json")
+        if other is None or _same_data(other, report["data"]):
+            break
+    return name
+
+
+def load_compared(
+    run_dir: str | Path, compare: Sequence[str], split: str, metric: str, row: Row, data_dir: str | Path | None = None
+) -> list[ComparedRun]:
     """Loads the reports of other runs; they are called by their folder, or its whole path where names collide.
+
+    Of several reports of a split, that of the same data is taken, by its path or else its name; then that of the data
+    of the run.
 
     Args:
       run_dir: folder of the run that they are compared with.
@@ -55,6 +105,7 @@ def load_compared(run_dir: str | Path, compare: Sequence[str], split: str, metri
       split: of the reports.
       metric: a key of every report of the task.
       row: makes the cells of a run.
+      data_dir: folder of the data; None: each run's own.
 
     Raises:
       TfvoiceError: one has no such report, or is a run of another task.
@@ -62,7 +113,7 @@ def load_compared(run_dir: str | Path, compare: Sequence[str], split: str, metri
     names = [Path(folder).resolve().name for folder in compare]
     taken = [*names, Path(run_dir).resolve().name]
     names = [folder if taken.count(name) > 1 else name for name, folder in zip(names, compare, strict=True)]
-    return [_load(name, folder, split, metric, row) for name, folder in zip(names, compare, strict=True)]
+    return [_load(name, folder, split, metric, row, data_dir) for name, folder in zip(names, compare, strict=True)]
 
 
 def comparison(runs: Sequence[ComparedRun], row: Row) -> list[dict[str, Any]]:
@@ -71,8 +122,10 @@ def comparison(runs: Sequence[ComparedRun], row: Row) -> list[dict[str, Any]]:
     return [row(run) | {"name": run.name, "other_data": own != ids[0]} for run, own in zip(runs, ids, strict=True)]
 
 
-def write(run: Run, template: str, report: dict[str, Any], content: dict[str, Any], footnote: str) -> Path:
-    """Writes `report/eval-<split>.html`; returns its path."""
+def write(
+    run: Run, template: str, report: dict[str, Any], content: dict[str, Any], footnote: str, name: str | None = None
+) -> Path:
+    """Writes the page of a report, by default `report/eval-<split>.html`; returns its path."""
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True)
     page = environment.get_template(template).render(
         title=f"{run.run_dir.resolve().name}: {report['split']}",
@@ -82,7 +135,7 @@ def write(run: Run, template: str, report: dict[str, Any], content: dict[str, An
         footnote=footnote,
         **content,
     )
-    path = run.run_dir / "report" / f"eval-{report['split']}.html"
+    path = run.run_dir / "report" / f"{name or 'eval-' + report['split']}.html"
     storage.write(path, page)
     return path
 
@@ -124,11 +177,41 @@ def _data_uri(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def _load(name: str, folder: str, split: str, metric: str, row: Row) -> ComparedRun:
+def _data_name(report: dict[str, Any]) -> str:
+    """Name of the folder of a report's data, fit for a file name."""
+    return re.sub(r"[^\w.]+", "_", Path(report["data"]).resolve().name)
+
+
+def _report(path: Path) -> dict[str, Any] | None:
+    """The report in a file; None where there is none that can be read."""
+    try:
+        report = storage.read_json(path)
+        return report if {"split", "data"} <= report.keys() else None
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _same_data(report: dict[str, Any], data_dir: str | Path) -> bool:
+    return Path(report["data"]).resolve() == Path(data_dir).resolve()
+
+
+def _report_of_data(folder: Path, split: str, data_dir: str | Path | None) -> dict[str, Any]:
+    """The report of a split in a run's folder; raises `OSError` or `ValueError` where there is none."""
+    paths = sorted((folder / "report").glob("eval-*.json"))
+    reports = [report for report in map(_report, paths) if report and report["split"] == split]
+    if data_dir is not None:
+        of_name = [report for report in reports if _data_name(report) == _data_name({"data": data_dir})]
+        # The same data first: copies of them on another machine have another path.
+        for report in sorted(of_name, key=lambda report: not _same_data(report, data_dir)):
+            return report
+    return storage.read_json(folder / "report" / f"eval-{split}.json")
+
+
+def _load(name: str, folder: str, split: str, metric: str, row: Row, data_dir: str | Path | None) -> ComparedRun:
     """A run with its report of a split, from which its row can be made."""
     advice = f"with tfvoice_eval --run={folder} --split={split}."
     try:
-        report = dict(storage.read_json(Path(folder) / "report" / f"eval-{split}.json"))
+        report = dict(_report_of_data(Path(folder), split, data_dir))
         model = model_name(read_description(folder))
     except (OSError, ValueError, TypeError, TfvoiceError):
         raise TfvoiceError(f"--compare={folder}: has no report of split {split} yet; write it {advice}") from None

@@ -7,6 +7,7 @@ import json
 import math
 import resource
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from tfvoice.run import Run
 from tfvoice.training.task import Validation
 
 _EVERY_STEPS = 20
+# Where there is no progress bar: an epoch of SampleRNN takes hours.
+_PRINT_SECONDS = 300
 
 
 class MetricsLogger:
@@ -32,6 +35,7 @@ class MetricsLogger:
         self._path = run.run_dir / "metrics.jsonl"
         self._drop_after(state)
         self._writer = tf.summary.create_file_writer(str(run.run_dir / "logs"))
+        self._printed = time.monotonic()
 
     def __enter__(self):
         return self
@@ -40,9 +44,12 @@ class MetricsLogger:
         self._writer.close()
 
     def step(self, step: int, loss: float, norm: float, learning_rate: float, rate: float) -> None:
-        """Logs one training step of every 20."""
+        """Logs one training step of every 20; prints one every few minutes where the output is redirected."""
         if step % _EVERY_STEPS:
             return
+        if not sys.stderr.isatty() and time.monotonic() - self._printed > _PRINT_SECONDS:
+            self._printed = time.monotonic()
+            print(f"step {step:7d}  train loss {loss:9.4f}  {rate:.3g} s/s", flush=True)
         with self._writer.as_default(step):
             tf.summary.scalar("train/loss", loss)
             tf.summary.scalar("train/gradient_norm", norm)

@@ -87,3 +87,10 @@ def test_no_such_tree_and_not_utf8(tmp_path):
     (root / "etc" / "an4_train.transcription").write_bytes(b"<s> \xe9 </s> (an1-fash-b)")
     with pytest.raises(CorpusError, match=r"an4_train\.transcription: not UTF-8"):
         an4.read(str(tmp_path))
+
+
+def test_hidden_files_are_not_there(tmp_path, from_a_mac):
+    tree(tmp_path, "<s> ONE </s> (an1-fash-b)\n", "", ["an4_clstk/fash/an1-fash-b.sph"])
+    before = an4.read(str(tmp_path))
+    from_a_mac(tmp_path)
+    assert an4.read(str(tmp_path)) == before and before.utterances

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,52 @@ def test_find_tree(tmp_path):
     (tmp_path / "two" / "x").mkdir(parents=True)
     with pytest.raises(CorpusError, match=r"one and two both hold x/; choose: --input=.*one"):
         base.find_tree(tmp_path, is_root, "x/")
+
+
+def test_names_that_are_not_utf8_are_read_and_printable():
+    latin = "caf\udce9"
+    listing = base.checked(
+        [Utterance(latin, f"/a/{latin}.wav", "x", latin), Utterance("caf", "a", "y")], [Skip(latin, "r")]
+    )
+    assert [(each.id, each.speaker) for each in listing.utterances] == [("caf", ""), ("caf\\xe9", "caf\\xe9")]
+    assert listing.utterances[1].audio == f"/a/{latin}.wav" and listing.skipped[0].id_or_path == "caf\\xe9"
+
+
+@pytest.mark.parametrize("by", ["utterance", "text"])
+@pytest.mark.parametrize("count", [3, 15, 40])
+def test_no_split_of_a_small_corpus_stays_empty(by, count):
+    fractions = base.parse_split("90/5/5")
+    listing = Listing([Utterance(f"clip{n}", "a", f"text {n}") for n in range(count)], [])
+    first, second = (base.with_splits(listing, fractions, by).utterances for _ in range(2))
+    assert first == second and {each.split for each in first} == set(base.SPLITS)
+    moved = [a.id for a in first if a.split != base.assign_split(replace(a, split=""), fractions, by)]
+    assert len(moved) <= 2, "no others than are needed"
+    two = base.with_splits(listing, base.parse_split("50/50"), by).utterances
+    assert {each.split for each in two} == {"train", "valid"}
+
+
+def test_speakers_given_splits_and_single_recordings_are_not_moved():
+    fractions = base.parse_split("90/5/5")
+    listing = Listing([Utterance(f"{n}", "a", "x", f"s{n % 2}") for n in range(8)], [])
+    alone = [base.assign_split(each, fractions, "speaker") for each in listing.utterances]
+    assert [each.split for each in base.with_splits(listing, fractions, "speaker").utterances] == alone
+    given = Listing([replace(each, split="train") for each in listing.utterances], [])
+    assert base.with_splits(given, fractions, "utterance").utterances == given.utterances
+    one = base.with_splits(Listing(listing.utterances[:1], []), fractions, "utterance")
+    assert [each.split for each in one.utterances] == [base.assign_split(listing.utterances[0], fractions, "utterance")]
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [("a.tar.gz", "tar -xf"), ("A.TGZ", "tar -xf"), ("a.tar", "tar -xf"), ("a.zip", "unzip"), ("a.tar.zst", "tar -xf")],
+)
+def test_an_archive_is_to_be_unpacked(tmp_path, name, how):
+    archive = tmp_path / name
+    archive.write_bytes(b"x")
+    for source in (archive, tmp_path):
+        with pytest.raises(CorpusError, match=f"{name}: is an archive; unpack it, for example with {how} {name}"):
+            base.find_tree(source, lambda folder: False, "x/")
+    other = tmp_path / "notes.txt"
+    other.write_text("")
+    with pytest.raises(CorpusError, match=r"notes.txt: this is a file; name the folder that holds x/ with --input"):
+        base.find_tree(other, lambda folder: False, "x/")

@@ -78,3 +78,40 @@ def test_a_table_without_its_columns_is_refused(tmp_path):
     (root / "train.tsv").write_bytes(b"client_id\tpath\tsentence\n1\ta\tcaf\xe9\n")
     with pytest.raises(CorpusError, match=r"train\.tsv: not UTF-8"):
         common_voice.read(str(root))
+
+
+def test_hidden_files_are_not_there(tmp_path, from_a_mac):
+    tree(tmp_path, {"train": f"{ONE}\ta.mp3\tA.\t2\t0\t\t\t\n"}, ["a.mp3"])
+    before = common_voice.read(str(tmp_path))
+    from_a_mac(tmp_path)
+    assert common_voice.read(str(tmp_path)) == before and before.utterances
+
+
+def clip(speaker, number):
+    return f"{speaker}\tc{number}.mp3\tSentence {number}.\t2\t0\t\t\t\n"
+
+
+def test_tables_with_a_header_only_give_way_to_validated(tmp_path):
+    tables = {"train": "", "dev": "", "test": "", "validated": clip(ONE, 1) + clip(TWO, 2)}
+    listing = common_voice.read(str(tree(tmp_path, tables, ["c1.mp3", "c2.mp3"])))
+    assert [(u.id, u.split) for u in listing.utterances] == [("c1", ""), ("c2", "")] and not listing.skipped
+    assert listing.notes == (
+        "train.tsv and dev.tsv and test.tsv: hold no clip, so that those of validated.tsv are split by --split_by",
+    )
+
+
+def test_other_validated_clips_are_counted_and_taken_on_request(tmp_path):
+    three = "3" * 128
+    tables = {"train": clip(ONE, 1), "test": clip(TWO, 2)}
+    tables["validated"] = "".join(clip(*each) for each in ((ONE, 1), (TWO, 2), (TWO, 3), (three, 4), (ONE, 5)))
+    root = str(tree(tmp_path, tables, [f"c{number}.mp3" for number in range(1, 6)]))
+    listing = common_voice.read(root)
+    assert [(u.id, u.split) for u in listing.utterances] == [("c1", "train"), ("c2", "test")]
+    note = "3 of 5 validated clips are not in train, dev and test; --clips=validated adds them to train"
+    assert listing.notes == (note,) and not listing.skipped
+    listing = common_voice.read(root, "validated")
+    splits = {u.id: u.split for u in listing.utterances}
+    assert splits == {"c1": "train", "c2": "test", "c4": "train", "c5": "train"} and not listing.notes
+    assert [(skip.id_or_path, skip.reason, skip.expected) for skip in listing.skipped] == [
+        ("c3", "speaker_of_another_split", True)
+    ]

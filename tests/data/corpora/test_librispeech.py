@@ -89,3 +89,27 @@ def test_not_utf8(tree):
     path.write_bytes(b"84-121123-0000 CAF\xc9\n")
     with pytest.raises(CorpusError, match=r"84-121123\.trans\.txt: not UTF-8 .*; unpack the archive again"):
         librispeech.read(str(tree))
+
+
+def test_hidden_files_are_not_there(tree, from_a_mac):
+    before = librispeech.read(str(tree))
+    from_a_mac(tree)
+    assert librispeech.read(str(tree)) == before and before.utterances
+
+
+def test_libritts_has_a_text_beside_each_recording(tmp_path):
+    for id, text in (("103_1241_000000_000001", "Matthew Cuthbert, ten."), ("103_1241_000000_000002", "")):
+        folder = tmp_path / "LibriTTS" / "train-clean-100" / "103" / "1241"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{id}.wav").write_bytes(b"audio")
+        (folder / f"{id}.original.txt").write_text("Matthew Cuthbert, 10.")
+        if text:
+            (folder / f"{id}.normalized.txt").write_text(text)
+    listing = librispeech.read(str(tmp_path))
+    (one,) = listing.utterances
+    assert (one.id, one.text, one.speaker, one.split) == (
+        "103_1241_000000_000001", "Matthew Cuthbert, ten.", "103", "train",
+    )  # fmt: skip
+    assert [(skip.id_or_path, skip.reason) for skip in listing.skipped] == [
+        ("103_1241_000000_000002", "missing_transcript")
+    ]

@@ -43,3 +43,17 @@ def test_not_utf8(tmp_path):
     (root / "metadata.csv").write_bytes(b"a|caf\xe9|caf\xe9")
     with pytest.raises(CorpusError, match=r"metadata.csv: not UTF-8 .*save it as UTF-8"):
         ljspeech.read(str(root))
+
+
+def test_hidden_files_are_not_there(tmp_path, from_a_mac):
+    tree(tmp_path, "a|A|a\n", ["a"])
+    before = ljspeech.read(str(tmp_path))
+    from_a_mac(tmp_path)
+    assert ljspeech.read(str(tmp_path)) == before and before.utterances
+
+
+def test_a_fourth_column_is_malformed(tmp_path):
+    listing = ljspeech.read(str(tree(tmp_path, "a|A|a|speaker-1\nb|B|b\n", ["a", "b"])))
+    assert [u.text for u in listing.utterances] == ["b"]
+    assert [(skip.id_or_path, skip.reason) for skip in listing.skipped] == [("a", "malformed_row")]
+    assert "line 1 has 4 columns" in listing.skipped[0].detail

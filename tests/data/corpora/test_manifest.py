@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -163,10 +164,27 @@ def test_a_row_of_another_width_is_malformed(home):
     assert reasons(listing) == {"list.tsv line 2": "malformed_row"} and len(listing.utterances) == 1
 
 
-@pytest.mark.parametrize("seconds", ["long", "-1", "nan", "inf", ""])
-def test_an_invalid_duration_is_ignored(home, seconds):
-    listing = manifest.read(write(home / "list.csv", f"audio,text,duration\nclips/a.wav,x,{seconds}\n"))
-    assert listing.utterances[0].seconds is None
+@pytest.mark.parametrize("column", ["duration", "offset"])
+@pytest.mark.parametrize("value", ["long", "-1", "nan", "inf", "0,5", "0:01.5", "1.5 s"])
+def test_a_time_that_is_no_number_is_malformed(home, column, value):
+    table = f"audio,text,{column}\nclips/a.wav,x,{json.dumps(value)}\nclips/b.flac,y,0.5\nclips/c.wav,z, \n"
+    listing = manifest.read(write(home / "list.csv", table))
+    (skip,) = listing.skipped
+    assert (
+        skip.reason == "malformed_row" and "list.csv line 2: " in skip.detail and f"is '{value}', no nu" in skip.detail
+    )
+    field = {"duration": "seconds", "offset": "start_seconds"}[column]
+    assert [getattr(utterance, field) for utterance in listing.utterances] == [0.5, None]
+
+
+@pytest.mark.parametrize("key, value", [("duration", True), ("text", ["a", "b"]), ("audio", {"path": "clips/a.wav"})])
+def test_a_json_value_of_another_type_is_malformed(home, key, value):
+    item = {"audio": "clips/a.wav", "text": "x", key: value, "words": [["x", 0.1]]}
+    good = {"audio": "clips/b.flac", "text": "y", "duration": "0.5", "offset": None, "words": [["y", 0.1]]}
+    listing = manifest.read(write(home / "list.json", json.dumps([item, good])))
+    assert [(skip.id_or_path, skip.reason) for skip in listing.skipped] == [("list.json item 1", "malformed_row")]
+    assert json.dumps(value) in listing.skipped[0].detail
+    assert [(utterance.seconds, utterance.start_seconds) for utterance in listing.utterances] == [(0.5, None)]
 
 
 def fails(source, sentence):
@@ -192,3 +210,46 @@ def test_unusable_folders(home):
     fails(home, r"train.csv and train.tsv both look like the train manifest; .*--input=")
     os.remove(home / "train.tsv")
     assert manifest.read(str(home)).utterances == expected(home)
+
+
+def test_hidden_files_are_not_there(home, from_a_mac):
+    write(home / "train.csv", FORMS["csv"])
+    write(home / "test.csv", "audio,text\nclips/c.wav,x\n")
+    before = manifest.read(str(home))
+    from_a_mac(home)
+    assert manifest.read(str(home)) == before and len(before.utterances) == 3
+
+
+PEERS = {
+    "deepspeech.csv": "wav_filename,wav_filesize,transcript\nclips/a.wav,48044,hello there\n",
+    "metadata.csv": "file_name,transcription\nclips/a.wav,hello there\n",
+    "metadata.jsonl": '{"file_name": "clips/a.wav", "text": "hello there"}\n',
+    "speechbrain.csv": "ID,duration,wav,spk_id,wrd\nx,1.5,clips/a.wav,s1,hello there\n",
+    "speechbrain.json": '{"x": {"wav": "clips/a.wav", "wrd": "hello there"}, "y": {"wav": "clips/c.wav", "wrd": "b"}}',
+}
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_forms_of_peers(home, name):
+    one = manifest.read(write(home / name, PEERS[name])).utterances[-1 if name.endswith("n.csv") else 0]
+    assert one.text == "hello there" and one.audio == str(home / "clips" / "a.wav")
+    assert name[0] != "s" or one.id == "x"
+
+
+def test_audio_folders_with_a_manifest_for_each_split(home):
+    for split in ("train", "validation", "test"):
+        (home / "data" / split).mkdir(parents=True)
+        write(home / "data" / split / "metadata.csv", f"file_name,text\n../../clips/a.wav,{split}\n")
+    write(home / "data" / "test" / "metadata.csv", "file_name,text\n../../clips/c.wav,x\n")
+    write(home / "data" / "validation" / "metadata.csv", "file_name,text\n../../clips/b.flac,y\n")
+    splits = {u.text: u.split for u in manifest.read(str(home / "data")).utterances}
+    assert splits == {"train": "train", "y": "valid", "x": "test"}
+
+
+def test_a_comma_can_be_part_of_a_name(home):
+    (home / "with, comma").mkdir()
+    paths = [write(home / "with, comma" / f"{split}.csv", FORMS["csv"]) for split in ("train", "test")]
+    assert manifest.read(paths[0]).expected == 2
+    assert manifest.read(str(home / "with, comma")).expected == 2 * 2
+    assert manifest._listed(",".join(paths)) == [Path(path) for path in paths]
+    assert manifest._listed("a.csv, b.csv") == [Path("a.csv"), Path("b.csv")]

@@ -78,3 +78,24 @@ def test_no_such_tree_and_not_utf8(tmp_path):
     (root / "train" / "stm" / "AalWee_2010.stm").write_bytes(b"A 1 A 0 1 <o,f0,male> caf\xe9")
     with pytest.raises(CorpusError, match=r"AalWee_2010\.stm: not UTF-8"):
         tedlium.read(str(root))
+
+
+def test_hidden_files_are_not_there(tmp_path, from_a_mac):
+    tree(tmp_path)
+    before = tedlium.read(str(tmp_path))
+    from_a_mac(tmp_path)
+    assert tedlium.read(str(tmp_path)) == before and before.utterances
+
+
+@pytest.mark.parametrize("label", ["<NA>", "<o,f0,male>", "<F0_M>", "<>", "<o, f0, male>", "<inter_segment_gap>", ""])
+def test_the_sixth_field_is_a_label_whatever_it_holds(tmp_path, label):
+    tree(tmp_path, f"A 1 A 0.0 0.9 {label} hello <noise> from here\nA 1 A 0.9 1.5 {label} the <unk>\n")
+    listing = tedlium.read(str(tmp_path))
+    assert [u.text for u in listing.utterances] == ["hello from here"]
+    assert [skip.reason for skip in listing.skipped] == ["unknown_word"]
+
+
+def test_without_a_label_an_unknown_word_can_come_first(tmp_path):
+    tree(tmp_path, "A 1 A 0.0 0.9 <unk> machine\nA 1 A 0.9 1.5 <sil> machine\n")
+    listing = tedlium.read(str(tmp_path))
+    assert [u.text for u in listing.utterances] == ["machine"] and len(listing.skipped) == 1

@@ -117,3 +117,10 @@ def test_no_such_tree(tmp_path):
 def test_no_such_microphone(tmp_path):
     with pytest.raises(CorpusError, match=r"--mic=mic3: no such microphone; use mic1 or mic2"):
         vctk.read(str(tmp_path), mic="mic3")
+
+
+def test_hidden_files_are_not_there(tmp_path, from_a_mac):
+    release_080(tmp_path)
+    before = vctk.read(str(tmp_path))
+    from_a_mac(tmp_path)
+    assert vctk.read(str(tmp_path)) == before and before.utterances

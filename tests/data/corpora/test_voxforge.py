@@ -55,3 +55,10 @@ def test_no_submission(tmp_path):
         voxforge.read(str(tmp_path))
     with pytest.raises(CorpusError, match=r"there is no such folder"):
         voxforge.read(str(tmp_path / "gone"))
+
+
+def test_hidden_files_are_not_there(tmp_path, from_a_mac):
+    submission(tmp_path, "Bo-1", "a1 It is\n", ["a1"])
+    before = voxforge.read(str(tmp_path))
+    from_a_mac(tmp_path)
+    assert voxforge.read(str(tmp_path)) == before and before.utterances

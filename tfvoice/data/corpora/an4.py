@@ -1,10 +1,10 @@
 """The tree of CMU AN4: `etc/an4_{train,test}.transcription`, and audio below `wav/` as sphere, wav or bare samples."""
 
-import os
 import re
 from dataclasses import replace
 from pathlib import Path
 
+from tfvoice import storage
 from tfvoice.data.corpora import base
 from tfvoice.data.corpora.base import Listing, Skip, Utterance
 
@@ -58,8 +58,8 @@ def _is_root(folder: Path) -> bool:
 def _audio(folder: Path) -> list[Path]:
     return [
         Path(place) / name
-        for place, _, names in os.walk(folder)
-        for name in sorted(names)
+        for place, names in storage.walk(folder)
+        for name in names
         if name.lower().endswith(_SUFFIXES)
     ]
 

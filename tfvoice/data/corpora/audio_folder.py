@@ -36,6 +36,7 @@ def read(source: str, clip_seconds: str = CLIP_SECONDS) -> Listing:
     root = Path(source)
     if not root.exists():
         raise CorpusError(f"{source}: there is no such folder; name one that holds audio with --input.")
+    base.refuse_archive(root)
     files = [root] if root.is_file() else sorted(map(Path, decoding.find_audio(source, links=True)))
     if not files:
         known = ", ".join(decoding.AUDIO_SUFFIXES)

@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from tfvoice import storage
 from tfvoice.errors import TfvoiceError
 
 SPLITS = ("train", "valid", "test")
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+_ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
 
 class CorpusError(TfvoiceError):
@@ -67,11 +69,13 @@ class Listing:
       utterances: sorted by id.
       skipped: sorted by id, then by reason.
       speakers: metadata of each speaker, as far as the corpus has any.
+      notes: sentences for the user about what the reader chose.
     """
 
     utterances: list[Utterance]
     skipped: list[Skip]
     speakers: dict[str, dict[str, str]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def expected(self) -> int:
@@ -113,15 +117,18 @@ def checked(
       with_text: whether an empty transcript is a defect.
     """
     kept: list[Utterance] = []
-    skips = list(skipped)
-    for utterance in sorted(utterances, key=lambda utterance: (utterance.id, utterance.audio)):
+    skips = [replace(skip, id_or_path=printable(skip.id_or_path), detail=printable(skip.detail)) for skip in skipped]
+    named = (replace(each, id=printable(each.id), speaker=printable(each.speaker)) for each in utterances)
+    for utterance in sorted(named, key=lambda utterance: (utterance.id, utterance.audio)):
         if not _is_unicode(utterance):
             shown = utterance.id.encode("ascii", "backslashreplace").decode()
             skips.append(Skip(shown, "not_unicode", detail="its id, speaker or text holds half a character"))
         elif with_text and not utterance.text:
-            skips.append(Skip(utterance.id, "empty_transcript", detail=f"no text for {utterance.audio}"))
+            detail = f"no text for {printable(utterance.audio)}"
+            skips.append(Skip(utterance.id, "empty_transcript", detail=detail))
         elif kept and kept[-1].id == utterance.id:
-            skips.append(Skip(utterance.id, "duplicate_id", detail=f"{utterance.audio} and {kept[-1].audio}"))
+            detail = printable(f"{utterance.audio} and {kept[-1].audio}")
+            skips.append(Skip(utterance.id, "duplicate_id", detail=detail))
         else:
             kept.append(utterance)
     return Listing(kept, sorted(skips, key=lambda skip: (skip.id_or_path, skip.reason)), speakers or {})
@@ -132,6 +139,20 @@ def _is_unicode(utterance: Utterance) -> bool:
         return bool((utterance.id + utterance.speaker + utterance.text).encode())
     except UnicodeEncodeError:
         return False
+
+
+def printable(name: str) -> str:
+    r"""A file name as text that can be printed and stored: a byte that is not UTF-8 becomes `\xe9`."""
+    try:
+        return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:
+        # Half a character that comes from no file name.
+        return name.encode("utf-8", "backslashreplace").decode()
+
+
+def entries(folder: Path) -> list[Path]:
+    """What is in a folder, sorted; names that begin with a dot are not there, as in `storage.walk`."""
+    return sorted(path for path in folder.iterdir() if storage.is_visible(path.name))
 
 
 def read_text(path: Path) -> str:
@@ -162,18 +183,36 @@ def find_tree(source: Path, is_root: Callable[[Path], bool], what: str) -> Path:
     Raises:
       CorpusError: there is no such folder, or more than one.
     """
-    if not source.is_dir():
-        raise CorpusError(f"{source}: there is no such folder; name the one that holds {what} with --input.")
+    check_folder(source, what)
     if is_root(source):
         return source
-    roots = sorted(child for child in source.iterdir() if child.is_dir() and is_root(child))
+    roots = [child for child in entries(source) if child.is_dir() and is_root(child)]
     if not roots:
+        for child in entries(source):
+            refuse_archive(child)
         raise CorpusError(
             f"{source}: looked for {what}, in it and in its subfolders, and found no such folder; name it with --input."
         )
     if len(roots) > 1:
         raise CorpusError(f"{source}: {roots[0].name} and {roots[1].name} both hold {what}; choose: --input={roots[0]}")
     return roots[0]
+
+
+def check_folder(source: Path, what: str) -> None:
+    """Raises `CorpusError` where `--input`, the folder that holds `what`, is no folder."""
+    refuse_archive(source)
+    if not source.is_dir():
+        fact = "this is a file; name the folder" if source.is_file() else "there is no such folder; name the one"
+        raise CorpusError(f"{source}: {fact} that holds {what} with --input.")
+
+
+def refuse_archive(path: Path) -> None:
+    """Raises `CorpusError` where a file is an archive, by its name."""
+    if path.name.lower().endswith(_ARCHIVES) and path.is_file():
+        unpack = "tar -xf" if ".t" in path.name.lower() else "unzip" if path.suffix.lower() == ".zip" else "7z x"
+        raise CorpusError(
+            f"{path}: is an archive; unpack it, for example with {unpack} {path.name}, and name its folder."
+        )
 
 
 def parse_split(text: str) -> dict[str, float]:
@@ -215,8 +254,7 @@ def assign_split(utterance: Utterance, fractions: dict[str, float], by: str) -> 
     """
     if utterance.split:
         return utterance.split
-    key = {"speaker": utterance.speaker, "text": sentence_key(utterance.text), "utterance": utterance.id}[by]
-    position = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
+    position = _position(_group(utterance, by))
     for split, fraction in fractions.items():
         if position < fraction:
             return split
@@ -225,9 +263,38 @@ def assign_split(utterance: Utterance, fractions: dict[str, float], by: str) -> 
 
 
 def with_splits(listing: Listing, fractions: dict[str, float], by: str) -> Listing:
-    """Assigns every utterance to a split."""
+    """Assigns every utterance to a split.
+
+    In a small corpus the hash can leave a split empty. It then gets the sentence or utterance whose hash is nearest to
+    its own, as long as the split of that keeps another one. Speakers are not moved: one of few is too much of a corpus.
+    """
     utterances = [replace(u, split=assign_split(u, fractions, by)) for u in listing.utterances]
+    if by != "speaker" and not any(utterance.split for utterance in listing.utterances):
+        groups = {_group(utterance, by): utterance.split for utterance in utterances}
+        _fill(groups, fractions)
+        utterances = [replace(u, split=groups[_group(u, by)]) for u in utterances]
     return replace(listing, utterances=utterances)
+
+
+def _group(utterance: Utterance, by: str) -> str:
+    """What is kept in one split."""
+    return {"speaker": utterance.speaker, "text": sentence_key(utterance.text), "utterance": utterance.id}[by]
+
+
+def _position(group: str) -> float:
+    return int.from_bytes(hashlib.sha256(group.encode()).digest()[:8], "big") / 2**64
+
+
+def _fill(groups: dict[str, str], fractions: dict[str, float]) -> None:
+    """Moves a group into each split that should have one and has none."""
+    start = 0.0
+    for split, fraction in fractions.items():
+        counts = Counter(groups.values())
+        movable = [group for group, other in groups.items() if counts[other] > 1]
+        if fraction and not counts[split] and movable:
+            middle = start + fraction / 2
+            groups[min(movable, key=lambda group: (abs(_position(group) - middle), group))] = split
+        start += fraction
 
 
 def reasons(skipped: Iterable[Skip], expected: bool) -> dict[str, int]:

@@ -1,17 +1,22 @@
-"""The tree of LibriSpeech: subset/speaker/chapter/, one `.trans.txt` and the FLAC files of a chapter in each."""
+"""The tree of LibriSpeech: subset/speaker/chapter/, one `.trans.txt` and the FLAC files of a chapter in each.
 
-import os
+LibriTTS has the same folders, and beside each recording its text as a file.
+"""
+
 from collections.abc import Iterator
 from pathlib import Path
 
+from tfvoice import storage
 from tfvoice.data.corpora import base
 from tfvoice.data.corpora.base import CorpusError, Listing, Skip, Utterance
 
 _PURPOSES = ("train-", "dev-", "test-")
+# The texts of LibriTTS; in the other file, `.original.txt`, numbers are digits.
+_NORMALIZED = ".normalized.txt"
 
 
 def read(source: str) -> Listing:
-    """Reads all subsets of LibriSpeech that are present.
+    """Reads all subsets of LibriSpeech, or of LibriTTS, that are present.
 
     The subsets give the splits: `train-*` is train, `dev-*` is valid, and the test sets stay separate, as results are
     reported: test_clean and test_other.
@@ -40,7 +45,7 @@ def read(source: str) -> Listing:
 
 
 def _subsets(folder: Path) -> list[Path]:
-    return sorted(child for child in folder.iterdir() if child.name.startswith(_PURPOSES) and child.is_dir())
+    return [child for child in base.entries(folder) if child.name.startswith(_PURPOSES) and child.is_dir()]
 
 
 def _split(subset: str) -> str:
@@ -49,7 +54,7 @@ def _split(subset: str) -> str:
 
 
 def _subset(subset: Path) -> Iterator[Utterance | Skip]:
-    for place, _, names in os.walk(subset):
+    for place, names in storage.walk(subset):
         chapter = Path(place)
         audio = {Path(name).stem: chapter / name for name in names if name.lower().endswith(base.AUDIO_SUFFIXES)}
         known: set[str] = set()
@@ -61,6 +66,10 @@ def _subset(subset: Path) -> Iterator[Utterance | Skip]:
                         yield Utterance(id, str(audio[id]), text, id.split("-")[0], _split(subset.name))
                     else:
                         yield Skip(id, "missing_audio", detail=f"{chapter / name} names it")
+            elif name.endswith(_NORMALIZED):
+                id = name.removesuffix(_NORMALIZED)
+                known.add(id)
+                yield _libritts(id, audio.get(id), chapter / name, _split(subset.name))
         yield from (Skip(id, "missing_transcript", detail=str(audio[id])) for id in audio.keys() - known)
 
 
@@ -68,6 +77,15 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
     for line in filter(str.strip, base.read_lines(path)):
         id, *text = line.strip().split(None, 1)
         yield id, "".join(text)
+
+
+def _libritts(id: str, audio: Path | None, transcript: Path, split: str) -> Utterance | Skip:
+    if audio is None:
+        return Skip(id, "missing_audio", detail=f"{transcript} is its text")
+    try:
+        return Utterance(id, str(audio), base.read_text(transcript), id.split("_")[0], split)
+    except (OSError, UnicodeDecodeError) as error:
+        return Skip(id, "unreadable_transcript", detail=f"{transcript}: {error}")
 
 
 def _speakers(path: Path) -> dict[str, dict[str, str]]:

@@ -18,7 +18,7 @@ def read(source: str) -> Listing:
       CorpusError: there is no such tree, or its `metadata.csv` is not UTF-8.
     """
     root = base.find_tree(Path(source), _is_root, "metadata.csv beside wavs/")
-    files = sorted((root / "wavs").iterdir(), reverse=True)
+    files = reversed(base.entries(root / "wavs"))
     audio = {path.stem: path for path in files if path.suffix.lower() in base.AUDIO_SUFFIXES}
     try:
         lines = (root / "metadata.csv").read_text(encoding="utf-8-sig").split("\n")
@@ -33,6 +33,10 @@ def read(source: str) -> Listing:
             continue
         if not texts:
             skipped.append(Skip(id, "malformed_row", detail=f"metadata.csv line {number} has no |"))
+        elif len(texts) > 2:
+            # Forks of the format write the speaker or the language into further columns.
+            detail = f"metadata.csv line {number} has {len(texts) + 1} columns; write it as a manifest with a header"
+            skipped.append(Skip(id, "malformed_row", detail=detail))
         elif id not in audio:
             skipped.append(Skip(id, "missing_audio", detail=f"no wavs/{id}"))
         else:

@@ -3,6 +3,9 @@
 Recognised formats, besides a table with a header:
 
 - NeMo's JSON lines: `audio_filepath`, `text`, `duration`, `offset`;
+- the CSV of DeepSpeech and Coqui STT: `wav_filename`, `wav_filesize`, `transcript`;
+- audio folders of Hugging Face datasets: `metadata.csv` with `file_name`, in the folder or in one for each split;
+- SpeechBrain's CSV, `ID`, `duration`, `wav`, `spk_id`, `wrd`, and its JSON, an object of such objects by their id;
 - deepspeech.pytorch's CSV without a header, audio and transcript file per row, and its later JSON,
   `{"root_path": ..., "samples": [{"wav_path": ..., "transcript_path": ...}]}`.
 
@@ -22,16 +25,21 @@ from tfvoice.data.corpora import base
 from tfvoice.data.corpora.base import CorpusError, Listing, Skip, Utterance
 
 COLUMNS = {
-    "audio": ("audio", "wav", "path", "audio_filepath", "file", "wav_path", "audio_path", "filename"),
-    "text": ("text", "transcript", "sentence", "transcription"),
+    "audio": (
+        *("audio", "wav", "path", "audio_filepath", "file", "wav_path", "audio_path", "filename"),
+        *("wav_filename", "file_name", "audio_file"),
+    ),
+    "text": ("text", "transcript", "sentence", "transcription", "wrd"),
     "transcript_path": ("transcript_path", "txt", "text_path"),
-    "speaker": ("speaker", "speaker_id", "client_id"),
+    "speaker": ("speaker", "speaker_id", "client_id", "spk_id", "speaker_name"),
     "split": ("split",),
     "seconds": ("seconds", "duration"),
     "start_seconds": ("start_seconds", "offset"),
     "id": ("id", "utterance_id"),
 }
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
+# The manifest of an audio folder.
+_METADATA = "metadata"
 
 _SPLIT_NAMES = {"training": "train", "dev": "valid", "val": "valid", "validation": "valid", "testing": "test"}
 _SPLIT_NAMES |= {split: split for split in base.SPLITS}
@@ -42,21 +50,24 @@ class _Row(NamedTuple):
 
     Attributes:
       where: file and line, for messages.
-      values: under the keys of `COLUMNS`; None for a malformed row.
+      values: under the keys of `COLUMNS`; empty for a malformed row.
       root: folder that relative paths are relative to.
+      defect: why the row is malformed.
     """
 
     where: str
-    values: dict[str, str] | None
+    values: dict[str, str]
     root: Path
+    defect: str = ""
 
 
 def read(source: str) -> Listing:
     """Reads manifests.
 
     Args:
-      source: a manifest, several with commas between them, or a folder with `train.*`, `valid.*` and `test.*`. Of
-        several, the file names give the split; a `split` column has precedence.
+      source: a manifest, several with commas between them, or a folder with `train.*`, `valid.*` and `test.*`, or
+        with folders of these names that hold a `metadata.*`. Of several, the names give the split; a `split` column
+        has precedence.
 
     Raises:
       CorpusError: there is no manifest, or one of an unknown format.
@@ -67,7 +78,7 @@ def read(source: str) -> Listing:
     utterances: list[Utterance] = []
     skipped: list[Skip] = []
     for path in files:
-        split = split_in_name(path.stem) if named else ""
+        split = _split_of(path) if named else ""
         for row in _rows(path):
             item = _utterance(row, split, home)
             (skipped if isinstance(item, Skip) else utterances).append(item)
@@ -80,11 +91,17 @@ def split_in_name(stem: str) -> str:
     return next((_SPLIT_NAMES[word] for word in words if word in _SPLIT_NAMES), "")
 
 
+def _split_of(path: Path) -> str:
+    """The split in the name of a manifest, or in that of the folder of a `metadata.csv`."""
+    return split_in_name(path.parent.name if path.stem.lower() == _METADATA else path.stem)
+
+
 def _manifests(source: str) -> list[Path]:
-    paths = [Path(part.strip()) for part in source.split(",")]
-    if len(paths) == 1 and paths[0].is_dir():
-        return _in_folder(paths[0])
+    if Path(source).is_dir():
+        return _in_folder(Path(source))
+    paths = _listed(source)
     for path in paths:
+        base.refuse_archive(path)
         if not path.is_file():
             raise CorpusError(f"{path}: there is no such manifest; name a file or a folder with --input.")
         if path.suffix.lower() not in SUFFIXES:
@@ -92,19 +109,38 @@ def _manifests(source: str) -> list[Path]:
     return paths
 
 
+def _listed(source: str) -> list[Path]:
+    """The files in a list with commas between them; a comma can also be part of a name."""
+    paths, rest = [], source.split(",")
+    while rest:
+        joined = (",".join(rest[:count]).strip() for count in range(1, len(rest) + 1))
+        sizes = [count for count, name in enumerate(joined, 1) if name and Path(name).is_file()]
+        count = sizes[0] if sizes else 1
+        paths.append(Path(",".join(rest[:count]).strip()))
+        rest = rest[count:]
+    return paths
+
+
 def _in_folder(folder: Path) -> list[Path]:
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    children = base.entries(folder)
+    paths = [path for path in children if path.suffix.lower() in SUFFIXES and path.is_file()]
+    if not paths:
+        folders = [child for child in children if child.is_dir() and split_in_name(child.name)]
+        paths = [path for child in folders for path in base.entries(child) if path.stem.lower() == _METADATA]
+        paths = [path for path in paths if path.suffix.lower() in SUFFIXES]
     named: dict[str, Path] = {}
     for path in paths:
-        split = split_in_name(path.stem)
+        split = _split_of(path)
         if split in named:
             raise CorpusError(
-                f"{folder}: {named[split].name} and {path.name} both look like the {split or 'whole'} manifest; "
-                f"name the right ones, with commas between them: --input={named[split]},..."
+                f"{folder}: {named[split].relative_to(folder)} and {path.relative_to(folder)} both look like the "
+                f"{split or 'whole'} manifest; name the right ones, with commas between: --input={named[split]},..."
             )
         if split or len(paths) == 1:
             named[split] = path
     if not named:
+        for path in children:
+            base.refuse_archive(path)
         raise CorpusError(
             f"{folder}: no manifest is here: looked for train.*, valid.* and test.* that end in {', '.join(SUFFIXES)}. "
             "Name the files with --input=A.tsv,B.tsv."
@@ -142,8 +178,11 @@ def _table(path: Path, lines: Iterator[tuple[int, list[str]]]) -> Iterator[_Row]
             keys, is_header = _header(path, fields)
             if is_header:
                 continue
-        values = dict(zip(keys, fields, strict=False)) if len(fields) == len(keys) else None
-        yield _Row(f"{path.name} line {number}", values, path.parent)
+        if len(fields) == len(keys):
+            yield _Row(f"{path.name} line {number}", dict(zip(keys, fields, strict=True)), path.parent)
+        else:
+            defect = f"{len(fields)} columns, and the header has {len(keys)}"
+            yield _Row(f"{path.name} line {number}", {}, path.parent, defect)
 
 
 def _header(path: Path, fields: list[str]) -> tuple[list[str], bool]:
@@ -172,6 +211,9 @@ def _json_rows(path: Path) -> Iterator[_Row]:
     if isinstance(content, dict) and isinstance(content.get("samples"), list):
         root = path.parent / str(content.get("root_path", ""))
         yield from (_json_row(path, f"sample {n}", item, root) for n, item in enumerate(content["samples"], 1))
+    elif isinstance(content, dict) and len(content) > 1 and all(isinstance(item, dict) for item in content.values()):
+        items = ({"id": id, **item} for id, item in content.items())
+        yield from (_json_row(path, f"item {n}", item, path.parent) for n, item in enumerate(items, 1))
     elif isinstance(content, list):
         yield from (_json_row(path, f"item {n}", item, path.parent) for n, item in enumerate(content, 1))
     else:
@@ -192,21 +234,30 @@ def _json_lines(path: Path, text: str) -> Iterator[_Row]:
 
 
 def _json_row(path: Path, where: str, item: object, root: Path) -> _Row:
-    values = None
-    if isinstance(item, dict):
-        values = {_key(key): str(value) for key, value in item.items() if value is not None}
-    return _Row(f"{path.name} {where}", values, root)
+    where = f"{path.name} {where}"
+    if not isinstance(item, dict):
+        return _Row(where, {}, root, "no JSON object")
+    values = {_key(key): value for key, value in item.items() if value is not None}
+    for key, value in values.items():
+        if key in COLUMNS and isinstance(value, list | dict | bool):
+            return _Row(where, {}, root, f"{key} is {json.dumps(value)[:60]}, no text or number")
+    return _Row(where, {key: str(value) for key, value in values.items()}, root)
 
 
 def _utterance(row: _Row, split: str, home: str) -> Utterance | Skip:
-    if row.values is None or not row.values.get("audio", "").strip():
-        return Skip(row.where, "malformed_row", detail="no audio path, or another number of columns than the header")
     values = {key: value.strip() for key, value in row.values.items()}
+    if not values.get("audio"):
+        return Skip(row.where, "malformed_row", detail=f"{row.where}: {row.defect or 'no audio path'}")
+    times = {}
+    for key in ("start_seconds", "seconds"):
+        times[key] = _number(values.get(key, ""))
+        if times[key] is None and values.get(key):
+            detail = f"{row.where}: {' or '.join(COLUMNS[key])} is {values[key]!r}, no number of seconds such as 0.5"
+            return Skip(row.where, "malformed_row", detail=detail)
     audio = os.path.abspath(row.root / values["audio"])
-    start_seconds, seconds = _number(values.get("start_seconds")), _number(values.get("seconds"))
     id = values.get("id") or os.path.relpath(os.path.splitext(audio)[0], home).replace(os.sep, "/")
-    if start_seconds is not None and "id" not in values:
-        id += f"@{start_seconds:.3f}"
+    if times["start_seconds"] is not None and not values.get("id"):
+        id += f"@{times['start_seconds']:.3f}"
     if not os.path.isfile(audio):
         return Skip(id, "missing_audio", detail=f"{row.where}: there is no {audio}")
     if "text" not in values and "transcript_path" not in values:
@@ -221,7 +272,7 @@ def _utterance(row: _Row, split: str, home: str) -> Utterance | Skip:
         except (OSError, UnicodeDecodeError) as error:
             return Skip(id, "unreadable_transcript", detail=f"{path}: {error}")
     split = _split(values.get("split", ""), row.where) or split
-    return Utterance(id, audio, text, values.get("speaker", ""), split, start_seconds, seconds)
+    return Utterance(id, audio, text, values.get("speaker", ""), split, **times)
 
 
 def _split(name: str, where: str) -> str:
@@ -231,9 +282,9 @@ def _split(name: str, where: str) -> str:
     return name
 
 
-def _number(text: str | None) -> float | None:
+def _number(text: str) -> float | None:
     try:
-        number = float(text) if text else math.nan
+        number = float(text)
     except ValueError:
         return None
     return number if 0 <= number < math.inf else None

@@ -9,8 +9,11 @@ from tfvoice.data.corpora.base import Listing, Skip, Utterance
 
 _SPLITS = {"train": "train", "dev": "valid", "test": "test"}
 _NOT_SPEECH = "ignore_time_segment_in_scoring"
+_UNKNOWN_WORD = "<unk>"
+# The optional sixth field, whatever it holds: <o,f0,male>, <F0_M>, <NA>.
+_LABEL = re.compile(rf"(?!{_UNKNOWN_WORD})<[^<>]*>")
 # Pronunciation variants, as in "a(2)", and noises, as in {BREATH} and <sil>.
-_MARKUP = re.compile(r"\([^()\s]*\)|\{[^{}]*\}|<(?:sil|s|/s)>")
+_MARKUP = re.compile(r"\([^()\s]*\)|\{[^{}]*\}|<[^<>\s]*>")
 # Separated from their word by a blank.
 _ENDINGS = re.compile(r" '(?=(?:s|m|re|ve|ll|d|t)\b)")
 
@@ -31,11 +34,15 @@ def read(source: str) -> Listing:
     items = [
         item
         for name, split in _SPLITS.items()
-        for path in sorted((root / name / "stm").glob("*.stm"))
+        for path in _transcripts(root / name / "stm")
         for item in _talk(path, split)
     ]
     utterances = [item for item in items if isinstance(item, Utterance)]
     return base.checked(utterances, [item for item in items if isinstance(item, Skip)])
+
+
+def _transcripts(folder: Path) -> list[Path]:
+    return [path for path in base.entries(folder) if path.suffix == ".stm"] if folder.is_dir() else []
 
 
 def _is_root(folder: Path) -> bool:
@@ -62,10 +69,12 @@ def _segment(where: str, line: str, audio: Path, split: str) -> Utterance | Skip
     except (IndexError, ValueError):
         return Skip(where, "malformed_row", detail=line[:80])
     id = f"{audio.stem}-{round(100 * start):07d}-{round(100 * end):07d}"
-    text = re.sub(r"^<(?:[^>]*,[^>]*|F0_[MF])>", "", fields[5] if len(fields) > 5 else "").strip()
+    text = fields[5] if len(fields) > 5 else ""
+    label = _LABEL.match(text)
+    text = text[label.end() :].strip() if label else text.strip()
     if text == _NOT_SPEECH:
         return Skip(id, "excluded_from_scoring", True, where)
-    if "<unk>" in text:
+    if _UNKNOWN_WORD in text:
         return Skip(id, "unknown_word", True, f"{where}: {text[:80]}")
     text = _ENDINGS.sub("'", " ".join(_MARKUP.sub(" ", text).split()))
     return Utterance(id, str(audio), text, fields[2], split, start, end - start)

@@ -4,7 +4,6 @@ Release 0.80 has `wav48/p225/p225_001.wav`, release 0.92 `wav48_silence_trimmed/
 `txt/p225/p225_001.txt` and, usually, `speaker-info.txt`. Speaker p315 has recordings and no transcripts.
 """
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,8 +75,7 @@ def _find(source: Path) -> tuple[Path, Path]:
 
 
 def _folders(path: Path) -> set[str]:
-    with os.scandir(path) as entries:
-        return {entry.name for entry in entries if entry.is_dir()}
+    return {entry.name for entry in base.entries(path) if entry.is_dir()}
 
 
 def _speaker(root: Path, audio_folder: Path, speaker: str, mic: str) -> Iterator[Utterance | Skip]:
@@ -86,7 +84,7 @@ def _speaker(root: Path, audio_folder: Path, speaker: str, mic: str) -> Iterator
     if not transcripts.is_dir():
         yield from (Skip(id, "speaker_without_transcripts", True, f"no txt/{speaker}") for id, _ in audio)
         return
-    texts = {path.stem: path for path in transcripts.glob("*.txt")}
+    texts = {path.stem: path for path in base.entries(transcripts) if path.suffix == ".txt"}
     other = MICROPHONES[1 - MICROPHONES.index(mic)]
     if not audio and _audio_files(audio_folder / speaker, other):
         yield from (Skip(id, f"speaker_without_{mic}", True, f"{speaker} was recorded with {other}") for id in texts)
@@ -106,7 +104,7 @@ def _audio_files(folder: Path, mic: str) -> list[tuple[str, Path]]:
 
 
 def _matching(folder: Path, mic: str) -> Iterator[tuple[str, Path]]:
-    for path in folder.iterdir():
+    for path in base.entries(folder):
         if path.suffix.lower() in base.AUDIO_SUFFIXES:
             name = re.fullmatch(r"(.+?)(?:_(mic\d))?", path.stem)
             if name and name[2] in (None, mic):

@@ -1,9 +1,9 @@
 """The tree of VoxForge: a folder for each submission, with prompts in `etc/` and audio in `wav/` or `flac/`."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from tfvoice import storage
 from tfvoice.data.corpora import base
 from tfvoice.data.corpora.base import CorpusError, Listing, Skip, Utterance
 
@@ -23,14 +23,11 @@ def read(source: str) -> Listing:
       CorpusError: there is no submission.
     """
     root = Path(source)
-    if not root.is_dir():
-        raise CorpusError(f"{root}: there is no such folder; name the one that holds the submissions with --input.")
+    base.check_folder(root, "the submissions")
     items, count = [], 0
-    for place, folders, _ in os.walk(root):
-        folders.sort()
+    for place, _ in storage.walk(root):
         prompts = _prompts(Path(place))
         if prompts:
-            folders.clear()
             count += 1
             items.extend(_submission(Path(place), prompts))
     if not count:
@@ -50,7 +47,7 @@ def _submission(folder: Path, prompts: Path) -> Iterator[Utterance | Skip]:
         path.stem: path
         for kind in ("flac", "wav")
         if (folder / kind).is_dir()
-        for path in sorted((folder / kind).iterdir())
+        for path in base.entries(folder / kind)
         if path.suffix.lower() in base.AUDIO_SUFFIXES
     }
     name = folder.name.split("-")[0]
