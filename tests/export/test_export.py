@@ -83,7 +83,7 @@ def test_after_a_failure_the_older_model_is_still_there(generator_run, tmp_path,
 @pytest.mark.parametrize(
     "message",
     [
-        "{{function_node __wrapped__SaveV2_dtypes_33_device_/job:localhost}} /x/.tfvoice-e5/variables/part-0.tempstate10; "
+        "{{function_node __wrapped__SaveV2_device_/job:localhost}} /x/.tfvoice-e5/variables/part-0.tempstate1; "
         "No space left on device [Op:SaveV2]",
         "/x/.tfvoice-5b/saved_model.pb.tmpe43; No space left on device",
     ],
@@ -101,13 +101,15 @@ def test_a_full_disk_is_named_without_internals_of_tensorflow(generator_run, tmp
 
 @pytest.mark.parametrize("name, characters", [("[x]", "[x]"), ("a[0-9]b", "[0-9]"), ("a\\b", "\\")])
 def test_a_path_that_tensorflow_cannot_load_from_is_refused(generator_run, tmp_path, name, characters):
-    with pytest.raises(TfvoiceError, match=re.escape(f"cannot load a model from a path with {characters}; use another")):
+    with pytest.raises(
+        TfvoiceError, match=re.escape(f"cannot load a model from a path with {characters}; use another")
+    ):
         export.export(generator_run.run_dir, tmp_path / name / "1")
     assert not list(tmp_path.iterdir())
 
 
 def test_other_unusual_names_of_folders_are_exported_and_load(generator_run, tmp_path):
-    path = export.export(generator_run.run_dir, tmp_path / "a[ b] *?{1}~é%d:'\"" / "1")
+    path = export.export(generator_run.run_dir, tmp_path / "a[ b *?{1}~é%d:'\"" / "1")
     assert "generate" in tf.saved_model.load(str(path)).signatures
 
 

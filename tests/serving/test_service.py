@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 import soundfile
+import tensorflow as tf
 from samples import audio
 
 from tfvoice.asr.transcript import Transcript
@@ -36,7 +37,7 @@ def test_requests_by_rows_and_by_columns_get_the_same_predictions(service):
     rows = predict(service, {"instances": [b64(data) for data in files]})["predictions"]
     assert [row["text"] for row in rows] == [asyncio.run(service.transcribe(data)).text for data in files]
     assert all(row["words"] == row["text"].split() and row["word_count"] == len(row["words"]) for row in rows)
-    for name in ("serving_default", "wav"):
+    for name in ("serving_default", "wav", "", None):
         named = {"signature_name": name, "instances": [{"wav": b64(data)} for data in files]}
         assert predict(service, named) == {"predictions": rows}
     columns = predict(service, {"inputs": {"wav": [b64(data) for data in files]}})["outputs"]
@@ -51,6 +52,20 @@ def test_a_waveform_gets_the_prediction_of_its_file(service):
     instance = {"waveform": [*samples, 0.9, 0.9], "samples": len(samples)}
     assert predict(service, {"signature_name": "waveform", "instances": [instance]}) == expected
     assert predict(service, {"instances": [{"waveform": []}]})["predictions"][0]["text"] == ""
+
+
+def test_log_probabilities_are_those_of_the_signature(service, exported):
+    waveforms = [soundfile.read(io.BytesIO(audio(seconds)), dtype="float32")[0] for seconds in (1.5, 0.7)]
+    rows = [{"waveform": waveform.tolist()} for waveform in waveforms]
+    found = predict(service, {"signature_name": "log_probs", "instances": rows})["predictions"]
+    model = tf.saved_model.load(str(exported[1] / "2"))
+    for row, waveform in zip(found, waveforms, strict=True):
+        expected = model.signatures["log_probs"](waveform=waveform[np.newaxis], samples=np.int32([len(waveform)]))
+        assert row["frames"] == expected["frames"].numpy()[0] == len(row["log_probs"])
+        np.testing.assert_allclose(row["log_probs"], expected["log_probs"].numpy()[0], atol=1e-3)
+    columns = {"waveform": [row["waveform"] for row in rows], "samples": [len(waveforms[0]), 8000]}
+    outputs = predict(service, {"signature_name": "log_probs", "inputs": columns})["outputs"]
+    assert outputs["log_probs"][0] == found[0]["log_probs"] and outputs["frames"][1] < found[1]["frames"]
 
 
 @pytest.mark.parametrize("options", [{"format": "FLAC"}, {"format": "OGG", "subtype": "VORBIS"}, {"rate_hz": 44100}])
@@ -103,6 +118,12 @@ INVALID = {
     "a header alone": ({"instances": [b64(audio()[:44])]}, 400, "has no samples"),
     "half a header": ({"instances": [b64(audio()[:30])]}, 400, "not an audio file, or it is damaged"),
     "NaN in a file": ({"instances": [b64(float_file(0.1, np.nan, 0.2))]}, 400, "not finite"),
+    "a file for log_probs": (
+        {"signature_name": "log_probs", "instances": [b64(audio())]},
+        *(400, 'log_probs must be .*"waveform"'),
+    ),
+    "a signature that is a list": ({"signature_name": ["wav"], "instances": [b64(audio())]}, 400, "no signature"),
+    "the signature of a stream": ({"signature_name": "stream", "instances": [{}]}, 400, "no signature of that name"),
     "many channels": ({"instances": [b64(channels(17))]}, 400, "more than 16 channels"),
     "a long file": ({"instances": [b64(audio(4.5))]}, 413, "longer than 4 s; cut it"),
 }
@@ -153,7 +174,7 @@ def test_a_request_larger_than_the_queue_is_invalid_rather_than_early():
 def test_parsed_json_is_freed_while_the_waveforms_wait(monkeypatch):
     references, parsed, loads = [], [], json.loads
 
-    async def submit(waveforms):
+    async def submit(waveforms, signature):
         references.append(sys.getrefcount(parsed[0]))
         return [Transcript(0.0, "", None, []) for _ in waveforms]
 

@@ -20,7 +20,7 @@ from tfvoice.asr.transcript import Transcript
 from tfvoice.audio import io as audio_io
 from tfvoice.errors import TfvoiceError
 from tfvoice.serving.batcher import Batcher, QueueFull
-from tfvoice.serving.predictor import Predictor
+from tfvoice.serving.predictor import SIGNATURES, Predictor
 
 _MAX_INSTANCES = 64
 # Batches computed concurrently: while one waits for its own threads the other runs, 20 to 40 % more requests/s.
@@ -31,7 +31,6 @@ _PARSERS = 2
 _MAX_AMPLITUDE = 1e4
 # A file with more is not a recording but an attempt to exhaust the memory.
 _MAX_CHANNELS = 16
-_SIGNATURES = ("serving_default", "wav", "waveform")
 BUSY = "The server is busy and its queue is full; try again in a second."
 
 
@@ -77,23 +76,44 @@ class Service:
     ):
         self.predictor, self.limits = predictor, limits
 
-        def transcribe(waveforms: list[np.ndarray]) -> list[Transcript]:
+        def compute(jobs: list[tuple[str, np.ndarray]]) -> list[dict[str, Any]] | list[Transcript]:
+            """The results of a batch, in which all jobs are of one signature."""
+            waveforms = [waveform for _, waveform in jobs]
+            if jobs[0][0] == "log_probs":
+                return predictor.log_probabilities(waveforms)
             transcripts = predictor.transcribe(waveforms)
             on_batch(transcripts)
             return transcripts
 
-        self.batcher = Batcher(transcribe, limits.batch_size, limits.max_waiting, _WORKERS)
+        self.batcher = Batcher(compute, limits.batch_size, limits.max_waiting, _WORKERS)
         self._parsers = asyncio.Semaphore(_PARSERS)
 
     async def predict(self, body: bytes) -> dict[str, Any]:
         """Answers a request in TensorFlow Serving's form, by rows (`instances`) or by columns (`inputs`)."""
         with contextlib.ExitStack() as reservation:
             async with self._parsers:
-                waveforms, by_columns = await self._decode_body(body, reservation)
-            predictions = [prediction(transcript) for transcript in await self._submit(waveforms)]
+                signature, waveforms, by_columns = await self._decode_body(body, reservation)
+            predictions = [as_lists(result) for result in await self._submit(waveforms, signature)]
         if by_columns:
             return {"outputs": {name: [row[name] for row in predictions] for name in predictions[0]}}
         return {"predictions": predictions}
+
+    async def predict_rows(self, signature: str, rows: list[bytes] | list[np.ndarray]) -> list[dict[str, Any]]:
+        """The outputs of a signature by their names, for audio files or waveforms as float32 `[samples]`.
+
+        Raises:
+          RequestError: there are none or too many, one is invalid, or the queue is full.
+        """
+        most = min(_MAX_INSTANCES, self.batcher.capacity)
+        if not 1 <= len(rows) <= most:
+            raise RequestError(400, f"A batch must have 1 to {most} recordings.")
+        with self._reserve(len(rows)):
+            decode = self._decode_file if isinstance(rows[0], bytes) else self._check_waveform
+            waveforms = [await asyncio.to_thread(decode, row) for row in rows]
+            results = await self._submit(waveforms, signature)
+        if signature == "log_probs":
+            return [{"log_probs": result, "frames": len(result)} for result in results]
+        return [as_lists(transcript) for transcript in results]
 
     async def transcribe(self, data: bytes) -> Transcript:
         """Transcribes an audio file of any format that libsndfile reads."""
@@ -101,13 +121,15 @@ class Service:
             transcripts = await self._submit([await asyncio.to_thread(self._decode_file, data)])
         return transcripts[0]
 
-    async def _decode_body(self, body: bytes, reservation: contextlib.ExitStack) -> tuple[list[np.ndarray], bool]:
-        """The waveforms of a request, and whether they came by columns; the parsed JSON is freed on return."""
+    async def _decode_body(self, body: bytes, reservation: contextlib.ExitStack) -> tuple[str, list[np.ndarray], bool]:
+        """Signature, waveforms and whether they came by columns; the parsed JSON is freed on return."""
         max_instances = min(_MAX_INSTANCES, self.batcher.capacity)
-        instances, by_columns = parse_instances(await asyncio.to_thread(_parse_json, body), max_instances)
+        payload = await asyncio.to_thread(_parse_json, body)
+        signature = signature_name(payload.get("signature_name")) if isinstance(payload, dict) else SIGNATURES[0]
+        instances, by_columns = parse_instances(payload, max_instances)
         reservation.enter_context(self._reserve(len(instances)))
-        waveforms = [await asyncio.to_thread(self._decode_instance, instance) for instance in instances]
-        return waveforms, by_columns
+        waveforms = [await asyncio.to_thread(self._decode_instance, instance, signature) for instance in instances]
+        return signature, waveforms, by_columns
 
     @contextlib.contextmanager
     def _reserve(self, count: int) -> Iterator[None]:
@@ -118,13 +140,17 @@ class Service:
         except QueueFull:
             raise RequestError(429, BUSY) from None
 
-    async def _submit(self, waveforms: list[np.ndarray]) -> list[Transcript]:
-        return await self.batcher.submit([(waveform, self.predictor.bucket(len(waveform))) for waveform in waveforms])
+    async def _submit(self, waveforms: list[np.ndarray], signature: str = "waveform") -> list:
+        kind = signature if signature == "log_probs" else "waveform"
+        jobs = [((kind, waveform), (kind, self.predictor.bucket(len(waveform)))) for waveform in waveforms]
+        return await self.batcher.submit(jobs)
 
-    def _decode_instance(self, instance: Any) -> np.ndarray:
+    def _decode_instance(self, instance: Any, signature: str) -> np.ndarray:
         """The samples of an instance: a file in base64, or numbers."""
         if isinstance(instance, dict) and "waveform" in instance:
             return self._decode_numbers(instance["waveform"], instance.get("samples"))
+        if signature == "log_probs":
+            raise RequestError(400, 'An instance of log_probs must be {"waveform": [...]}, with "samples" or without.')
         if isinstance(instance, dict) and isinstance(instance.get("wav"), dict):
             instance = instance["wav"]
         text = instance.get("b64") if isinstance(instance, dict) else None
@@ -152,6 +178,9 @@ class Service:
             )
         with np.errstate(over="ignore"):
             waveform = array[:count].astype(np.float32)
+        return self._check_waveform(waveform)
+
+    def _check_waveform(self, waveform: np.ndarray) -> np.ndarray:
         if not np.isfinite(waveform).all():
             raise RequestError(400, "A waveform has a number that is not finite.")
         if len(waveform) > self.limits.max_seconds * self.predictor.sample_rate_hz:
@@ -194,13 +223,18 @@ def _check_amplitude(waveform: np.ndarray, subject: str) -> np.ndarray:
     return waveform
 
 
+def signature_name(name: Any) -> str:
+    """The signature that a request names; without a name or with an empty one, the default."""
+    name = SIGNATURES[0] if name in (None, "") else name
+    if name not in SIGNATURES:
+        raise RequestError(400, f"There is no signature of that name; use one of {', '.join(SIGNATURES)}.")
+    return name
+
+
 def parse_instances(payload: Any, max_instances: int) -> tuple[list, bool]:
     """The instances of a request in TensorFlow Serving's form, and whether it came by columns."""
     if not isinstance(payload, dict):
         raise RequestError(400, 'The body must be a JSON object: {"instances": [{"b64": "..."}]}.')
-    signature = payload.get("signature_name", _SIGNATURES[0])
-    if signature not in _SIGNATURES:
-        raise RequestError(400, f"There is no signature of that name; use one of {', '.join(_SIGNATURES)}.")
     instances, inputs = payload.get("instances"), payload.get("inputs")
     if isinstance(inputs, dict) and instances is None:
         if not inputs or not all(isinstance(column, list) for column in inputs.values()):
@@ -215,8 +249,11 @@ def parse_instances(payload: Any, max_instances: int) -> tuple[list, bool]:
     return instances, inputs is not None
 
 
-def prediction(transcript: Transcript) -> dict[str, Any]:
-    """A transcript by the names of the SavedModel's outputs."""
+def as_lists(result: Transcript | np.ndarray) -> dict[str, Any]:
+    """A transcript, or log probabilities, by the names of the SavedModel's outputs."""
+    if isinstance(result, np.ndarray):
+        return {"log_probs": np.round(result.astype(np.float64), 5).tolist(), "frames": len(result)}
+    transcript = result
     return {
         "text": transcript.text,
         "confidence": transcript.confidence or 0.0,
