@@ -48,6 +48,7 @@ _FACTS = {
     "over_limits": "takes too much time or memory to decode",
     "beyond_full_scale": "is far beyond full scale",
 }
+_NOT_AUDIO = "This is not an audio file, or it is damaged; send WAV, FLAC"
 BUSY = "The server is busy and its queue is full; try again in a second."
 
 
@@ -224,19 +225,20 @@ class Service:
         except (soundfile.SoundFileError, OSError, ValueError, EOFError):
             if data and ffmpeg is not None and ffmpeg.is_installed():
                 return data
-            sentence = "This is not an audio file, or it is damaged; send WAV, FLAC, Ogg or MP3."
-            raise RequestError(400, sentence if data else "The audio file is empty.") from None
+            raise RequestError(400, f"{_NOT_AUDIO}, Ogg or MP3." if data else "The audio file is empty.") from None
         if ffmpeg is not None and not container.examine(io.BytesIO(data)).complete:
             # Otherwise `audio_io.read` would run ffmpeg without limits.
             return data
+        # Browsers do not finish their files.
+        tolerant = {} if ffmpeg is None else {"on_cut_off": lambda _: None}
         with self._audio_errors("The audio is damaged."):
-            waveform = audio_io.read(data, self.predictor.sample_rate_hz, self.limits.max_seconds)
+            waveform = audio_io.read(data, self.predictor.sample_rate_hz, self.limits.max_seconds, **tolerant)
         return _check_amplitude(waveform, "The audio")
 
     def _decode_foreign(self, data: bytes) -> np.ndarray:
         """The samples of a file that ffmpeg decodes, in a process with limits: m4a, WebM and the like."""
         limits = ffmpeg.Limits(_DECODER_SECONDS, _DECODER_BYTES)
-        with self._audio_errors("This is not audio that can be decoded; send WAV, FLAC, Ogg, MP3, M4A or WebM."):
+        with self._audio_errors(f"{_NOT_AUDIO}, Ogg, MP3, M4A or WebM."):
             waveform = audio_io.decode_untrusted(data, self.predictor.sample_rate_hz, self.limits.max_seconds, limits)
         return _check_amplitude(waveform, "The audio")
 
