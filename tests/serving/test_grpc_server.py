@@ -167,8 +167,10 @@ def test_bytes_that_are_no_message_are_an_error_and_the_server_stays(server, cli
     with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
         rpc = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
         for data in (b"\xff" * 100, b"\x0a\xff\xff\xff\xff\x0f", np.random.default_rng(0).bytes(1000)):
-            with pytest.raises(grpc.RpcError):
+            with pytest.raises(grpc.RpcError) as refused:
                 rpc(data, timeout=60)
+            assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+            assert refused.value.details() == "The message is no PredictRequest."
     assert client.predict(wav=[audio()])[1]["text"][0]
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import prometheus_client
 import tensorflow as tf
 from google.protobuf import any_pb2
+from google.protobuf.message import DecodeError
 
 from tfvoice.errors import TfvoiceError
 from tfvoice.serving.grpc_messages import message_class
@@ -76,11 +77,12 @@ class GrpcServer:
         await self._server.stop(grace_seconds)
 
     def _handler(self, method: str, answer: Callable[[Any], Coroutine]) -> grpc.RpcMethodHandler:
-        """Turns exceptions into statuses, and counts both."""
+        """Parses requests, turns exceptions into statuses, and counts these."""
+        request_class = message_class(f"{method}Request")
 
-        async def handle(request, context):
+        async def handle(data, context):
             try:
-                response = await answer(request)
+                response = await answer(_parse(request_class, data))
             except RequestError as error:
                 code = _CODES[error.status]
                 _CALLS.labels(code.name).inc()
@@ -93,11 +95,8 @@ class GrpcServer:
             self.completed += 1
             return response
 
-        return grpc.unary_unary_rpc_method_handler(
-            handle,
-            request_deserializer=message_class(f"{method}Request").FromString,
-            response_serializer=message_class(f"{method}Response").SerializeToString,
-        )
+        serialize = message_class(f"{method}Response").SerializeToString
+        return grpc.unary_unary_rpc_method_handler(handle, response_serializer=serialize)
 
     async def _predict(self, request):
         spec = self._model_spec(request.model_spec)
@@ -133,6 +132,14 @@ class GrpcServer:
             message = f"There is no such model or version; this server has {predictor.name}, {predictor.version}."
             raise RequestError(404, message)
         return message_class("ModelSpec")(name=predictor.name, version={"value": predictor.version})
+
+
+def _parse(request_class: type, data: bytes):
+    """The message; what gRPC itself says of bytes that are none has internals in it."""
+    try:
+        return request_class.FromString(data)
+    except DecodeError:
+        raise RequestError(400, f"The message is no {request_class.DESCRIPTOR.name}.") from None
 
 
 def padded(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
