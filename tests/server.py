@@ -24,6 +24,7 @@ class Server:
 
     Attributes:
       port: the port that it listens on.
+      grpc_port: that of its gRPC API, where it has one.
     """
 
     def __init__(self, folder: Path, *flags: str):
@@ -59,6 +60,8 @@ class Server:
     def _read_output(self):
         for line in self._process.stdout:
             if ready := re.search(r"Ready: http://127.0.0.1:(\d+)/", line):
+                grpc = re.search(r" gRPC: port (\d+)\.", line)
+                self.grpc_port = int(grpc[1]) if grpc else None
                 self._ports.put(int(ready[1]))
                 break
         self._lines.extend(self._process.stdout)

@@ -2,16 +2,18 @@
 
   python tests/benchmarks/same_text.py --run=runs/english --model=models/english/1 recordings/ more_recordings/
 
-Files are resampled by soxr and written as 16-bit WAV; both sides get the same bytes. With --tflite as well, TFLite's
-interpreter gets the samples at the run's rate. Recordings longer than the clips of the training go through both in
-windows.
+Files are resampled by soxr and written as 16-bit WAV; both sides get the same bytes. With --tflite or
+--onnx as well, TFLite's interpreter or ONNX Runtime gets the samples at the run's rate. Recordings longer than the
+clips of the training go through both in windows.
 """
 
 import argparse
+import functools
 import io
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -37,6 +39,7 @@ def main() -> int:
     parser.add_argument("--rates", default="8000,11025,16000,22050,44100,48000", help="in Hz")
     parser.add_argument("--most", type=int, default=100, help="files of each folder (default 100)")
     parser.add_argument("--tflite", help="a .tflite file of the same run")
+    parser.add_argument("--onnx", help="an .onnx file of the same run")
     parser.add_argument("folders", nargs="+", type=Path)
     flags = parser.parse_args()
     paths = [path for folder in flags.folders for path in _audio_below(folder)[: flags.most]]
@@ -52,22 +55,37 @@ def main() -> int:
             pairs.append((transcriber.transcribe(data).text, text))
         differing += _print_pairs(f"{rate_hz} Hz", pairs)
     if flags.tflite:
-        differing += _compare_tflite(flags.tflite, flags.run, transcriber, paths)
+        model = Path(flags.tflite).read_bytes()
+        name = f"TFLite, {len(model) / 2**20:.1f} MiB"
+        compute = functools.partial(tflite.log_probabilities, model)
+        differing += _compare(name, compute, flags.run, transcriber, paths)
+    if flags.onnx:
+        size = Path(flags.onnx).stat().st_size / 2**20
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(flags.onnx, providers=["CPUExecutionProvider"])
+
+        def compute(samples):
+            inputs = {"waveform": samples[np.newaxis], "samples": np.int32([len(samples)])}
+            return session.run(["log_probs"], inputs)[0][0]
+
+        differing += _compare(f"ONNX Runtime, {size:.1f} MiB", compute, flags.run, transcriber, paths)
     return int(differing > 0)
 
 
-def _compare_tflite(file: str, folder: str, transcriber: Transcriber, paths: list[Path]) -> int:
-    run, model = Recognizer.load(folder), Path(file).read_bytes()
+def _compare(name: str, compute: Callable, folder: str, transcriber: Transcriber, paths: list[Path]) -> int:
+    """Compares the texts of `compute`, samples to log probabilities `[frames, classes]`, with those of the run."""
+    run = Recognizer.load(folder)
     rate_hz, pairs, audio_seconds, seconds = run.config.features.sample_rate_hz, [], 0.0, 0.0
     for path in paths:
         data = _wav(path, rate_hz)
         samples = audio_io.read(data, rate_hz)
         started = time.perf_counter()
-        values = tflite.log_probabilities(model, samples)
+        values = compute(samples)
         seconds, audio_seconds = seconds + time.perf_counter() - started, audio_seconds + len(samples) / rate_hz
         text = " ".join(run.alphabet.decode(ctc.best_path(values)[0]).split())
         pairs.append((transcriber.transcribe(data).text, text))
-    return _print_pairs(f"TFLite, {len(model) / 2**20:.1f} MiB, {seconds / audio_seconds:.4f} of real time", pairs)
+    return _print_pairs(f"{name}, {seconds / audio_seconds:.4f} of real time", pairs)
 
 
 def _print_pairs(name: str, pairs: list[tuple[str, str]]) -> int:
@@ -82,7 +100,7 @@ def _print_pairs(name: str, pairs: list[tuple[str, str]]) -> int:
 
 
 def _audio_below(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix in (".wav", ".flac"))
+    return sorted(path for path in folder.rglob("*") if path.suffix in (".wav", ".flac", ".opus"))
 
 
 def _wav(path: Path, rate_hz: int) -> bytes:

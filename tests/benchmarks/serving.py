@@ -10,6 +10,7 @@ forms in turn: a file to /transcribe, and an instance to TensorFlow Serving's pr
 import argparse
 import base64
 import concurrent.futures
+import gzip
 import http.client
 import io
 import json
@@ -37,6 +38,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60, help="of load by all clients, and by one client")
     parser.add_argument("--rounds", type=int, default=4, help="in which one client and all of them alternate")
     parser.add_argument("--malformed", type=int, default=1000, help="malformed requests")
+    parser.add_argument("--grpc", action="store_true", help="serve gRPC, too, and send malformed calls")
     parser.add_argument("--baseline", type=Path, help="another checkout of tfvoice, whose server alternates with ours")
     flags = parser.parse_args()
     clips = _clips(flags.recordings)
@@ -45,7 +47,8 @@ def main() -> int:
     servers = {}
     try:
         for name, root in roots.items():
-            servers[name] = Server(name, root, flags.model)
+            options = ["--grpc_port=0"] if flags.grpc and name == "ours" else []
+            servers[name] = Server(name, root, flags.model, *options)
         texts = [servers["ours"].transcribe(clip.wav) for clip in clips]
         # In turn, because machines drift, and each of them first in every other round.
         for number in range(flags.rounds):
@@ -55,6 +58,10 @@ def main() -> int:
                     server.load(clips, texts, clients, flags.seconds / flags.rounds)
         ours = servers["ours"]
         rejected, others = ours.malformed(flags.malformed, clips[0].wav)
+        if flags.grpc:
+            calls, other_calls = ours.malformed_calls(flags.malformed, clips[0].wav)
+            print(f"gRPC          {calls} of {flags.malformed} malformed calls rejected, others: {other_calls}")
+            others += other_calls
         sane = ours.transcribe(clips[0].wav) == texts[0]
     finally:
         stopped = {name: server.stop() for name, server in servers.items()}
@@ -100,9 +107,9 @@ class Server:
       memory: MiB that the process held at first and after each round.
     """
 
-    def __init__(self, name: str, root: Path, model: str):
+    def __init__(self, name: str, root: Path, model: str, *options: str):
         self.name, self.loads, start = name, {}, time.perf_counter()
-        command = [sys.executable, str(root / "bin" / "tfvoice_serve"), f"--model={model}", "--port=0"]
+        command = [sys.executable, str(root / "bin" / "tfvoice_serve"), f"--model={model}", "--port=0", *options]
         environment = measure.environment() | {"PYTHONPATH": str(root)}
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
@@ -110,6 +117,8 @@ class Server:
         for line in self.process.stdout:
             if ready := re.search(r"http://127.0.0.1:(\d+)/v1/models/(.*):predict", line):
                 self.port, self.model = int(ready[1]), ready[2]
+                grpc = re.search(r"gRPC: port (\d+)", line)
+                self.grpc_port = int(grpc[1]) if grpc else None
                 self.memory = [self.mib()]
                 print(f"{name}: ready after {time.perf_counter() - start:.1f} s")
                 return
@@ -199,8 +208,8 @@ class Server:
         """Sends malformed requests; returns how many were rejected as they should be, and the other responses."""
         rejected, others = 0, []
         for number in range(count):
-            path, body = _malformed(np.random.default_rng(number), wav, self.model)
-            status, response = self.request(path, body, {"Content-Type": "application/json"})
+            path, body, headers = _malformed(np.random.default_rng(number), wav, self.model)
+            status, response = self.request(path, body, {"Content-Type": "application/json"} | headers)
             try:
                 sentence = json.loads(response)["error"]
             except (ValueError, KeyError, TypeError):
@@ -209,6 +218,23 @@ class Server:
                 rejected += 1
             else:
                 others.append((status, response[:100], body[:60]))
+        return rejected, others
+
+    def malformed_calls(self, count: int, wav: bytes) -> tuple[int, list]:
+        """Sends malformed gRPC calls; returns how many were rejected as they should be, and the other results."""
+        import grpc
+
+        rejected, others, codes = 0, [], (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND)
+        with grpc.insecure_channel(f"127.0.0.1:{self.grpc_port}") as channel:
+            rpc = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+            for number in range(count):
+                body = _malformed_call(np.random.default_rng(number), wav, self.model)
+                try:
+                    others.append((rpc(body, timeout=60)[:100], body[:60]))
+                except grpc.RpcError as error:
+                    good = error.code() in codes and "log says why" not in error.details()
+                    rejected += good
+                    others += [] if good else [(error.code(), error.details()[:100], body[:60])]
         return rejected, others
 
     def stop(self) -> int:
@@ -223,9 +249,43 @@ def _text(body: bytes) -> str:
     return content["predictions"][0]["text"] if "predictions" in content else content["text"]
 
 
-def _malformed(random: np.random.Generator, wav: bytes, model: str) -> tuple[str, bytes]:
-    """A malformed request."""
-    kind = random.integers(9)
+def _malformed(random: np.random.Generator, wav: bytes, model: str) -> tuple[str, bytes, dict]:
+    """A malformed request: path, body and headers."""
+    kind = random.integers(11)
+    if kind == 9:
+        return _malformed_gzip(random, wav)
+    if kind == 10:
+        # The header of WebM or of MP4, and noise.
+        head = (b"\x1aE\xdf\xa3\x01\0\0\0\0\0\0\x1fB\x86\x81\x01B\x82\x84webm", b"\0\0\0\x18ftypM4A \0\0\2\0")
+        return "/transcribe", head[random.integers(2)] + random.bytes(int(random.integers(0, 5000))), {}
+    return *_malformed_body(kind, random, wav, model), {}
+
+
+def _malformed_gzip(random: np.random.Generator, wav: bytes) -> tuple[str, bytes, dict]:
+    """A body that is no gzip, is cut off, or expands to more than the server accepts."""
+    bodies = (random.bytes(500), gzip.compress(wav)[: random.integers(1, 1000)], gzip.compress(bytes(2**26), 1), wav)
+    return "/transcribe", bodies[random.integers(len(bodies))], {"Content-Encoding": "gzip"}
+
+
+def _malformed_call(random: np.random.Generator, wav: bytes, model: str) -> bytes:
+    """A malformed message for Predict: noise, a damaged one, or one with a file that is no audio."""
+    import tensorflow as tf
+
+    from tfvoice.serving.grpc_messages import message_class
+
+    kind = random.integers(4)
+    if kind == 0:
+        return random.bytes(int(random.integers(1, 500)))
+    request = message_class("PredictRequest")(model_spec={"name": model if kind < 3 else "other"})
+    request.inputs["wav"].CopyFrom(tf.make_tensor_proto([wav[: random.integers(1, 44)]]))
+    message = bytearray(request.SerializeToString())
+    if kind == 1:
+        # Within the name of the model, the names of fields, or the type and shape of the tensor.
+        message[random.integers(0, 30)] = random.integers(256)
+    return bytes(message)
+
+
+def _malformed_body(kind: int, random: np.random.Generator, wav: bytes, model: str) -> tuple[str, bytes]:
     predict = f"/v1/models/{model}:predict"
     if kind == 0:
         return "/transcribe", wav[: random.integers(1, 44)]

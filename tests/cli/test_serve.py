@@ -30,10 +30,11 @@ def test_flags_reach_the_library(command, monkeypatch):
     monkeypatch.setattr(app, "serve", lambda *arguments: calls.append(arguments))
     assert command("--model=m")[0] == 0
     others = ("--host=0.0.0.0", "--port=80", "--max_seconds=9", "--max_mib=2", "--max_waiting=3", "--batch_size=4")
+    others += ("--grpc_port=8500",)
     assert command("--model=m", *others)[0] == 0
     assert calls == [
-        ("m", "127.0.0.1", 8501, service.ServerLimits()),
-        ("m", "0.0.0.0", 80, service.ServerLimits(9.0, 2.0, 3, 4)),
+        ("m", "127.0.0.1", 8501, service.ServerLimits(), None),
+        ("m", "0.0.0.0", 80, service.ServerLimits(9.0, 2.0, 3, 4), 8500),
     ]
 
 

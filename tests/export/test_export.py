@@ -80,6 +80,39 @@ def test_after_a_failure_the_older_model_is_still_there(generator_run, tmp_path,
     assert (output / "mine").read_text() == "first" and [path.name for path in tmp_path.iterdir()] == ["1"]
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "{{function_node __wrapped__SaveV2_device_/job:localhost}} /x/.tfvoice-e5/variables/part-0.tempstate1; "
+        "No space left on device [Op:SaveV2]",
+        "/x/.tfvoice-5b/saved_model.pb.tmpe43; No space left on device",
+    ],
+)
+def test_a_full_disk_is_named_without_internals_of_tensorflow(generator_run, tmp_path, monkeypatch, message):
+    def full(*_):
+        raise tf.errors.ResourceExhaustedError(None, None, message)
+
+    monkeypatch.setitem(export.FORMATS, "saved_model", full)
+    with pytest.raises(TfvoiceError) as refused:
+        export.export(generator_run.run_dir, tmp_path / "1")
+    assert str(refused.value) == f"{tmp_path / '1'}: cannot write the model: No space left on device."
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name, characters", [("[x]", "[x]"), ("a[0-9]b", "[0-9]"), ("a\\b", "\\")])
+def test_a_path_that_tensorflow_cannot_load_from_is_refused(generator_run, tmp_path, name, characters):
+    with pytest.raises(
+        TfvoiceError, match=re.escape(f"cannot load a model from a path with {characters}; use another")
+    ):
+        export.export(generator_run.run_dir, tmp_path / name / "1")
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_unusual_names_of_folders_are_exported_and_load(generator_run, tmp_path):
+    path = export.export(generator_run.run_dir, tmp_path / "a[ b *?{1}~é%d:'\"" / "1")
+    assert "generate" in tf.saved_model.load(str(path)).signatures
+
+
 def test_a_folder_that_appears_during_an_export_is_not_replaced(generator_run, tmp_path, monkeypatch):
     written = export.FORMATS["saved_model"]
 

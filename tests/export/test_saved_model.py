@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import soundfile
@@ -127,6 +128,16 @@ def test_a_batch_of_waveforms_has_the_transcripts_of_its_recordings(transcriber,
         np.testing.assert_allclose(np.stack(times, axis=1), rows, atol=1e-3)
         np.testing.assert_allclose(found["confidence"][row], expected.confidence or 0, atol=1e-3)
     assert found["text"][-2:].tolist() == [b"", b""]
+
+
+def test_a_keras_layer_of_the_model_takes_waveforms_and_their_lengths(model, signatures, recordings):
+    batch, lengths = np.stack([samples[:8000] for samples in recordings[:2]]), np.int32([8000, 5000])
+    for name in ("waveform", "log_probs"):
+        expected = signatures[name](waveform=batch, samples=lengths)
+        found = keras.layers.TFSMLayer(str(model), call_endpoint=name)(batch, samples=lengths)
+        assert set(found) == set(expected)
+        for key, value in found.items():
+            np.testing.assert_array_equal(value, expected[key])
 
 
 def test_a_recording_longer_than_the_training_clips_has_the_transcript_of_its_run(

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import concurrent.futures
 import contextlib
+import gzip
 import http.client
 import io
 import json
@@ -89,6 +90,38 @@ def test_the_rest_api_of_tensorflow_serving(port):
     assert outputs == {name: [value] for name, value in predictions[0].items()}
 
 
+def test_the_metadata_are_in_the_form_of_tensorflow_serving(port):
+    for path in ("/v1/models/english/metadata", "/v1/models/english/versions/2/metadata"):
+        status, body = fetch(port, path)
+        content = json.loads(body)
+        assert status == 200
+        assert content["model_spec"] == {"name": "english", "signature_name": "", "version": "2"}
+        signatures = content["metadata"]["signature_def"]["signature_def"]
+        assert set(signatures) == {"serving_default", "wav", "waveform", "log_probs"}
+        waveform = signatures["waveform"]["inputs"]["waveform"]
+        assert waveform["dtype"] == "DT_FLOAT" and signatures["waveform"]["method_name"] == "tensorflow/serving/predict"
+        sizes = [{"size": "-1", "name": ""}, {"size": "-1", "name": ""}]
+        assert waveform["tensor_shape"] == {"dim": sizes, "unknown_rank": False}
+        assert signatures["wav"]["outputs"]["text"]["dtype"] == "DT_STRING"
+
+
+def test_a_gzip_body_gets_the_answer_of_the_body(port):
+    body, packed = instances(audio()), {"Content-Encoding": "gzip"}
+    expected = fetch(port, "/v1/models/english:predict", body)
+    assert expected[0] == 200
+    assert fetch(port, "/v1/models/english:predict", gzip.compress(body.encode()), packed) == expected
+    assert fetch(port, "/transcribe", gzip.compress(audio()), packed) == fetch(port, "/transcribe", audio())
+    assert fetch(port, "/transcribe", gzip.compress(bytes(2 * 2**20)), packed)[0] == 413
+    assert fetch(port, "/transcribe", audio(), packed)[0] == 400
+    assert fetch(port, "/transcribe", audio(), {"Content-Encoding": "br"})[0] == 415
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/v1/models/english", "/v1/models/english/metadata", "/metrics"])
+def test_a_head_request_gets_the_headers_of_get_alone(port, path):
+    assert fetch(port, path, method="HEAD") == (200, b"")
+    assert fetch(port, "/healthz")[0] == 200
+
+
 def test_a_file_is_transcribed(port):
     status, body = fetch(port, "/transcribe", audio())
     transcript = json.loads(body)
@@ -98,6 +131,8 @@ def test_a_file_is_transcribed(port):
     form, form_type = boundary + audio() + b"\r\n--x--\r\n", {"Content-Type": "multipart/form-data; boundary=x"}
     status, body = fetch(port, "/transcribe", form, form_type)
     assert status == 200 and json.loads(body) == transcript | {"file": "a.wav"}
+    for written in ("Multipart/Form-Data; boundary=x", "MULTIPART/FORM-DATA;boundary=x"):
+        assert fetch(port, "/transcribe", form, {"Content-Type": written}) == (status, body)
     odd = form.replace(b"a.wav", b"\xed\xa0\x80\xff")
     assert fetch(port, "/transcribe", odd, form_type)[0] == 200
     empty = b'--x\r\nContent-Disposition: form-data; name="text"\r\n\r\nhello\r\n--x--\r\n'
@@ -155,6 +190,8 @@ INVALID = {
     "another model": ("/v1/models/french:predict", b"{}", 404),
     "another version": ("/v1/models/english/versions/9:predict", b"{}", 404),
     "another model's readiness": ("/v2/models/french/ready", None, 404),
+    "another model's metadata": ("/v1/models/french/metadata", None, 404),
+    "another version's metadata": ("/v1/models/english/versions/9/metadata", None, 404),
     "another version's status": ("/v1/models/english/versions/9", None, 404),
     "a version that is not a number": ("/v1/models/english/versions/last", None, 404),
     "no file": ("/transcribe", b"", 400),

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import gzip
 import json
+import zlib
 
 import pytest
 
@@ -48,6 +50,63 @@ def test_a_body_above_the_limit_is_rejected(pieces, headers):
     status, body = call_asgi(app, pieces=pieces, headers=headers)
     assert status == 413 and "larger than" in json.loads(body)["error"]
     assert call_asgi(app) == (200, b"1") and admission.completed == 1
+
+
+def pieces_of(data, size):
+    return tuple(data[start : start + size] for start in range(0, len(data), size))
+
+
+GZIP = ((b"content-encoding", b"gzip"),)
+
+
+@pytest.mark.parametrize("encoding", [b"gzip", b"GZIP", b"x-gzip"])
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_a_gzip_body_is_decompressed(encoding, size):
+    app = LimitsMiddleware(body_length, AdmissionController(SMALL, 2))
+    members = gzip.compress(b"x" * 60) + gzip.compress(b"") + gzip.compress(b"y" * 40)
+    assert call_asgi(app, pieces=pieces_of(members, size), headers=((b"content-encoding", encoding),)) == (200, b"100")
+    assert call_asgi(app, pieces=(b"",), headers=GZIP) == (200, b"0")
+    assert call_asgi(app, pieces=(b"abc",), headers=((b"content-encoding", b"identity"),)) == (200, b"3")
+
+
+def test_the_limit_is_that_of_the_decompressed_body():
+    admission = AdmissionController(SMALL, 2)
+    app = LimitsMiddleware(body_length, admission)
+    for count in (101, 50_000_000):
+        data = gzip.compress(bytes(count), 1)[:100] if count > 10_000 else gzip.compress(bytes(count))
+        status, body = call_asgi(app, pieces=(data,), headers=GZIP)
+        assert status == 413 and "larger than" in json.loads(body)["error"]
+    with admission.admit() as received:
+        received(100)
+
+
+WHOLE = gzip.compress(b"some text that is long enough")
+
+
+@pytest.mark.parametrize("data", [b"text", WHOLE[:-9], WHOLE[:12], WHOLE[:-1], WHOLE + b"text", WHOLE[:-8] + bytes(8)])
+def test_a_damaged_gzip_body_is_invalid(data):
+    app = LimitsMiddleware(body_length, AdmissionController(SMALL, 2))
+    for size in (1, 1000):
+        status, body = call_asgi(app, pieces=pieces_of(data, size), headers=GZIP)
+        assert status == 400 and "gzip" in json.loads(body)["error"]
+
+
+@pytest.mark.parametrize("encoding", [b"br", b"deflate", b"gzip, gzip", b"zstd"])
+def test_other_encodings_are_not_supported(encoding):
+    app = LimitsMiddleware(body_length, AdmissionController(SMALL, 2))
+    status, body = call_asgi(app, pieces=(zlib.compress(b"x"),), headers=((b"content-encoding", encoding),))
+    assert status == 415 and "gzip only" in json.loads(body)["error"]
+
+
+def test_a_head_request_is_answered_like_get():
+    methods = []
+
+    async def app(scope, receive, send):
+        methods.append(scope["method"])
+        await body_length(scope, receive, send)
+
+    assert call_asgi(LimitsMiddleware(app, AdmissionController(SMALL, 2)), method="HEAD")[0] == 200
+    assert methods == ["GET"]
 
 
 def test_requests_above_the_capacity_are_rejected_until_one_is_answered():

@@ -4,12 +4,15 @@ import asyncio
 import base64
 import io
 import json
+import shutil
+import subprocess
 import sys
 import time
 
 import numpy as np
 import pytest
 import soundfile
+import tensorflow as tf
 from samples import audio
 
 from tfvoice.asr.transcript import Transcript
@@ -36,7 +39,7 @@ def test_requests_by_rows_and_by_columns_get_the_same_predictions(service):
     rows = predict(service, {"instances": [b64(data) for data in files]})["predictions"]
     assert [row["text"] for row in rows] == [asyncio.run(service.transcribe(data)).text for data in files]
     assert all(row["words"] == row["text"].split() and row["word_count"] == len(row["words"]) for row in rows)
-    for name in ("serving_default", "wav"):
+    for name in ("serving_default", "wav", "", None):
         named = {"signature_name": name, "instances": [{"wav": b64(data)} for data in files]}
         assert predict(service, named) == {"predictions": rows}
     columns = predict(service, {"inputs": {"wav": [b64(data) for data in files]}})["outputs"]
@@ -51,6 +54,20 @@ def test_a_waveform_gets_the_prediction_of_its_file(service):
     instance = {"waveform": [*samples, 0.9, 0.9], "samples": len(samples)}
     assert predict(service, {"signature_name": "waveform", "instances": [instance]}) == expected
     assert predict(service, {"instances": [{"waveform": []}]})["predictions"][0]["text"] == ""
+
+
+def test_log_probabilities_are_those_of_the_signature(service, exported):
+    waveforms = [soundfile.read(io.BytesIO(audio(seconds)), dtype="float32")[0] for seconds in (1.5, 0.7)]
+    rows = [{"waveform": waveform.tolist()} for waveform in waveforms]
+    found = predict(service, {"signature_name": "log_probs", "instances": rows})["predictions"]
+    model = tf.saved_model.load(str(exported[1] / "2"))
+    for row, waveform in zip(found, waveforms, strict=True):
+        expected = model.signatures["log_probs"](waveform=waveform[np.newaxis], samples=np.int32([len(waveform)]))
+        assert row["frames"] == expected["frames"].numpy()[0] == len(row["log_probs"])
+        np.testing.assert_allclose(row["log_probs"], expected["log_probs"].numpy()[0], atol=1e-3)
+    columns = {"waveform": [row["waveform"] for row in rows], "samples": [len(waveforms[0]), 8000]}
+    outputs = predict(service, {"signature_name": "log_probs", "inputs": columns})["outputs"]
+    assert outputs["log_probs"][0] == found[0]["log_probs"] and outputs["frames"][1] < found[1]["frames"]
 
 
 @pytest.mark.parametrize("options", [{"format": "FLAC"}, {"format": "OGG", "subtype": "VORBIS"}, {"rate_hz": 44100}])
@@ -68,6 +85,70 @@ def channels(count):
     data = io.BytesIO()
     soundfile.write(data, np.zeros([100, count]), 16000, "PCM_16", format="WAV")
     return data.getvalue()
+
+
+needs_ffmpeg = pytest.mark.skipif(
+    service_module.ffmpeg is None or not shutil.which("ffmpeg"), reason="needs ffmpeg and its module"
+)
+
+
+def encoded(*options):
+    """Two seconds of speech-like noise as ffmpeg encodes it to a pipe, as a browser does."""
+    command = ["ffmpeg", "-v", "error", "-i", "pipe:0", *options, "pipe:1"]
+    return subprocess.run(command, input=audio(2.0), stdout=subprocess.PIPE, check=True).stdout
+
+
+FOREIGN = {
+    "WebM": ("-c:a", "libopus", "-f", "webm"),
+    "m4a": ("-c:a", "aac", "-f", "mp4", "-movflags", "frag_keyframe+empty_moov"),
+    "AAC": ("-c:a", "aac", "-f", "adts"),
+    "Matroska": ("-c:a", "flac", "-f", "matroska"),
+}
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("options", FOREIGN.values(), ids=FOREIGN)
+def test_recordings_of_browsers_and_phones_are_decoded(service, options):
+    data = encoded(*options)
+    transcript = asyncio.run(service.transcribe(data))
+    assert transcript.seconds == pytest.approx(2.0, abs=0.15) and transcript.text
+    assert predict(service, {"instances": [b64(data)]})["predictions"][0]["text"] == transcript.text
+
+
+@needs_ffmpeg
+def test_a_recording_that_is_not_finished_has_the_text_of_what_there_is(service):
+    data = encoded(*FOREIGN["WebM"])
+    assert 0.5 < asyncio.run(service.transcribe(data[: len(data) // 2])).seconds < 1.6
+    assert 0.5 < asyncio.run(service.transcribe(audio(2.0)[:40000])).seconds < 1.6
+    lossy = audio(2.0, format="MP3", subtype="MPEG_LAYER_III")
+    assert 0.5 < asyncio.run(service.transcribe(lossy[: len(lossy) // 2])).seconds < 1.6
+
+
+PLAYLIST = b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n"
+CONCATENATION = b"ffconcat version 1.0\nfile /etc/passwd\n"
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("data", [PLAYLIST, CONCATENATION, bytes(5000), b"\x1aE\xdf\xa3" + bytes(99)])
+def test_other_files_are_not_opened(service, data):
+    with pytest.raises(RequestError, match="not an audio file, or it is damaged") as rejected:
+        asyncio.run(service.transcribe(data))
+    assert rejected.value.status == 400
+
+
+@needs_ffmpeg
+def test_foreign_files_have_the_same_limits(service, monkeypatch):
+    long = subprocess.run(
+        ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "anoisesrc=d=5:a=0.1", *FOREIGN["WebM"], "pipe:1"],
+        stdout=subprocess.PIPE,
+        check=True,
+    ).stdout
+    with pytest.raises(RequestError, match="longer than 4 s") as rejected:
+        asyncio.run(service.transcribe(long))
+    assert rejected.value.status == 413
+    monkeypatch.setattr(service_module, "_DECODER_SECONDS", 0.001)
+    with pytest.raises(RequestError, match="too much time or memory"):
+        asyncio.run(service.transcribe(encoded(*FOREIGN["WebM"])))
 
 
 INVALID = {
@@ -91,7 +172,7 @@ INVALID = {
     "a huge integer": ({"instances": [{"waveform": [10**400]}]}, 400, "must be a list of numbers"),
     "larger than float32": ({"instances": [{"waveform": [1e300]}]}, 400, "not finite"),
     "a huge amplitude": ({"instances": [{"waveform": [0.1, 1e30]}]}, 400, "beyond 10000; full scale is 1"),
-    "a huge amplitude in a file": ({"instances": [b64(float_file(0.1, -1e30))]}, 400, "beyond 10000; full scale is 1"),
+    "a huge amplitude in a file": ({"instances": [b64(float_file(0.1, -1e30))]}, 400, "full scale"),
     "a matrix": ({"instances": [{"waveform": [[0.1]]}]}, 400, "must be a list of numbers"),
     "ragged": ({"instances": [{"waveform": [[0.1], 3]}]}, 400, "must be a list of numbers"),
     "a negative count": ({"instances": [{"waveform": [0.1], "samples": -1}]}, 400, "must be a list of numbers"),
@@ -103,6 +184,12 @@ INVALID = {
     "a header alone": ({"instances": [b64(audio()[:44])]}, 400, "has no samples"),
     "half a header": ({"instances": [b64(audio()[:30])]}, 400, "not an audio file, or it is damaged"),
     "NaN in a file": ({"instances": [b64(float_file(0.1, np.nan, 0.2))]}, 400, "not finite"),
+    "a file for log_probs": (
+        {"signature_name": "log_probs", "instances": [b64(audio())]},
+        *(400, 'log_probs must be .*"waveform"'),
+    ),
+    "a signature that is a list": ({"signature_name": ["wav"], "instances": [b64(audio())]}, 400, "no signature"),
+    "the signature of a stream": ({"signature_name": "stream", "instances": [{}]}, 400, "no signature of that name"),
     "many channels": ({"instances": [b64(channels(17))]}, 400, "more than 16 channels"),
     "a long file": ({"instances": [b64(audio(4.5))]}, 413, "longer than 4 s; cut it"),
 }
@@ -153,7 +240,7 @@ def test_a_request_larger_than_the_queue_is_invalid_rather_than_early():
 def test_parsed_json_is_freed_while_the_waveforms_wait(monkeypatch):
     references, parsed, loads = [], [], json.loads
 
-    async def submit(waveforms):
+    async def submit(waveforms, signature):
         references.append(sys.getrefcount(parsed[0]))
         return [Transcript(0.0, "", None, []) for _ in waveforms]
 

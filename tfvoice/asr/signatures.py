@@ -22,10 +22,7 @@ def signatures(run: Recognizer, window_seconds: float = WINDOW_SECONDS) -> dict[
     """
     rate_hz = run.config.features.sample_rate_hz
     transcriber = GraphTranscriber(run, window_seconds)
-    waveforms = (
-        tf.TensorSpec([None, None], tf.float32, name="waveform"),
-        tf.TensorSpec([None], tf.int32, name="samples"),
-    )
+    waveforms = _waveforms()
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="wav")])
     def from_wav(wav):
@@ -94,7 +91,37 @@ def tflite_function(run: Recognizer) -> Callable:
 
     @tf.function(input_signature=[tf.TensorSpec([1, None], tf.float32, name="waveform")])
     def log_probs(waveform):
-        inputs = features.compute(run.config.features, waveform, tf.shape(waveform)[1:], run.statistics)
-        return {"log_probs": tf.nn.log_softmax(run.network(inputs.values, inputs.lengths).values)}
+        return {"log_probs": _one_pass(run, waveform, tf.shape(waveform)[1:])["log_probs"]}
 
     return log_probs
+
+
+def onnx_function(run: Recognizer) -> Callable:
+    """A padded batch to log probabilities, each row in one pass, with operations that ONNX has.
+
+    Args:
+      run: with its weights.
+
+    Returns:
+      A `tf.function` of `waveform`, float32 `[batch, samples]` at the run's rate, and `samples`, int32 `[batch]`, that
+      gives `log_probs`, float32 `[batch, frames, classes]`, and `frames`, int32 `[batch]`.
+    """
+
+    @tf.function(input_signature=_waveforms())
+    def log_probs(waveform, samples):
+        return _one_pass(run, waveform, samples)
+
+    return log_probs
+
+
+def _waveforms() -> tuple[tf.TensorSpec, tf.TensorSpec]:
+    return (
+        tf.TensorSpec([None, None], tf.float32, name="waveform"),
+        tf.TensorSpec([None], tf.int32, name="samples"),
+    )
+
+
+def _one_pass(run, waveform, samples) -> dict[str, tf.Tensor]:
+    inputs = features.compute(run.config.features, waveform, samples, run.statistics)
+    logits = run.network(inputs.values, inputs.lengths)
+    return {"log_probs": tf.nn.log_softmax(logits.values), "frames": logits.lengths}

@@ -208,6 +208,12 @@ class RecognitionTask:
 
         return signatures.tflite_function(run)
 
+    def onnx_function(self, run: Recognizer) -> Callable:
+        """Padded batches of samples to log probabilities."""
+        from tfvoice.asr import signatures
+
+        return signatures.onnx_function(run)
+
 
 RECOGNITION = RecognitionTask()
 

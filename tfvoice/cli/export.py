@@ -25,9 +25,10 @@ CHECKPOINT = FLAGS.choice(
 )
 FORMAT = FLAGS.choice(
     "format",
-    ["saved_model", "tflite"],
+    ["saved_model", "tflite", "onnx"],
     "tflite exports wavenet_asr for phones and small boards: samples to log probabilities, with 16-bit weights and, "
-    "after pip install 'tfvoice[tflite]', 8-bit weights as well.",
+    "after pip install 'tfvoice[tflite]', 8-bit weights as well. onnx exports a recogniser for ONNX Runtime: batches "
+    "of samples to log probabilities; it needs pip install 'tfvoice[onnx]'.",
     "saved_model",
 )
 OVERWRITE = FLAGS.boolean("overwrite", "Replace an exported model in --output.")

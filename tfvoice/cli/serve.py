@@ -2,8 +2,9 @@
 
   tfvoice_serve --model=models/english
 
---model is what tfvoice_export wrote: a version, or a folder of versions, of which the highest is served. The API is
-that of TensorFlow Serving; an audio file can also be sent as it is:
+--model is what tfvoice_export wrote: a version, or a folder of versions, of which the highest at the start is served;
+restart the server for a newer one. The API is that of TensorFlow Serving (--grpc_port=8500: gRPC, too); an audio file
+can also be sent as it is:
 
   curl --data-binary @speech.wav http://127.0.0.1:8501/transcribe
 
@@ -19,6 +20,7 @@ FLAGS = Flags()
 MODEL = FLAGS.string("model", "Folder of a model, or of its versions.", metavar="DIR", required=True)
 HOST = FLAGS.string("host", "Address to listen on; 0.0.0.0 for all.", "127.0.0.1", "ADDRESS")
 PORT = FLAGS.integer("port", "Port to listen on; 0 for any free one.", 8501, 0)
+GRPC_PORT = FLAGS.integer("grpc_port", "Port of TensorFlow Serving's gRPC API; none unless given.", None, 0)
 MAX_SECONDS = FLAGS.number("max_seconds", "Longer recordings are rejected with status 413.", 60.0, 0.1)
 MAX_MIB = FLAGS.number("max_mib", "Larger requests are rejected with status 413.", 32.0, 0.01)
 MAX_WAITING = FLAGS.integer(
@@ -37,4 +39,4 @@ def main(_: list[str]) -> None:
 
     print(hardware.describe(), flush=True)
     limits = service.ServerLimits(MAX_SECONDS.value, MAX_MIB.value, MAX_WAITING.value, BATCH_SIZE.value)
-    app.serve(MODEL.value, HOST.value, PORT.value, limits)
+    app.serve(MODEL.value, HOST.value, PORT.value, limits, GRPC_PORT.value)

@@ -3,6 +3,8 @@
 `tfvoice.json` is for servers, `model_card.md` for people. The folder appears under its name only when it is complete.
 """
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,12 +12,20 @@ import tensorflow as tf
 
 from tfvoice import storage, tasks
 from tfvoice.errors import TfvoiceError
-from tfvoice.export import metadata, model_card, saved_model, tflite
+from tfvoice.export import metadata, model_card, onnx, saved_model, tflite
 from tfvoice.run import Run
 from tfvoice.training.task import Task
 
 # Writers of a run into an empty folder.
-FORMATS: dict[str, Callable[[Task, Run, Path], None]] = {"saved_model": saved_model.write, "tflite": tflite.write}
+FORMATS: dict[str, Callable[[Task, Run, Path], None]] = {
+    "saved_model": saved_model.write,
+    "tflite": tflite.write,
+    "onnx": onnx.write,
+}
+# Causes that TensorFlow names at the end of a message of its internals.
+_CAUSES = [
+    os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS, errno.EIO)
+]
 
 
 def export(
@@ -38,9 +48,12 @@ def export(
       The folder.
 
     Raises:
-      TfvoiceError: the folder is no run, the run has no weights or no such format, or `output` is in use.
+      TfvoiceError: the folder is no run, the run has no weights or no such format, or `output` is in use or cannot be
+        written.
     """
     output = Path(output)
+    if format == "saved_model":
+        saved_model.check_path(output)
     if output.exists() and any(output.iterdir() if output.is_dir() else [output]):
         if not overwrite:
             raise TfvoiceError(
@@ -57,6 +70,13 @@ def export(
             metadata.write(folder, known | task.describe(run))
             storage.write(folder / "model_card.md", model_card.write(task, run, run.loaded))
     except (OSError, tf.errors.OpError) as error:
-        reason = error.message if isinstance(error, tf.errors.OpError) else error.strerror or error
-        raise TfvoiceError(f"{output}: cannot write the model: {reason}.") from None
+        raise TfvoiceError(f"{output}: cannot write the model: {_reason(error)}.") from None
     return output
+
+
+def _reason(error: OSError | tf.errors.OpError) -> str:
+    """What the system said, without the temporary files and operations that TensorFlow names before it."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = str(getattr(error, "message", error))
+    return next((cause for cause in _CAUSES if cause in text), text)

@@ -3,14 +3,25 @@
 The signatures come from the task of the run; `saved_model_cli show` prints the names of their inputs and outputs.
 """
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import tensorflow as tf
 
+from tfvoice.errors import TfvoiceError
 from tfvoice.layers import xla
 from tfvoice.run import Run
 from tfvoice.training.task import Task
+
+
+def check_path(folder: Path) -> None:
+    """Raises `TfvoiceError` if TensorFlow cannot load a SavedModel from a folder of this name.
+
+    It takes the path for a pattern, which does not match itself where it has a pair of brackets or a backslash.
+    """
+    if found := re.search(r"\[.*\]|\\", str(folder)):
+        raise TfvoiceError(f"{folder}: TensorFlow cannot load a model from a path with {found[0]}; use another name.")
 
 
 def write(task: Task, run: Run, folder: Path) -> None:

@@ -161,5 +161,9 @@ class GenerationTask:
         """Raises `TfvoiceError`: there is none."""
         raise TfvoiceError(f"--format=tflite: is for wavenet_asr, and {run.run_dir} is {run.config.model.name}.")
 
+    def onnx_function(self, run: Generator) -> Callable:
+        """Raises `TfvoiceError`: there is none."""
+        raise TfvoiceError(f"--format=onnx: is for recognisers, and {run.run_dir} is {run.config.model.name}.")
+
 
 GENERATION = GenerationTask()

@@ -60,7 +60,7 @@ def create_app(service: Service, admission: AdmissionController) -> FastAPI:
     return app
 
 
-def serve(folder: str | Path, host: str, port: int, limits: ServerLimits) -> None:
+def serve(folder: str | Path, host: str, port: int, limits: ServerLimits, grpc_port: int | None = None) -> None:
     """Serves a model until SIGTERM or Ctrl-C, and then finishes the requests that it has accepted.
 
     Must be called in the main thread: while it runs, SIGTERM and SIGINT stop the server gracefully; the previous signal
@@ -70,6 +70,7 @@ def serve(folder: str | Path, host: str, port: int, limits: ServerLimits) -> Non
       folder: as for `Predictor`.
       host, port: address to listen on; port 0: any free one.
       limits: of the server.
+      grpc_port: port of the gRPC API; 0: any free one, None: there is none.
 
     Raises:
       TfvoiceError: the model cannot be used, or the port is taken.
@@ -89,10 +90,31 @@ def serve(folder: str | Path, host: str, port: int, limits: ServerLimits) -> Non
                 listener.listen(1024)
             address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
             api = f"{address}/v1/models/{predictor.name}:predict"
-            print(f"Ready: {address}/ is the web page, {api} the API. Ctrl-C stops the server.", flush=True)
-            server.run(sockets=[listener])
+            ready = f"Ready: {address}/ is the web page, {api} the API. Ctrl-C stops the server."
+            if grpc_port is None:
+                print(ready, flush=True)
+                server.run(sockets=[listener])
+            else:
+                asyncio.run(_run_both(server, listener, service, (host, grpc_port), ready, grace_seconds))
     late = f"; {admission.cancelled} took too long and were cut off" if admission.cancelled else ""
     print(f"Stopped. {admission.completed} requests were answered{late}.", flush=True)
+
+
+async def _run_both(
+    server: uvicorn.Server, listener: socket.socket, service: Service, address: tuple[str, int], ready: str, grace: int
+) -> None:
+    """Serves HTTP and gRPC in one event loop, so that they share their batches."""
+    # gRPC's threads are of no use to a server without it.
+    from tfvoice.serving.grpc_server import GrpcServer
+
+    grpc_server = GrpcServer(service)
+    port = await grpc_server.start(*address)
+    print(f"{ready} gRPC: port {port}.", flush=True)
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        await grpc_server.stop(grace)
+    print(f"Answered {grpc_server.completed} gRPC calls.", flush=True)
 
 
 def _uvicorn_config(app: FastAPI, grace_seconds: int) -> uvicorn.Config:
@@ -157,7 +179,7 @@ def _count_batch(transcripts: list[Transcript]) -> None:
 
 
 def _model_routes(service: Service) -> APIRouter:
-    """TensorFlow Serving's REST API: the status of the model, and predictions."""
+    """TensorFlow Serving's REST API: the status and the signatures of the model, and predictions."""
     router, predictor = APIRouter(), service.predictor
 
     @router.get("/v1/models/{name}")
@@ -168,6 +190,13 @@ def _model_routes(service: Service) -> APIRouter:
         state["status"] = {"error_code": "OK", "error_message": ""}
         # `name` and `ready` are KServe's v1 form.
         return {"model_version_status": [state], "name": predictor.name, "ready": True}
+
+    @router.get("/v1/models/{name}/metadata")
+    @router.get("/v1/models/{name}/versions/{version}/metadata")
+    async def metadata(name: str, version: str | None = None):
+        _check_model(predictor, name, version)
+        spec = {"name": predictor.name, "signature_name": "", "version": str(predictor.version)}
+        return {"model_spec": spec, "metadata": {"signature_def": {"signature_def": predictor.metadata()}}}
 
     @router.post("/v1/models/{name}:predict")
     @router.post("/v1/models/{name}/versions/{version}:predict")
@@ -281,7 +310,7 @@ async def _disconnected(request: Request) -> None:
 
 async def _uploaded_file(request: Request) -> tuple[str, bytes]:
     """Name and bytes of the file in a form, otherwise the whole body."""
-    if request.headers.get("content-type", "").startswith("multipart/form-data"):
+    if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         async with request.form(max_files=1) as form:
             for value in form.values():
                 if hasattr(value, "read"):

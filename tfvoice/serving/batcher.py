@@ -6,7 +6,7 @@ There is no timer: an idle server computes a request at once, and the busier it 
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ class QueueFull(Exception):
 
 class _Item(NamedTuple):
     value: Any
-    bucket: int
+    bucket: Hashable
     result: asyncio.Future
 
 
@@ -61,7 +61,7 @@ class Batcher:
         finally:
             self._reserved -= count
 
-    async def submit(self, items: list[tuple[Any, int]]) -> list:
+    async def submit(self, items: list[tuple[Any, Hashable]]) -> list:
         """Returns the results of items for which room is reserved.
 
         Cancelling the caller removes those of its items that still wait.

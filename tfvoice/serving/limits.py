@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import zlib
 from collections.abc import Callable, Iterator
 
 import prometheus_client
@@ -16,6 +17,11 @@ _RESPONSES = prometheus_client.Counter("tfvoice_answers", "HTTP responses, by st
 _BODY_SECONDS = 120.0
 # All bodies that are being received may hold the memory of this many of the largest size.
 _BODIES_IN_MEMORY = 16
+# For zlib: a header and a trailer of gzip.
+_GZIP = zlib.MAX_WBITS | 16
+# Decompressed at a time, so that the limit is checked before a small body becomes a large one.
+_PART_BYTES = 2**20
+_NOT_GZIP = "The body is not gzip, or it is cut off, and its Content-Encoding says gzip."
 # nginx's status for a client that disconnected before its response.
 CLIENT_CLOSED_REQUEST = 499
 
@@ -91,6 +97,9 @@ class LimitsMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if scope["method"] == "HEAD":
+            # uvicorn sends no body in the response to a HEAD request.
+            scope = scope | {"method": "GET"}
         is_post, status = scope["method"] == "POST", 0
 
         async def counting_send(message):
@@ -120,8 +129,10 @@ class LimitsMiddleware:
             await response(scope, receive, counting_send)
 
     async def _call_within_limits(self, scope, receive, send):
-        content_length = dict(scope["headers"]).get(b"content-length", b"0")
+        headers = dict(scope["headers"])
+        content_length = headers.get(b"content-length", b"0")
         self._admission.check_size(int(content_length) if content_length.isdigit() else 0)
+        decode = _decoder(headers.get(b"content-encoding", b""))
         with self._admission.admit() as received:
             complete, deadline = False, asyncio.get_running_loop().time() + _BODY_SECONDS
 
@@ -132,11 +143,48 @@ class LimitsMiddleware:
                     message = await asyncio.wait_for(receive(), timeout)
                 except asyncio.TimeoutError:
                     raise RequestError(408, f"The body did not arrive within {_BODY_SECONDS:g} s.") from None
-                received(len(message.get("body", b"")))
                 complete = not message.get("more_body", False)
+                if decode is not None and message["type"] == "http.request":
+                    body = await asyncio.to_thread(decode, message.get("body", b""), complete, received)
+                    return message | {"body": body}
+                received(len(message.get("body", b"")))
                 return message
 
             await self._app(scope, limited_receive, send)
+
+
+def _decoder(encoding: bytes) -> Callable[[bytes, bool, Callable[[int], None]], bytes] | None:
+    """What decompresses a body of this `Content-Encoding`; None where it is not compressed."""
+    encoding = encoding.strip().lower()
+    if encoding in (b"", b"identity"):
+        return None
+    if encoding not in (b"gzip", b"x-gzip"):
+        raise RequestError(415, "Bodies may be compressed with gzip only; send this one without Content-Encoding.")
+    return _Gunzip().decode
+
+
+class _Gunzip:
+    """Decompresses a body of one or more gzip members, piece by piece."""
+
+    def __init__(self):
+        self._member, self._started = zlib.decompressobj(_GZIP), False
+
+    def decode(self, piece: bytes, last: bool, received: Callable[[int], None]) -> bytes:
+        """Decompresses a piece; `received` is called with each part's length and raises where the limit is reached."""
+        parts = []
+        try:
+            while piece:
+                if self._member.eof:
+                    self._member = zlib.decompressobj(_GZIP)
+                parts.append(self._member.decompress(piece, _PART_BYTES))
+                received(len(parts[-1]))
+                self._started = True
+                piece = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
+        except zlib.error:
+            raise RequestError(400, _NOT_GZIP) from None
+        if last and self._started and not self._member.eof:
+            raise RequestError(400, _NOT_GZIP)
+        return b"".join(parts)
 
 
 def error_response(status: int, sentence: str) -> JSONResponse:

@@ -2,13 +2,19 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.framework import types_pb2
+from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from tfvoice.asr.transcript import Transcript, Word
 from tfvoice.errors import TfvoiceError
-from tfvoice.export import metadata
+from tfvoice.export import metadata, saved_model
+
+# Signatures from recordings; those of a stream carry a state, and a client of the server has no need to.
+SIGNATURES = ("serving_default", "wav", "waveform", "log_probs")
 
 
 class Predictor:
@@ -23,6 +29,7 @@ class Predictor:
       sample_rate_hz: of the waveforms.
       max_clip_seconds: length of the longest clips that the model was trained on.
       streams: whether the model supports streaming recognition.
+      signature_defs: the names, types and shapes of the inputs and outputs of each of `SIGNATURES`.
 
     Raises:
       TfvoiceError: the folder holds no model of tfvoice, or one that does not transcribe.
@@ -30,6 +37,7 @@ class Predictor:
 
     def __init__(self, folder: str | Path):
         path = latest_version(folder)
+        saved_model.check_path(path)
         description = metadata.read(path)
         self.version = int(path.name) if path.name.isdigit() else 1
         self.name = (path.parent if path.name.isdigit() else path).resolve().name
@@ -37,7 +45,8 @@ class Predictor:
         try:
             self._model = tf.saved_model.load(str(path))
             self._signatures = self._model.signatures
-        except (tf.errors.OpError, OSError, ValueError, KeyError, TypeError, RuntimeError):
+            self.signature_defs = _signature_defs(path)
+        except (tf.errors.OpError, OSError, ValueError, KeyError, TypeError, RuntimeError, IndexError):
             raise TfvoiceError(damaged) from None
         if not _transcribes(self._signatures):
             raise TfvoiceError(f"{path}: does not transcribe waveforms; serve it with TensorFlow Serving.")
@@ -56,13 +65,25 @@ class Predictor:
 
     def transcribe(self, waveforms: list[np.ndarray]) -> list[Transcript]:
         """Transcribes float32 waveforms `[samples]` of any lengths as one batch."""
-        lengths = np.array([len(waveform) for waveform in waveforms], np.int32)
-        padded = np.zeros([len(waveforms), self.bucket(int(lengths.max()))], np.float32)
-        for row, waveform in zip(padded, waveforms, strict=True):
-            row[: len(waveform)] = waveform
-        outputs = self._signatures["waveform"](waveform=padded, samples=lengths)
-        outputs = {name: value.numpy() for name, value in outputs.items()}
+        outputs = self._run("waveform", waveforms)
         return [self._transcript(outputs, row, len(waveform)) for row, waveform in enumerate(waveforms)]
+
+    def log_probabilities(self, waveforms: list[np.ndarray]) -> list[np.ndarray]:
+        """Log probabilities, float32 `[frames, classes]`, of waveforms as for `transcribe`."""
+        outputs = self._run("log_probs", waveforms)
+        return [values[:frames] for values, frames in zip(outputs["log_probs"], outputs["frames"], strict=True)]
+
+    def metadata(self) -> dict[str, Any]:
+        """The signatures as JSON, in the form of TensorFlow Serving."""
+        return {
+            name: {
+                "inputs": _tensors(signature.inputs),
+                "outputs": _tensors(signature.outputs),
+                "method_name": signature.method_name,
+                "defaults": {},
+            }
+            for name, signature in self.signature_defs.items()
+        }
 
     def warm_up(self, batch_size: int, seconds: float) -> float:
         """Transcribes noise in batches of 1 and `batch_size`, in every bucket up to `seconds`.
@@ -85,6 +106,15 @@ class Predictor:
     def stream(self) -> "StreamSession":
         """Starts streaming recognition; only where `streams`."""
         return StreamSession(self._signatures)
+
+    def _run(self, signature: str, waveforms: list[np.ndarray]) -> dict[str, np.ndarray]:
+        """The outputs of a signature for waveforms of any lengths as one batch."""
+        lengths = np.array([len(waveform) for waveform in waveforms], np.int32)
+        padded = np.zeros([len(waveforms), self.bucket(int(lengths.max()))], np.float32)
+        for row, waveform in zip(padded, waveforms, strict=True):
+            row[: len(waveform)] = waveform
+        outputs = self._signatures[signature](waveform=padded, samples=lengths)
+        return {name: value.numpy() for name, value in outputs.items()}
 
     def _transcript(self, outputs: dict[str, np.ndarray], row: int, samples: int) -> Transcript:
         count = int(outputs["word_count"][row])
@@ -125,6 +155,32 @@ def latest_version(folder: str | Path) -> Path:
             f"{folder}: holds no exported model; make one with tfvoice_export --run=RUN --output={folder}/1."
         )
     return max(versions, key=lambda path: int(path.name))
+
+
+def _signature_defs(path: Path) -> dict[str, meta_graph_pb2.SignatureDef]:
+    content = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    found = content.meta_graphs[0].signature_def
+    # Copied, so that the graph is freed.
+    return {
+        name: meta_graph_pb2.SignatureDef.FromString(found[name].SerializeToString())
+        for name in SIGNATURES
+        if name in found
+    }
+
+
+def _tensors(tensors) -> dict[str, Any]:
+    """Inputs or outputs of a signature as JSON; 64-bit integers are strings in protobuf's form of it."""
+    return {
+        key: {
+            "dtype": types_pb2.DataType.Name(info.dtype),
+            "tensor_shape": {
+                "dim": [{"size": str(dim.size), "name": dim.name} for dim in info.tensor_shape.dim],
+                "unknown_rank": info.tensor_shape.unknown_rank,
+            },
+            "name": info.name,
+        }
+        for key, info in tensors.items()
+    }
 
 
 def _transcribes(signatures) -> bool:

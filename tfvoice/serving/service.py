@@ -11,6 +11,7 @@ import contextlib
 import io
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,13 @@ from tfvoice.asr.transcript import Transcript
 from tfvoice.audio import io as audio_io
 from tfvoice.errors import TfvoiceError
 from tfvoice.serving.batcher import Batcher, QueueFull
-from tfvoice.serving.predictor import Predictor
+from tfvoice.serving.predictor import SIGNATURES, Predictor
+
+try:
+    from tfvoice.audio import container, ffmpeg
+except ImportError:
+    # Without them, files that libsndfile does not decode are rejected.
+    container = ffmpeg = None
 
 _MAX_INSTANCES = 64
 # Batches computed concurrently: while one waits for its own threads the other runs, 20 to 40 % more requests/s.
@@ -31,7 +38,17 @@ _PARSERS = 2
 _MAX_AMPLITUDE = 1e4
 # A file with more is not a recording but an attempt to exhaust the memory.
 _MAX_CHANNELS = 16
-_SIGNATURES = ("serving_default", "wav", "waveform")
+# Files decoded by ffmpeg concurrently, and the seconds and bytes of memory that it may take for each.
+_DECODERS = 2
+_DECODER_SECONDS, _DECODER_BYTES = 20.0, 2**30
+_FACTS = {
+    "no_samples": "has no samples",
+    "no_audio_track": "has no sound",
+    "non_finite": "has a sample that is not finite",
+    "over_limits": "takes too much time or memory to decode",
+    "beyond_full_scale": "is far beyond full scale",
+}
+_NOT_AUDIO = "This is not an audio file, or it is damaged; send WAV, FLAC"
 BUSY = "The server is busy and its queue is full; try again in a second."
 
 
@@ -77,37 +94,65 @@ class Service:
     ):
         self.predictor, self.limits = predictor, limits
 
-        def transcribe(waveforms: list[np.ndarray]) -> list[Transcript]:
+        def compute(jobs: list[tuple[str, np.ndarray]]) -> list[dict[str, Any]] | list[Transcript]:
+            """The results of a batch, in which all jobs are of one signature."""
+            waveforms = [waveform for _, waveform in jobs]
+            if jobs[0][0] == "log_probs":
+                return predictor.log_probabilities(waveforms)
             transcripts = predictor.transcribe(waveforms)
             on_batch(transcripts)
             return transcripts
 
-        self.batcher = Batcher(transcribe, limits.batch_size, limits.max_waiting, _WORKERS)
+        self.batcher = Batcher(compute, limits.batch_size, limits.max_waiting, _WORKERS)
         self._parsers = asyncio.Semaphore(_PARSERS)
+        # Threads of their own, so that slow files delay no others.
+        self._decoders = ThreadPoolExecutor(_DECODERS, "decoders")
 
     async def predict(self, body: bytes) -> dict[str, Any]:
         """Answers a request in TensorFlow Serving's form, by rows (`instances`) or by columns (`inputs`)."""
         with contextlib.ExitStack() as reservation:
             async with self._parsers:
-                waveforms, by_columns = await self._decode_body(body, reservation)
-            predictions = [prediction(transcript) for transcript in await self._submit(waveforms)]
+                signature, waveforms, by_columns = await self._decode_body(body, reservation)
+            predictions = [as_lists(result) for result in await self._submit(waveforms, signature)]
         if by_columns:
             return {"outputs": {name: [row[name] for row in predictions] for name in predictions[0]}}
         return {"predictions": predictions}
 
+    async def predict_rows(self, signature: str, rows: list[bytes] | list[np.ndarray]) -> list[dict[str, Any]]:
+        """The outputs of a signature by their names, for audio files or waveforms as float32 `[samples]`.
+
+        Raises:
+          RequestError: there are none or too many, one is invalid, or the queue is full.
+        """
+        most = min(_MAX_INSTANCES, self.batcher.capacity)
+        if not 1 <= len(rows) <= most:
+            raise RequestError(400, f"A batch must have 1 to {most} recordings.")
+        with self._reserve(len(rows)):
+            decode = self._decode_known if isinstance(rows[0], bytes) else self._check_waveform
+            waveforms = [await self._decoded(await asyncio.to_thread(decode, row)) for row in rows]
+            results = await self._submit(waveforms, signature)
+        if signature == "log_probs":
+            return [{"log_probs": result, "frames": len(result)} for result in results]
+        return [as_lists(transcript) for transcript in results]
+
     async def transcribe(self, data: bytes) -> Transcript:
-        """Transcribes an audio file of any format that libsndfile reads."""
+        """Transcribes an audio file."""
         with self._reserve(1):
-            transcripts = await self._submit([await asyncio.to_thread(self._decode_file, data)])
+            transcripts = await self._submit([await self._decoded(await asyncio.to_thread(self._decode_known, data))])
         return transcripts[0]
 
-    async def _decode_body(self, body: bytes, reservation: contextlib.ExitStack) -> tuple[list[np.ndarray], bool]:
-        """The waveforms of a request, and whether they came by columns; the parsed JSON is freed on return."""
+    async def _decode_body(self, body: bytes, reservation: contextlib.ExitStack) -> tuple[str, list[np.ndarray], bool]:
+        """Signature, waveforms and whether they came by columns; the parsed JSON is freed on return."""
         max_instances = min(_MAX_INSTANCES, self.batcher.capacity)
-        instances, by_columns = parse_instances(await asyncio.to_thread(_parse_json, body), max_instances)
+        payload = await asyncio.to_thread(_parse_json, body)
+        signature = signature_name(payload.get("signature_name")) if isinstance(payload, dict) else SIGNATURES[0]
+        instances, by_columns = parse_instances(payload, max_instances)
         reservation.enter_context(self._reserve(len(instances)))
-        waveforms = [await asyncio.to_thread(self._decode_instance, instance) for instance in instances]
-        return waveforms, by_columns
+        waveforms = []
+        for instance in instances:
+            decoded = await asyncio.to_thread(self._decode_instance, instance, signature)
+            waveforms.append(await self._decoded(decoded))
+        return signature, waveforms, by_columns
 
     @contextlib.contextmanager
     def _reserve(self, count: int) -> Iterator[None]:
@@ -118,13 +163,23 @@ class Service:
         except QueueFull:
             raise RequestError(429, BUSY) from None
 
-    async def _submit(self, waveforms: list[np.ndarray]) -> list[Transcript]:
-        return await self.batcher.submit([(waveform, self.predictor.bucket(len(waveform))) for waveform in waveforms])
+    async def _submit(self, waveforms: list[np.ndarray], signature: str = "waveform") -> list:
+        kind = signature if signature == "log_probs" else "waveform"
+        jobs = [((kind, waveform), (kind, self.predictor.bucket(len(waveform)))) for waveform in waveforms]
+        return await self.batcher.submit(jobs)
 
-    def _decode_instance(self, instance: Any) -> np.ndarray:
-        """The samples of an instance: a file in base64, or numbers."""
+    async def _decoded(self, decoded: np.ndarray | bytes) -> np.ndarray:
+        """The samples of a recording, of which a file that libsndfile does not decode is left."""
+        if isinstance(decoded, np.ndarray):
+            return decoded
+        return await asyncio.get_running_loop().run_in_executor(self._decoders, self._decode_foreign, decoded)
+
+    def _decode_instance(self, instance: Any, signature: str) -> np.ndarray | bytes:
+        """What `_decode_known` gives of an instance: a file in base64, or numbers."""
         if isinstance(instance, dict) and "waveform" in instance:
             return self._decode_numbers(instance["waveform"], instance.get("samples"))
+        if signature == "log_probs":
+            raise RequestError(400, 'An instance of log_probs must be {"waveform": [...]}, with "samples" or without.')
         if isinstance(instance, dict) and isinstance(instance.get("wav"), dict):
             instance = instance["wav"]
         text = instance.get("b64") if isinstance(instance, dict) else None
@@ -133,7 +188,7 @@ class Service:
                 400, 'An instance must be {"b64": "..."}, an audio file in base64, or {"waveform": [...]}.'
             )
         try:
-            return self._decode_file(base64.b64decode(text, validate=True))
+            return self._decode_known(base64.b64decode(text, validate=True))
         except (binascii.Error, ValueError):
             raise RequestError(
                 400, "An instance is not base64; encode the whole audio file, without line breaks."
@@ -152,28 +207,53 @@ class Service:
             )
         with np.errstate(over="ignore"):
             waveform = array[:count].astype(np.float32)
+        return self._check_waveform(waveform)
+
+    def _check_waveform(self, waveform: np.ndarray) -> np.ndarray:
         if not np.isfinite(waveform).all():
             raise RequestError(400, "A waveform has a number that is not finite.")
         if len(waveform) > self.limits.max_seconds * self.predictor.sample_rate_hz:
             raise self._too_long()
         return _check_amplitude(waveform, "A waveform")
 
-    def _decode_file(self, data: bytes) -> np.ndarray:
+    def _decode_known(self, data: bytes) -> np.ndarray | bytes:
+        """The samples of a file that libsndfile decodes whole; of another, the file itself."""
         try:
-            # Only libsndfile formats: ffmpeg is not run on untrusted input.
             with soundfile.SoundFile(io.BytesIO(data)) as file:
                 if file.channels > _MAX_CHANNELS:
                     raise RequestError(400, f"The audio has more than {_MAX_CHANNELS} channels; mix it down.")
-            waveform = audio_io.read(data, self.predictor.sample_rate_hz, self.limits.max_seconds)
-            return _check_amplitude(waveform, "The audio")
+        except (soundfile.SoundFileError, OSError, ValueError, EOFError):
+            if data and ffmpeg is not None and ffmpeg.is_installed():
+                return data
+            raise RequestError(400, f"{_NOT_AUDIO}, Ogg or MP3." if data else "The audio file is empty.") from None
+        if ffmpeg is not None and not container.examine(io.BytesIO(data)).complete:
+            # Otherwise `audio_io.read` would run ffmpeg without limits.
+            return data
+        # Browsers do not finish their files.
+        tolerant = {} if ffmpeg is None else {"on_cut_off": lambda _: None}
+        with self._audio_errors("The audio is damaged."):
+            waveform = audio_io.read(data, self.predictor.sample_rate_hz, self.limits.max_seconds, **tolerant)
+        return _check_amplitude(waveform, "The audio")
+
+    def _decode_foreign(self, data: bytes) -> np.ndarray:
+        """The samples of a file that ffmpeg decodes, in a process with limits: m4a, WebM and the like."""
+        limits = ffmpeg.Limits(_DECODER_SECONDS, _DECODER_BYTES)
+        with self._audio_errors(f"{_NOT_AUDIO}, Ogg, MP3, M4A or WebM."):
+            waveform = audio_io.decode_untrusted(data, self.predictor.sample_rate_hz, self.limits.max_seconds, limits)
+        return _check_amplitude(waveform, "The audio")
+
+    @contextlib.contextmanager
+    def _audio_errors(self, otherwise: str) -> Iterator[None]:
+        """Turns errors of decoding into sentences for the client, without paths and internals."""
+        try:
+            yield
         except audio_io.AudioError as error:
             if error.reason == "too_long":
                 raise self._too_long() from None
-            facts = {"no_samples": "has no samples", "non_finite": "has a sample that is not finite"}
-            raise RequestError(400, f"The audio {facts.get(error.reason, 'is damaged')}.") from None
+            fact = _FACTS.get(error.reason)
+            raise RequestError(400, f"The audio {fact}." if fact else otherwise) from None
         except (soundfile.SoundFileError, OSError, ValueError, EOFError):
-            sentence = "This is not an audio file, or it is damaged; send WAV, FLAC, Ogg or MP3."
-            raise RequestError(400, sentence if data else "The audio file is empty.") from None
+            raise RequestError(400, otherwise) from None
 
     def _too_long(self) -> RequestError:
         return RequestError(
@@ -194,13 +274,18 @@ def _check_amplitude(waveform: np.ndarray, subject: str) -> np.ndarray:
     return waveform
 
 
+def signature_name(name: Any) -> str:
+    """The signature that a request names; without a name or with an empty one, the default."""
+    name = SIGNATURES[0] if name in (None, "") else name
+    if name not in SIGNATURES:
+        raise RequestError(400, f"There is no signature of that name; use one of {', '.join(SIGNATURES)}.")
+    return name
+
+
 def parse_instances(payload: Any, max_instances: int) -> tuple[list, bool]:
     """The instances of a request in TensorFlow Serving's form, and whether it came by columns."""
     if not isinstance(payload, dict):
         raise RequestError(400, 'The body must be a JSON object: {"instances": [{"b64": "..."}]}.')
-    signature = payload.get("signature_name", _SIGNATURES[0])
-    if signature not in _SIGNATURES:
-        raise RequestError(400, f"There is no signature of that name; use one of {', '.join(_SIGNATURES)}.")
     instances, inputs = payload.get("instances"), payload.get("inputs")
     if isinstance(inputs, dict) and instances is None:
         if not inputs or not all(isinstance(column, list) for column in inputs.values()):
@@ -215,8 +300,11 @@ def parse_instances(payload: Any, max_instances: int) -> tuple[list, bool]:
     return instances, inputs is not None
 
 
-def prediction(transcript: Transcript) -> dict[str, Any]:
-    """A transcript by the names of the SavedModel's outputs."""
+def as_lists(result: Transcript | np.ndarray) -> dict[str, Any]:
+    """A transcript, or log probabilities, by the names of the SavedModel's outputs."""
+    if isinstance(result, np.ndarray):
+        return {"log_probs": np.round(result.astype(np.float64), 5).tolist(), "frames": len(result)}
+    transcript = result
     return {
         "text": transcript.text,
         "confidence": transcript.confidence or 0.0,

@@ -152,3 +152,6 @@ class Task(Protocol):
 
     def tflite_function(self, run: Run) -> Callable:
         """Samples to log probabilities for TFLite; raises `TfvoiceError` where there is no such form."""
+
+    def onnx_function(self, run: Run) -> Callable:
+        """Batches of samples to log probabilities for ONNX; raises `TfvoiceError` where there is no such form."""
