@@ -10,7 +10,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Installed again when the dependencies change.
 $(VENV)/installed: setup.cfg setup.py
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable ".[dev,lm,serve,tflite]"
+	$(BIN)/pip install --quiet --editable ".[dev,lm,onnx,serve,tflite]"
 	touch $@
 
 # From a corpus to transcripts with the commands of a user; `make clean` deletes the results.

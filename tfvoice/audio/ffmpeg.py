@@ -21,7 +21,10 @@ from tfvoice.audio.stream import BLOCK_FRAMES, MAX_LOSSY_AMPLITUDE, AudioError, 
 
 # What ffmpeg calls them. A playlist or a concatenation could name further files.
 _UNTRUSTED_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,ogg,mp3,aac,flac,wav"
-_UNTRUSTED_CODECS = "aac,aac_fixed,alac,opus,libopus,vorbis,libvorbis,mp3,mp3float,flac,pcm_s16le,pcm_f32le,amrnb,amrwb"
+_UNTRUSTED_CODECS = (
+    "aac,aac_fixed,alac,opus,libopus,vorbis,libvorbis,mp3,mp3float,flac,amrnb,amrwb,"
+    "pcm_u8,pcm_s16le,pcm_s24le,pcm_s32le,pcm_f32le,pcm_f64le,pcm_mulaw,pcm_alaw"
+)
 # Formats whose header states the length of each track; for others ffprobe estimates it.
 _FORMATS_WITH_LENGTH = ("mov", "matroska", "asf", "caf", "avi", "w64", "tta", "ape", "wv")
 # Formats that can hold a video without sound; ffprobe takes texts and pictures for video, too.

@@ -18,16 +18,11 @@ import numpy as np
 import soundfile
 
 from tfvoice.asr.transcript import Transcript
+from tfvoice.audio import container, ffmpeg
 from tfvoice.audio import io as audio_io
 from tfvoice.errors import TfvoiceError
 from tfvoice.serving.batcher import Batcher, QueueFull
 from tfvoice.serving.predictor import SIGNATURES, Predictor
-
-try:
-    from tfvoice.audio import container, ffmpeg
-except ImportError:
-    # Without them, files that libsndfile does not decode are rejected.
-    container = ffmpeg = None
 
 _MAX_INSTANCES = 64
 # Batches computed concurrently: while one waits for its own threads the other runs, 20 to 40 % more requests/s.
@@ -223,16 +218,16 @@ class Service:
                 if file.channels > _MAX_CHANNELS:
                     raise RequestError(400, f"The audio has more than {_MAX_CHANNELS} channels; mix it down.")
         except (soundfile.SoundFileError, OSError, ValueError, EOFError):
-            if data and ffmpeg is not None and ffmpeg.is_installed():
+            if data and ffmpeg.is_installed():
                 return data
             raise RequestError(400, f"{_NOT_AUDIO}, Ogg or MP3." if data else "The audio file is empty.") from None
-        if ffmpeg is not None and not container.examine(io.BytesIO(data)).complete:
+        if not container.examine(io.BytesIO(data)).complete:
             # Otherwise `audio_io.read` would run ffmpeg without limits.
             return data
         # Browsers do not finish their files.
-        tolerant = {} if ffmpeg is None else {"on_cut_off": lambda _: None}
         with self._audio_errors("The audio is damaged."):
-            waveform = audio_io.read(data, self.predictor.sample_rate_hz, self.limits.max_seconds, **tolerant)
+            rate_hz, seconds = self.predictor.sample_rate_hz, self.limits.max_seconds
+            waveform = audio_io.read(data, rate_hz, seconds, on_cut_off=lambda _: None)
         return _check_amplitude(waveform, "The audio")
 
     def _decode_foreign(self, data: bytes) -> np.ndarray:
