@@ -62,9 +62,23 @@ class Recognizer(Run):
         self._logits = tf.function(self._compute, input_signature=_WAVEFORMS, reduce_retracing=True)
 
     @classmethod
-    def new(cls, run_dir: str | Path, config: RecognizerConfig, data_dir: str | Path, info: dict[str, Any]):
-        """A run that is to be trained on `data_dir`, of which nothing is on disk yet."""
-        statistics = _statistics(config, data_dir) if config.features.normalization == "corpus" else None
+    def new(
+        cls,
+        run_dir: str | Path,
+        config: RecognizerConfig,
+        data_dir: str | Path,
+        info: dict[str, Any],
+        source: "Recognizer | None" = None,
+    ):
+        """A run that is to be trained on `data_dir`, of which nothing is on disk yet.
+
+        Where features are normalised by the corpus, a run that starts from `source` keeps its statistics, as long as
+        the features are the same: its weights expect them.
+        """
+        statistics = None
+        if config.features.normalization == "corpus":
+            kept = source is not None and source.config.features == config.features
+            statistics = source.statistics if kept else _statistics(config, data_dir)
         return cls(run_dir, config, statistics, info, training=True)
 
     def logits(self, samples: np.ndarray | tf.Tensor, lengths: np.ndarray | tf.Tensor) -> Sequence:
@@ -82,6 +96,14 @@ class Recognizer(Run):
     def network(self, values: tf.Tensor, lengths: tf.Tensor) -> Sequence:
         """Features `[batch, frames, channels]` and their lengths to logits, as in inference."""
         return self.model(values, lengths, training=False)
+
+    def class_labels(self) -> list[str]:
+        """The characters of the alphabet, then the blank."""
+        return [*self.alphabet.characters, "blank"]
+
+    def class_axes(self) -> dict[str, int]:
+        """That of the model."""
+        return self.model.class_axes()
 
     def scan(self, data_dir: str | Path, split: str, filtered: bool = True) -> index.Index:
         """The utterances of a split of converted data, with labels of this run's alphabet.

@@ -152,13 +152,14 @@ class BatchNormalization(keras.layers.Layer):
           inputs: `[batch, time, channels]`.
           valid: `[batch, time, 1]`, ones, and zeros for the frames to exclude from the statistics. None: every frame
             counts.
-          training: whether to use the statistics of this batch and to update the moving ones.
+          training: whether to use the statistics of this batch and to update the moving ones. A layer whose scale is
+            not trainable never does, as Keras's own.
 
         Returns:
           The same shape. Frames outside `valid` are normalised too; their values are meaningless.
         """
         gamma, beta = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
-        if not training:
+        if not training or not self.gamma.trainable:
             scale = gamma * tf.math.rsqrt(self.moving_variance + self.epsilon)
             return inputs * scale + (beta - self.moving_mean * scale)
         outputs, mean, variance = _batch_normalized(inputs, valid, gamma, beta, self.epsilon)

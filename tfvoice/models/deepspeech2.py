@@ -147,6 +147,10 @@ class Deepspeech2(keras.Model):
             return lengths_.after_convolution(lengths, _STRIDES[0][0])
         return _unpadded_lengths(lengths, _KERNELS[1][0] - 1)
 
+    def class_axes(self) -> dict[str, int]:
+        """The axis of the classes in each tensor that has one, by the path of its variable."""
+        return {self.output_layer.kernel.path: 1}
+
     def call(self, features, lengths, training=False, seed=None):
         """Maps features to logits.
 

@@ -117,6 +117,11 @@ class WavenetAsr(keras.Model):
         """Output frames of `lengths` frames of features, for tensors, arrays and Python integers alike."""
         return lengths_.after_convolution(lengths, self.config.stride)
 
+    def class_axes(self) -> dict[str, int]:
+        """The axis of the classes in each tensor that has one, by the path of its variable."""
+        axes = {self.output_layer.kernel.path: 2, self.output_layer.bias.path: 0}
+        return axes | ({self.conditioning.kernel.path: 1} if self.config.intermediate else {})
+
     def call(self, features, lengths, training=False, seed=None):
         """Maps features to logits.
 
