@@ -211,7 +211,9 @@ def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
 
 def _uses_xla(settings: TrainingConfig, model) -> bool:
     has_gpu = bool(tf.config.list_logical_devices("GPU"))
-    return settings.xla == "on" or (settings.xla == "auto" and has_gpu and model.supports_jit)
+    # The loss is computed outside the network, so that Keras's answer for the two together does not count.
+    compiles = getattr(model, "network_supports_jit", model.supports_jit)
+    return settings.xla == "on" or (settings.xla == "auto" and has_gpu and compiles)
 
 
 def _training_loop(settings: TrainingConfig, as_a_whole: bool) -> str:
