@@ -186,9 +186,10 @@ class Trainer:
         with bar:
             while (left := self._batches_left()) and not self._stopped(stop):
                 group = list(itertools.islice(batches, min(left, self._settings.accumulate)))
-                self._callbacks.on_train_batch_begin(bar.n)
+                number = state.position // self._settings.accumulate
+                self._callbacks.on_train_batch_begin(number)
                 loss, norm = self._step(group)
-                self._callbacks.on_train_batch_end(bar.n, {"loss": loss})
+                self._callbacks.on_train_batch_end(number, {"loss": loss})
                 state.minutes += clock.step(group) / 60
                 rate = self._learning_rate()
                 logger.step(state.step, loss, norm, rate, clock.rate)
