@@ -43,6 +43,7 @@ JOINT = {
     "tests/cli/test_toy_task.py",
     "tests/test_docs.py",
     "tests/test_init.py",
+    "tests/test_python.py",
 }
 # Longer than a command should be: many flags, and a plan, a summary or several outputs to print.
 LONG_COMMANDS = {"cli.convert", "cli.transcribe"}

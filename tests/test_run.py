@@ -248,6 +248,7 @@ def test_runs_of_version_0_1_0_are_resumed_and_saved_in_the_new_format(name, tmp
     ]
     assert written.state_of(run_dir)["step"] == state.step
     after = json.loads((run_dir / "experiment.json").read_text())
+    assert after["config"]["training"].pop("freeze") == [], "a key that version 0.1.0 did not have"
     assert (description["schema"], after["schema"]) == (1, 2) and after["config"] == description["config"]
 
 

@@ -2,8 +2,8 @@
 
   import tfvoice
 
-  recognizer = tfvoice.Recognizer.load("runs/vctk")
-  print(tfvoice.Transcriber(recognizer).transcribe("talk.mp3").text)
+  transcriber = tfvoice.Transcriber(tfvoice.load("runs/vctk"))
+  print(transcriber.transcribe("talk.mp3").text)
 
 The names below are imported when they are first used; importing the package does nothing else. In particular it leaves
 the environment alone: on a CPU without AVX-512, set `TF_ENABLE_ONEDNN_OPTS=1` before TensorFlow is loaded, as the
@@ -15,14 +15,18 @@ import importlib
 _MODULES = {
     "Alphabet": "tfvoice.text.alphabet",
     "CORPORA": "tfvoice.data.corpora",
+    "DecoderConfig": "tfvoice.asr.decoders",
+    "Deepspeech2": "tfvoice.models.deepspeech2",
     "Recognizer": "tfvoice.asr.recognizer",
     "Generator": "tfvoice.generation.generator",
+    "SampleRnn": "tfvoice.models.sample_rnn",
     "StopConditions": "tfvoice.training.trainer",
     "TASKS": "tfvoice.tasks",
     "load": "tfvoice.tasks",
     "Sampler": "tfvoice.generation.sample",
     "TfvoiceError": "tfvoice.errors",
     "Transcriber": "tfvoice.asr.transcribe",
+    "WavenetAsr": "tfvoice.models.wavenet_asr",
     "evaluate_run": "tfvoice.asr.evaluate",
     "read_manifest": "tfvoice.data.shards",
     "resolve": "tfvoice.tasks",

@@ -126,6 +126,14 @@ class Run:
         run.loaded = checkpoint
         return run
 
+    def class_labels(self) -> list[str]:
+        """Labels of the classes that the network predicts, in their order; empty where classes have none."""
+        return []
+
+    def class_axes(self) -> dict[str, int]:
+        """The axis of the classes in each tensor of the model that has one, by the path of its variable."""
+        return {}
+
     def write(self) -> None:
         """Writes `experiment.json`; makes the folder where there is none."""
         self.run_dir.mkdir(parents=True, exist_ok=True)

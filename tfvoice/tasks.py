@@ -1,6 +1,6 @@
 """One explicit table: model name to task; and what needs the table: configurations, loading and training by name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tfvoice import config as config_
@@ -71,26 +71,37 @@ def train(
     settings: RunConfig,
     stop: StopConditions = StopConditions(),  # noqa: B008 - frozen
     overwrite: bool = False,
+    init_from: str | Path | None = None,
+    callbacks: Sequence = (),
 ) -> TrainingState:
     """Trains the model that `settings.model` names; arguments, result and errors as for `trainer.train`."""
     task = of_model(settings.model.name)
     settings = task.run.resolved(settings, run_dir, data_dir, overwrite)
-    return trainer.train(task, run_dir, data_dir, settings, stop, overwrite)
+    return trainer.train(task, run_dir, data_dir, settings, stop, overwrite, init_from, callbacks)
 
 
-def resolve(model: str, config: str | None = None, overrides: list[str] | tuple[str, ...] = ()) -> RunConfig:
+def resolve(
+    model: str | None = None,
+    config: str | None = None,
+    overrides: list[str] | tuple[str, ...] = (),
+    run_dir: str | Path | None = None,
+) -> RunConfig:
     """Puts a configuration together: defaults of the model, then the TOML file, then `section.key=value` overrides.
 
     Args:
-      model: a key of `TASKS`.
+      model: a key of `TASKS`; None: that of `run_dir`.
       config: path of a TOML file, or the name of one that comes with tfvoice, such as `wavenet_asr_faithful`.
       overrides: texts such as `training.batch_size=8`.
+      run_dir: a run whose configuration takes the place of the defaults.
 
     Raises:
       ConfigError: a name, key or value that cannot be used.
+      TfvoiceError: `run_dir` holds no run.
     """
+    base = {} if run_dir is None else _portable(read_description(run_dir)["config"])
+    model = model or base["model"]["name"]
     schema = of_model(model).run.config_class
-    values: dict = {"model": {"name": model}}
+    values: dict = base if base.get("model", {}).get("name") == model else {"model": {"name": model}}
     source = "configuration"
     if config:
         path = config_.find(config)
@@ -106,3 +117,10 @@ def resolve(model: str, config: str | None = None, overrides: list[str] | tuple[
     if isinstance(values["model"], dict) and values["model"]["name"] != model:
         raise ConfigError(f"{source}: model.name={values['model']['name']} contradicts --model={model}.")
     return config_.build(schema, values, source)
+
+
+def _portable(config: dict) -> dict:
+    """The configuration of a run for another one, on this machine: bfloat16 where it is fast."""
+    if config["training"].get("precision") == "bfloat16":
+        return config_.merge(config, {"training": {"precision": "auto"}})
+    return config

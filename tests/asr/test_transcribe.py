@@ -116,6 +116,35 @@ def test_samples_in_memory_have_the_transcript_of_their_file(run, kind, seconds)
     assert len(found.words) > 3 or seconds < 6
 
 
+@pytest.mark.parametrize("kind", ["utterance", "none"])
+def test_an_array_of_any_rate_has_the_transcript_of_its_file(run, kind):
+    transcriber, samples = Transcriber(run(kind), window_seconds=1.7), modulated(3)
+    for values in (samples, np.stack([samples, samples], axis=1)):
+        found = transcriber.transcribe(values, RATE)
+        assert found == transcriber.transcribe(wav(samples)) and len(found.words) > 1
+    double = np.interp(np.arange(2 * len(samples)) / 2, np.arange(len(samples)), samples)
+    assert transcriber.transcribe(double, 2 * RATE).seconds == pytest.approx(3.0, abs=1e-3)
+    np.testing.assert_allclose(
+        transcriber.log_probabilities(samples, RATE), transcriber.log_probabilities(wav(samples)), atol=2e-4
+    )
+    with pytest.raises(TfvoiceError, match="an array needs the sample rate"):
+        transcriber.transcribe(samples)
+
+
+@pytest.mark.parametrize("decoder", ["greedy", "beam"])
+@pytest.mark.parametrize("kind", ["utterance", "none"])
+def test_a_batch_has_the_transcripts_of_its_clips(run, kind, decoder):
+    transcriber = Transcriber(run(kind), DecoderConfig(name=decoder, beam_width=5), window_seconds=1.0)
+    whole = modulated(9)
+    clips = [whole[: round(seconds * RATE)] for seconds in (0.35, 9.0, 0.2, 0.0, 0.4, 0.3)]
+    clips.append(np.zeros(3000, np.float32))
+    found = transcriber.transcribe_batch([*clips, wav(whole[:5000])], RATE, batch_size=3)
+    expected = [transcriber.transcribe(clip, RATE) for clip in clips] + [transcriber.transcribe(wav(whole[:5000]))]
+    assert [one.text for one in found] == [one.text for one in expected]
+    assert [one.seconds for one in found] == [one.seconds for one in expected]
+    assert transcriber.transcribe_batch([]) == []
+
+
 @pytest.mark.parametrize("decoder", ["greedy", "beam"])
 def test_words_lie_in_order_within_the_recording(run, decoder):
     found = Transcriber(run(), DecoderConfig(name=decoder, beam_width=5), 1.0).transcribe(wav(modulated(6)))

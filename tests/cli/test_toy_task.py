@@ -41,7 +41,7 @@ class ToyRun(Run):
         super().__init__(run_dir, config, info, training)
 
     @classmethod
-    def new(cls, run_dir, config, data_dir, info):
+    def new(cls, run_dir, config, data_dir, info, source=None):
         return cls(run_dir, config, info, training=True)
 
     def _build(self, precision):

@@ -50,14 +50,37 @@ def test_flags_reach_the_library(command, calls):
         "--checkpoint_minutes=0", "--overwrite",
     )  # fmt: skip
     assert (status, DEVICE.sub("", out), err) == (0, "Next: tfvoice_eval --run=runs/a --split=test\n", "")
-    ((run, data, settings, stop, overwrite),) = calls
-    assert (run, data, overwrite) == ("runs/a", "records", True)
+    ((run, data, settings, stop, overwrite, init_from),) = calls
+    assert (run, data, overwrite, init_from) == ("runs/a", "records", True, None)
     assert (stop.max_steps, stop.max_minutes, stop.checkpoint_minutes, stop.requested()) == (5, 1.5, 0.0, False)
     assert (settings.training.batch_size, settings.training.epochs, settings.data.buckets) == (3, 7, 2)
     assert settings.features.bins == 64, "the value of wavenet_asr_demo"
     command("--data=records", "--run=runs/a")
-    stop, overwrite = calls[1][3:]
+    settings, stop, overwrite = calls[1][2:5]
     assert (stop.max_steps, stop.max_minutes, stop.checkpoint_minutes, overwrite) == (None, None, 5.0, False)
+    assert settings == tasks.resolve("wavenet_asr")
+
+
+def test_a_start_from_another_run_takes_its_configuration(command, calls, recognizer_run):
+    source = recognizer_run.run_dir
+    command("--data=records", "--run=runs/a", f"--init_from={source}", "--epochs=7", "--set=alphabet.characters=abc")
+    ((*_, settings, _, _, init_from),) = calls
+    assert init_from == str(source)
+    expected = [(key, getattr(recognizer_run.config, key)) for key in ("model", "features")]
+    assert [(key, getattr(settings, key)) for key in ("model", "features")] == expected
+    assert (settings.alphabet.characters, settings.training.epochs) == ("abc", 7)
+
+
+def test_a_finished_run_is_extended_by_one_flag(command, converted, tmp_path):
+    tiny = ("model.width=4", "model.kernel_size=3", "model.dilations=[1]", "model.stacks=1", "features.bins=20")
+    common = (f"--data={converted}", f"--run={tmp_path}/run")
+    changes = [f"--set={change}" for change in (*tiny, "training.batch_size=8")]
+    for epochs in ("1", "+2"):
+        status, out, err = command(*common, f"--epochs={epochs}", *(changes if epochs == "1" else []))
+        assert status == 0, err
+    assert [line.split()[1] for line in out.splitlines() if line.startswith("epoch")] == ["2", "3"]
+    status, out, _ = command(*common, *changes, "--epochs=3")
+    assert status == 0 and "has already finished after 3 epochs." in out
 
 
 def test_one_step_on_real_data_and_the_checkpoint_that_it_saves(command, converted, tmp_path):
@@ -98,7 +121,11 @@ def test_one_step_on_real_data_and_the_checkpoint_that_it_saves(command, convert
             ["--data=d", "--run=r", "--set=training.epoch=3"],
             "--set: there is no key training.epoch; did you mean epochs?",
         ),
-        (["--data=d", "--run=r", "--epochs=0"], "--epochs=0 is not valid; expected a positive integer."),
+        (["--data=d", "--run=r", "--epochs=+0"], "--epochs=+0 is not valid; expected a positive integer"),
+        (["--data=d", "--run=r", "--epochs=+2"], "r: is not the folder of a run (it has no experiment.json); make"),
+        (["--data=d", "--run=r", "--init_from=s"], "s: is not the folder of a run (it has no experiment.json); make"),
+        (["--data=d", "--run=r", "--epochs=+2", "--overwrite"], "--overwrite starts from scratch, --epochs=+N ext"),
+        (["--data=d", "--run=r", "--epochs=0"], "--epochs=0 is not valid; expected a positive integer, or + and one."),
         (
             ["--data=d", "--run=r", "--max_minutes=-1"],
             "--max_minutes=-1 is not valid; expected a non-negative number.",
@@ -136,7 +163,7 @@ def test_an_interrupted_run_says_how_to_resume_it(command, monkeypatch):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_requests_a_stop_and_the_handlers_are_restored(command, monkeypatch, number):
-    def train(run_dir, data_dir, config, stop, overwrite):
+    def train(run_dir, data_dir, config, stop, overwrite, init_from):
         assert not stop.requested()
         signal.raise_signal(number)
         assert stop.requested()

@@ -260,3 +260,14 @@ def test_the_default_loop_needs_neither_xla_nor_a_gpu(monkeypatch):
         function = tf.function(lambda levels: model(levels)[0])
         graph = function.get_concrete_function(tf.TensorSpec([BATCH, 8 + 16], tf.int32)).graph.as_graph_def()
     assert not any(definition.attr["_XlaMustCompile"].b for definition in graph.library.function)
+
+
+def test_a_saved_model_comes_back_with_the_same_logits(tmp_path):
+    model = SampleRnn(SampleRnnConfig(units=8, embedding=4, frame_sizes=(2, 4)), 16)
+    model.build(None)
+    model.save(tmp_path / "x.keras")
+    loaded = keras.saving.load_model(tmp_path / "x.keras")
+    levels = np.random.default_rng(0).integers(0, 16, [2, 12]).astype(np.int32)
+    np.testing.assert_array_equal(loaded(levels)[0], model(levels)[0])
+    assert loaded.config == model.config and loaded.get_config() == model.get_config()
+    np.testing.assert_allclose(model.predict(levels, verbose=0)[0], model(levels)[0], atol=1e-5)

@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -321,3 +322,42 @@ def test_the_learning_rate_warms_up_and_follows_its_schedule():
     assert rates == pytest.approx([0.5 * 0.9 ** (step // 10) for step in range(40)])
     for total in (1, 3, 25, 27):
         assert max(trainer.learning_rate(step, total, chosen) for step in range(total)) <= 0.5
+
+
+class Recorder(keras.callbacks.Callback):
+    """Keeps what Keras callbacks are called with, and stops after an epoch."""
+
+    def __init__(self, last_epoch):
+        super().__init__()
+        self.last_epoch, self.events = last_epoch, []
+
+    def on_train_begin(self, logs=None):
+        self.events.append(("begin", None, set()))
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.events.append(("batch", batch, set(logs)))
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.events.append(("epoch", epoch, set(logs)))
+        self.weights = [weight.numpy() for weight in self.model.weights]
+        self.model.stop_training = epoch == self.last_epoch
+
+    def on_train_end(self, logs=None):
+        self.events.append(("end", None, set()))
+
+
+def test_keras_callbacks_are_called_and_can_stop_a_run_that_resumes(finished, converted, settings, tmp_path, capsys):
+    run, recorder = tmp_path / "run", Recorder(last_epoch=1)
+    state = tasks.train(run, converted, settings(), callbacks=[recorder])
+    assert (state.epoch, state.finished) == (2, "")
+    epochs = [
+        [("batch", number, {"loss"}) for number in range(7)]
+        + [("epoch", epoch, {"loss", "val_loss", "val_wer", "val_cer"})]
+        for epoch in (0, 1)
+    ]
+    assert recorder.events == [("begin", None, set()), *epochs[0], *epochs[1], ("end", None, set())]
+    assert "Stopped by a callback, after step 14; the same call resumes from there." in capsys.readouterr().out
+    validated = [array for name, array in arrays(run).items() if name.startswith("weights/")]
+    assert sorted(weight.sum() for weight in recorder.weights) == sorted(array.sum() for array in validated)
+    tasks.train(run, converted, settings())
+    assert_same_run(run, finished, EXACT, GROUPS)

@@ -1,5 +1,6 @@
 """A run of a recogniser: waveforms to logits over characters."""
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import tensorflow as tf
 from tfvoice.asr.config import RecognizerConfig
 from tfvoice.audio import features
 from tfvoice.data import index, shards
-from tfvoice.data.utterances import UtterancePipeline
+from tfvoice.data.utterances import UtterancePipeline, signature
 from tfvoice.lengths import Sequence
 from tfvoice.models.deepspeech2 import Deepspeech2
 from tfvoice.models.wavenet_asr import WavenetAsr
@@ -63,9 +64,23 @@ class Recognizer(Run):
         self._logits = tf.function(self._compute, input_signature=_WAVEFORMS, reduce_retracing=True)
 
     @classmethod
-    def new(cls, run_dir: str | Path, config: RecognizerConfig, data_dir: str | Path, info: dict[str, Any]):
-        """A run that is to be trained on `data_dir`, of which nothing is on disk yet."""
-        statistics = _statistics(config, data_dir) if config.features.normalization == "corpus" else None
+    def new(
+        cls,
+        run_dir: str | Path,
+        config: RecognizerConfig,
+        data_dir: str | Path,
+        info: dict[str, Any] | None = None,
+        source: "Recognizer | None" = None,
+    ):
+        """A run that is to be trained on `data_dir`, of which nothing is on disk yet.
+
+        Where features are normalised by the corpus, a run that starts from `source` keeps its statistics, as long as
+        the features are the same: its weights expect them.
+        """
+        statistics = None
+        if config.features.normalization == "corpus":
+            kept = source is not None and source.config.features == config.features
+            statistics = source.statistics if kept else _statistics(config, data_dir)
         return cls(run_dir, config, statistics, info, training=True)
 
     @classmethod
@@ -99,6 +114,14 @@ class Recognizer(Run):
     def network(self, values: tf.Tensor, lengths: tf.Tensor) -> Sequence:
         """Features `[batch, frames, channels]` and their lengths to logits, as in inference."""
         return self.model(values, lengths, training=False)
+
+    def class_labels(self) -> list[str]:
+        """The characters of the alphabet, then the blank."""
+        return [*self.alphabet.characters, "blank"]
+
+    def class_axes(self) -> dict[str, int]:
+        """That of the model."""
+        return self.model.class_axes()
 
     def scan(self, data_dir: str | Path, split: str, filtered: bool = True) -> index.Index:
         """The utterances of a split of converted data, with labels of this run's alphabet.
@@ -136,6 +159,23 @@ class Recognizer(Run):
             self.statistics,
         )
 
+    def examples(self, utterances: index.Index, augmented: bool = False) -> tf.data.Dataset:
+        """The batches of `pipeline` for Keras's `fit`: `((features, lengths), (labels, label_lengths))`.
+
+        One pass is an epoch; a training split is shuffled and augmented differently in each.
+        """
+        pipeline = self.pipeline(utterances, augmented)
+        epochs = itertools.count() if augmented else itertools.repeat(0)
+
+        def batches():
+            for batch in pipeline.batches(next(epochs), epochs=1):
+                yield (batch.features, batch.lengths), (batch.labels, batch.label_lengths)
+
+        batch = signature(features.channels(self.config.features))
+        specs = (batch.features, batch.lengths), (batch.labels, batch.label_lengths)
+        dataset = tf.data.Dataset.from_generator(batches, output_signature=specs)
+        return dataset.apply(tf.data.experimental.assert_cardinality(pipeline.steps())).prefetch(1)
+
     def seconds_per_frame(self) -> float:
         """Time from one frame of logits to the next."""
         hop = self.config.features.hop_samples / self.config.features.sample_rate_hz
@@ -147,7 +187,7 @@ class Recognizer(Run):
 
     def _build(self, precision):
         model = build_model(self.config.model, self.alphabet.size + 1, precision)
-        model(tf.zeros([1, 8, features.channels(self.config.features)]), tf.constant([8], tf.int32), training=False)
+        model.build((None, None, features.channels(self.config.features)))
         return model
 
     @classmethod

@@ -10,21 +10,20 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfvoice import ctc
+from tfvoice import ctc, lengths
 from tfvoice.asr import decoders, words
 from tfvoice.asr.decoders import DecoderConfig
 from tfvoice.asr.recognizer import Recognizer
 from tfvoice.asr.transcript import Transcript, Word
 from tfvoice.asr.windows import WINDOW_SECONDS, WindowedRecognizer
-from tfvoice.audio import io, level
+from tfvoice.audio import array, io, level
 from tfvoice.errors import TfvoiceError
-from tfvoice.lengths import Sequence
 
 # TensorFlow's beam search frees no prefix before its end, and an alignment holds a matrix of frames x labels.
 _SEARCH_SECONDS = 30.0
@@ -60,13 +59,18 @@ class Transcriber:
         self._greedy = tf.function(self._greedy_words, input_signature=[values, tf.TensorSpec([], tf.float64)])
 
     def transcribe(
-        self, source: io.Source, progress: bool = False, on_cut_off: io.OnCutOff | None = None
+        self,
+        source: io.Source | np.ndarray,
+        sample_rate_hz: int | None = None,
+        progress: bool = False,
+        on_cut_off: io.OnCutOff | None = None,
     ) -> Transcript:
         """Transcribes a recording.
 
         Args:
           source: a file's name, its bytes, or a binary stream. A pipe is copied to a temporary file, because a long
-            recording is decoded twice.
+            recording is decoded twice. Or an array, as for `audio.array.to_samples`.
+          sample_rate_hz: of an array; any.
           progress: whether to show a bar on the standard error, where that is a terminal and the recording is long.
           on_cut_off: called with the error, once or more, where the recording is cut off or damaged after some samples;
             what there is, is then transcribed. None: the error is raised.
@@ -77,22 +81,68 @@ class Transcriber:
         Raises:
           AudioError: the source is missing, empty, damaged or no audio.
         """
+        if isinstance(source, np.ndarray):
+            return self.transcribe_samples(array.to_samples(source, sample_rate_hz, self._rate_hz))
         with _repeatable(source) as again:
             return self._transcribe(self._recording(again, on_cut_off), progress and sys.stderr.isatty())
 
     def transcribe_samples(self, samples: np.ndarray) -> Transcript:
         """Transcribes audio in memory: float32 `[samples]` at the run's rate, of any length."""
+        return self._transcribe(self._in_memory(samples))
+
+    def transcribe_batch(
+        self, sources: Sequence[io.Source | np.ndarray], sample_rate_hz: int | None = None, batch_size: int = 16
+    ) -> list[Transcript]:
+        """Transcribes many clips, several at a time; the transcripts are those of `transcribe`.
+
+        Recordings of more than one pass of the network are transcribed one by one.
+
+        Args:
+          sources: as for `transcribe`; all of them are in memory at once.
+          sample_rate_hz: of the arrays among them.
+          batch_size: clips that go through the network together.
+
+        Raises:
+          AudioError: as `transcribe`.
+        """
+        clips = [self._samples(source, sample_rate_hz) for source in sources]
+        transcripts: dict[int, Transcript] = {}
+        # Clips of about the same length together, so that little is padding.
+        order = sorted(range(len(clips)), key=lambda number: len(clips[number]))
+        short = [number for number in order if 0 < len(clips[number]) <= self._windowed.one_pass_samples]
+        for start in range(0, len(short), batch_size):
+            numbers = short[start : start + batch_size]
+            for number, values in zip(
+                numbers, self._windowed.batch([clips[number] for number in numbers]), strict=True
+            ):
+                clip = self._in_memory(clips[number])
+                clip.measure()
+                transcripts[number] = self._to_transcript(values, clip)
+        return [
+            transcripts[number] if number in transcripts else self.transcribe_samples(clip)
+            for number, clip in enumerate(clips)
+        ]
+
+    def log_probabilities(self, source: io.Source | np.ndarray, sample_rate_hz: int | None = None) -> np.ndarray:
+        """Returns the log softmax of the logits of a recording, `[frames, classes]`; arguments as for `transcribe`."""
+        if isinstance(source, np.ndarray):
+            samples = array.to_samples(source, sample_rate_hz, self._rate_hz)
+            return self._log_probabilities(self._in_memory(samples))
+        with _repeatable(source) as again:
+            return self._log_probabilities(self._recording(again))
+
+    def _samples(self, source: io.Source | np.ndarray, sample_rate_hz: int | None) -> np.ndarray:
+        if isinstance(source, np.ndarray):
+            return array.to_samples(source, sample_rate_hz, self._rate_hz)
+        return io.read(source, self._rate_hz)
+
+    def _in_memory(self, samples: np.ndarray) -> "_MeasuredAudio":
         size = self._windowed.block_samples
 
         def blocks() -> Iterator[np.ndarray]:
             yield from (samples[start : start + size] for start in range(0, len(samples), size))
 
-        return self._transcribe(_MeasuredAudio(blocks, lambda: len(samples) / self._rate_hz, self._rate_hz))
-
-    def log_probabilities(self, source: io.Source) -> np.ndarray:
-        """Returns the log softmax of the logits of a recording, `[frames, classes]`; source as for `transcribe`."""
-        with _repeatable(source) as again:
-            return self._log_probabilities(self._recording(again))
+        return _MeasuredAudio(blocks, lambda: len(samples) / self._rate_hz, self._rate_hz)
 
     def _recording(self, source: io.Source, on_cut_off: io.OnCutOff | None = None) -> "_MeasuredAudio":
         seconds = self._windowed.block_samples / self._rate_hz
@@ -103,7 +153,10 @@ class Transcriber:
         )
 
     def _transcribe(self, recording: "_MeasuredAudio", progress: bool = False) -> Transcript:
-        values = self._log_probabilities(recording, progress)
+        return self._to_transcript(self._log_probabilities(recording, progress), recording)
+
+    def _to_transcript(self, values: np.ndarray, recording: "_MeasuredAudio") -> Transcript:
+        """Decodes the log probabilities of a recording, of which a pass has been made."""
         audible = recording.peak > level.SILENCE
         recognised = self._words(values, recording.seconds) if audible else []
         confidence = float(np.mean([word.confidence for word in recognised])) if recognised else None
@@ -149,14 +202,14 @@ class Transcriber:
         return words.to_list(joined)[0]
 
     def _greedy_words(self, values, seconds) -> words.WordTensors:
-        emissions = ctc.greedy(Sequence(values[tf.newaxis], tf.shape(values)[:1]))
+        emissions = ctc.greedy(lengths.Sequence(values[tf.newaxis], tf.shape(values)[:1]))
         return words.join(emissions, self._alphabet, self._seconds_per_frame, seconds[tf.newaxis])
 
     def _beam(self, values: np.ndarray) -> ctc.Emissions:
         ids, spans, confidences = [], [], []
         cut = self._search.break_class
         for start, end in _pieces(values, round(_SEARCH_SECONDS / self._seconds_per_frame), cut):
-            piece = Sequence(tf.constant(values[np.newaxis, start:end]), tf.constant([end - start]))
+            piece = lengths.Sequence(tf.constant(values[np.newaxis, start:end]), tf.constant([end - start]))
             labels = self._search.labels(piece)[0].numpy().tolist()
             alignment = ctc.align(values[start:end], labels)
             ids += labels
@@ -193,6 +246,11 @@ class _MeasuredAudio:
         self.whole_seconds = whole_seconds
         self._rate_hz = sample_rate_hz
         self.seconds = self.peak = 0.0
+
+    def measure(self) -> None:
+        """A pass for the sake of length and level alone."""
+        for _ in self.blocks():
+            pass
 
     def blocks(self) -> Iterator[np.ndarray]:
         samples, now = 0, level.start()

@@ -99,6 +99,15 @@ class WindowedRecognizer:
         samples = tf.convert_to_tensor(samples, tf.float32)
         return tf.nn.log_softmax(self._run.logits(samples[tf.newaxis], tf.shape(samples)).values[0])
 
+    def batch(self, clips: list[np.ndarray]) -> list[np.ndarray]:
+        """Log probabilities `[frames, classes]` of several clips in one padded batch; the values of `one_pass`."""
+        padded = np.zeros([len(clips), max(map(len, clips))], np.float32)
+        for row, clip in zip(padded, clips, strict=True):
+            row[: len(clip)] = clip
+        logits = self._run.logits(padded, np.array([len(clip) for clip in clips], np.int32))
+        values = tf.nn.log_softmax(logits.values).numpy()
+        return [row[:frames] for row, frames in zip(values, logits.lengths.numpy(), strict=True)]
+
     def windows(self, blocks: Iterable[np.ndarray]) -> Iterator[Window]:
         """Cuts a recording that comes in blocks of any length into windows."""
         held, skip = np.zeros(0, np.float32), 0

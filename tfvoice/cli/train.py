@@ -8,6 +8,12 @@ first. The configuration is the model's defaults, changed by a TOML file or key 
 
   tfvoice_train --model=wavenet_asr --data=vctk_records --run=runs/small \\
       --config=wavenet_asr_faithful --set training.batch_size=8 --set training.epochs=20
+
+A new run can start from the weights and the configuration of another one, for other data or another alphabet, and a run
+that has finished can be extended, with a learning-rate schedule of its own for the further epochs:
+
+  tfvoice_train --init_from=runs/vctk --data=my_records --run=runs/mine --epochs=10
+  tfvoice_train --data=vctk_records --run=runs/vctk --epochs=+20
 """
 
 import errno
@@ -15,12 +21,16 @@ import gc
 
 from tfvoice import hardware
 from tfvoice.cli.command import load_tensorflow
-from tfvoice.cli.flags import Flags
+from tfvoice.cli.flags import Flags, UsageError
 from tfvoice.cli.signals import StopRequest
 from tfvoice.errors import TfvoiceError
 
 FLAGS = Flags()
-MODEL = FLAGS.string("model", "Name of the model: wavenet_asr, deepspeech2 or sample_rnn.", "wavenet_asr", "NAME")
+MODEL = FLAGS.string(
+    "model",
+    "Name of the model: wavenet_asr, deepspeech2 or sample_rnn. Default: wavenet_asr, or that of --init_from.",
+    metavar="NAME",
+)
 DATA = FLAGS.string(
     "data", "Folder that tfvoice_convert wrote, with the splits train and valid.", metavar="DIR", required=True
 )
@@ -30,8 +40,19 @@ CONFIG = FLAGS.string(
     "TOML file with the keys that differ from the defaults, or the name of a configuration of tfvoice.",
     metavar="FILE",
 )
+INIT_FROM = FLAGS.string(
+    "init_from",
+    "Folder of a run, trained or imported, that a new run starts from: its configuration takes the place of the "
+    "defaults, and every tensor of the same name and shape is taken, the output character by character.",
+    metavar="RUN",
+)
 SET = FLAGS.strings("set", "Sets one key of the configuration.", "SECTION.KEY=VALUE")
-EPOCHS = FLAGS.integer("epochs", "Passes over the training split; short for --set=training.epochs=N.", None, 1)
+EPOCHS = FLAGS.string(
+    "epochs",
+    "Passes over the training split; short for --set=training.epochs=N. --epochs=+N extends a run that has finished "
+    "by N epochs, perhaps of other data.",
+    metavar="N|+N",
+)
 MAX_STEPS = FLAGS.integer("max_steps", "Stop after this many steps of the run; the same command resumes it.", None, 1)
 MAX_MINUTES = FLAGS.number("max_minutes", "Stop after this many minutes of training of the run.", None, 0)
 CHECKPOINT_MINUTES = FLAGS.number("checkpoint_minutes", "Minutes between checkpoints within an epoch.", 5.0, 0)
@@ -45,19 +66,15 @@ def main(_: list[str]) -> None:
     from tfvoice.data import shards
     from tfvoice.training.trainer import StopConditions
 
-    overrides = list(SET.value)
-    if EPOCHS.value is not None:
-        overrides.append(f"training.epochs={EPOCHS.value}")
-    config = tasks.resolve(MODEL.value, CONFIG.value, overrides)
+    config = _config(tasks)
     print(hardware.describe(), flush=True)
     # What exists now stays to the end: the garbage collections of each validation need not look at it.
     gc.freeze()
     try:
         with StopRequest() as stop:
-            conditions = StopConditions(
-                MAX_STEPS.value, MAX_MINUTES.value, CHECKPOINT_MINUTES.value, requested=lambda: stop.requested
-            )
-            state = tasks.train(RUN.value, DATA.value, config, conditions, OVERWRITE.value)
+            limits = (MAX_STEPS.value, MAX_MINUTES.value, CHECKPOINT_MINUTES.value)
+            conditions = StopConditions(*limits, requested=lambda: stop.requested)
+            state = tasks.train(RUN.value, DATA.value, config, conditions, OVERWRITE.value, INIT_FROM.value)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -67,3 +84,24 @@ def main(_: list[str]) -> None:
         gc.unfreeze()
     checkpoint = "" if state.best_validation else " --checkpoint=last"
     print(f"Next: tfvoice_eval --run={RUN.value}{checkpoint} --split={shards.test_split(DATA.value)}")
+
+
+def _config(tasks):
+    """The configuration that the flags ask for."""
+    from tfvoice.run import is_run
+
+    resumed = not OVERWRITE.value and is_run(RUN.value)
+    base, overrides, epochs = INIT_FROM.value, list(SET.value), EPOCHS.value
+    if epochs is not None:
+        if not epochs.removeprefix("+").isdecimal() or not int(epochs):
+            raise UsageError(f"--epochs={epochs} is not valid; expected a positive integer, or + and one.")
+        if epochs.startswith("+"):
+            from tfvoice.training import start
+
+            if OVERWRITE.value:
+                raise UsageError("--overwrite starts from scratch, --epochs=+N extends a run; leave one of them out.")
+            base, epochs = RUN.value, start.extended_epochs(RUN.value, int(epochs))
+        overrides.append(f"training.epochs={epochs}")
+    # A run that exists holds the configuration that it started from.
+    source = RUN.value if base and resumed else base
+    return tasks.resolve(MODEL.value or (None if base else "wavenet_asr"), CONFIG.value, overrides, source)

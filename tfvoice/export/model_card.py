@@ -46,6 +46,11 @@ def write(task: Task, run: Run, checkpoint: str) -> str:
         "training data": f"`{Path(str(info.get('data', 'unknown'))).name}`, corpus {corpus}",
         "licence of the data": _licence(corpus),
     }
+    if origin := info.get("init_from"):
+        start = f"`{Path(origin['run']).name}`, corpus {origin.get('corpus', 'unknown')}"
+        facts |= {"started from": start, "licence of its data": _licence(origin.get("corpus", "unknown"))}
+    if earlier := [f"`{Path(stage['earlier']['data']).name}`" for stage in info.get("stages", []) if stage["new_data"]]:
+        facts["trained before on"] = ", ".join(earlier)
     lines = [f"# {run.run_dir.resolve().name}", "", card.intended_use, "", "| | |", "|---|---|"]
     lines += [f"| {key} | {value} |" for key, value in facts.items()]
     lines += ["", "## Results", "", *_results(task, run), ""]

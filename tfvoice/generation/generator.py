@@ -39,8 +39,15 @@ class Generator(Run):
         super().__init__(run_dir, config, info, training)
 
     @classmethod
-    def new(cls, run_dir: str | Path, config: GeneratorConfig, data_dir: str | Path, info: dict[str, Any]):
-        """A run that is to be trained on `data_dir`, of which nothing is on disk yet."""
+    def new(
+        cls,
+        run_dir: str | Path,
+        config: GeneratorConfig,
+        data_dir: str | Path,
+        info: dict[str, Any],
+        source: "Generator | None" = None,
+    ):
+        """A run that is to be trained on `data_dir`, of which nothing is on disk yet; `source` gives only weights."""
         rate_hz = shards.read_manifest(data_dir).sample_rate_hz
         return cls(run_dir, config, info | {"sample_rate_hz": rate_hz}, training=True)
 

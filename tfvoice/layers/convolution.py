@@ -55,6 +55,11 @@ class Convolution1D(keras.layers.Layer):
         if self.use_bias:
             self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", autocast=False, name="bias")
 
+    def compute_output_shape(self, input_shape):
+        """Shape of the outputs, for Keras."""
+        batch, time, _ = input_shape
+        return batch, None if time is None else -(-time // self.stride), self.filters
+
     def call(self, inputs):
         """Convolves `[batch, time, channels]` to `[batch, ceil(time / stride), filters]`, float32."""
         kernel = tf.cast(tf.convert_to_tensor(self.kernel), self.compute_dtype)
@@ -111,6 +116,16 @@ class Convolution2D(keras.layers.Layer):
         self.kernel = self.add_weight(shape=shape, initializer=kernel, autocast=False, name="kernel")
         self.bias = self.add_weight(shape=(self.filters,), initializer=bias, autocast=False, name="bias")
 
+    def compute_output_shape(self, input_shape):
+        """Shape of the outputs, for Keras."""
+        batch, *sizes, _ = input_shape
+        lost = [0, 0] if self.padded else [size - 1 for size in self.kernel_size]
+        outputs = [
+            None if size is None else -(-(size - less) // stride)
+            for size, less, stride in zip(sizes, lost, self.strides, strict=True)
+        ]
+        return batch, *outputs, self.filters
+
     def call(self, inputs):
         """Convolves `[batch, time, frequency, channels]`, float32; with padding, time becomes `ceil(time / stride)`."""
         values, kernel = inputs[..., tf.newaxis], tf.convert_to_tensor(self.kernel)[tf.newaxis]
@@ -145,6 +160,10 @@ class BatchNormalization(keras.layers.Layer):
         self.moving_mean = keras.Variable("zeros", name="moving_mean", **moving)
         self.moving_variance = keras.Variable("ones", name="moving_variance", **moving)
 
+    def compute_output_shape(self, input_shape):
+        """Shape of the outputs, for Keras."""
+        return input_shape
+
     def call(self, inputs, valid=None, training=False):
         """Normalises `[batch, time, channels]`.
 
@@ -152,13 +171,14 @@ class BatchNormalization(keras.layers.Layer):
           inputs: `[batch, time, channels]`.
           valid: `[batch, time, 1]`, ones, and zeros for the frames to exclude from the statistics. None: every frame
             counts.
-          training: whether to use the statistics of this batch and to update the moving ones.
+          training: whether to use the statistics of this batch and to update the moving ones. A layer whose scale is
+            not trainable never does, as Keras's own.
 
         Returns:
           The same shape. Frames outside `valid` are normalised too; their values are meaningless.
         """
         gamma, beta = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
-        if not training:
+        if not training or not self.gamma.trainable:
             scale = gamma * tf.math.rsqrt(self.moving_variance + self.epsilon)
             return inputs * scale + (beta - self.moving_mean * scale)
         outputs, mean, variance = _batch_normalized(inputs, valid, gamma, beta, self.epsilon)

@@ -16,6 +16,7 @@ from tfvoice.layers.convolution import BatchNormalization, Convolution2D
 from tfvoice.layers.dropout import dropout
 from tfvoice.layers.recurrent import Recurrent
 from tfvoice.lengths import Sequence
+from tfvoice.models.ctc_network import CtcNetwork
 
 # Kernel sizes and strides over (time, frequency): the paper's two-layer variant.
 _KERNELS = ((11, 41), (11, 21))
@@ -92,7 +93,8 @@ class Deepspeech2Config(Config):
         return -(-(_RECEPTIVE_FIELD // 2) // self.stride)
 
 
-class Deepspeech2(keras.Model):
+@keras.saving.register_keras_serializable("tfvoice")
+class Deepspeech2(CtcNetwork):
     """Spectral frames to logits over characters and blank.
 
     Args:
@@ -106,12 +108,13 @@ class Deepspeech2(keras.Model):
         always uses `graph`, which every server can run.
     """
 
+    # XLA cannot compile cuDNN's recurrent layers.
+    network_supports_jit = False
+    config_class = Deepspeech2Config
+
     def __init__(self, config: Deepspeech2Config, classes: int, dtype=None):
-        super().__init__(name=config.name, dtype=dtype, autocast=False)
-        self.config = config
+        super().__init__(config, classes, dtype)
         self.training_loop = "graph"
-        # XLA cannot compile cuDNN's recurrent layers.
-        self.supports_jit = False
         self.convolutions = [
             Convolution2D(
                 config.convolution_channels,
@@ -141,25 +144,32 @@ class Deepspeech2(keras.Model):
     def _norm(self, name: str) -> BatchNormalization:
         return BatchNormalization(self.config.batch_norm_momentum, self.config.batch_norm_epsilon, name=name)
 
+    def build_layers(self, channels: int) -> None:
+        """Makes the weights, in the order of `predictions`."""
+        shape = (None, None, channels, 1)
+        for convolution, norm in zip(self.convolutions, self.convolution_norms, strict=True):
+            convolution.build(shape)
+            shape = convolution.compute_output_shape(shape)
+            norm.build((None, None, shape[-1]))
+        hidden_shape = (None, None, self.config.units)
+        for number, recurrent in enumerate(self.recurrents):
+            if number:
+                self.recurrent_norms[number - 1].build(hidden_shape)
+            recurrent.build(hidden_shape if number else (None, None, shape[2] * shape[3]))
+        if not self.config.bidirectional:
+            self.look_ahead.build(hidden_shape)
+        self.output_norm.build(hidden_shape)
+        self.output_layer.build(hidden_shape)
+
     def output_lengths(self, lengths):
         """Output frames of `lengths` frames of features, for tensors, arrays and Python integers alike."""
         if self.config.padded_convolutions:
             return lengths_.after_convolution(lengths, _STRIDES[0][0])
         return _unpadded_lengths(lengths, _KERNELS[1][0] - 1)
 
-    def call(self, features, lengths, training=False, seed=None):
-        """Maps features to logits.
-
-        Args:
-          features: `[batch, frames, channels]`, zero beyond each length.
-          lengths: int32 `[batch]`, frames of each row.
-          training: use batch statistics and dropout.
-          seed: int32 `[2]`, key of the dropout masks; None: from TensorFlow's global generator.
-
-        Returns:
-          `Sequence` of logits `[batch, frames / 2, classes]` and their lengths.
-        """
-        return self.predictions(features, lengths, training, seed)[-1]
+    def class_axes(self) -> dict[str, int]:
+        """The axis of the classes in each tensor that has one, by the path of its variable."""
+        return {self.output_layer.kernel.path: 1}
 
     def predictions(self, features, lengths, training=False, seed=None) -> list[Sequence]:
         """The logits that the loss is computed from: here those of `call` alone; arguments as for `call`."""
@@ -261,6 +271,13 @@ class _RecurrentLayer(keras.layers.Layer):
             for backward in ((False, True) if config.bidirectional else (False,))
         ]
 
+    def build(self, input_shape):
+        for direction in self.directions:
+            direction.build(input_shape)
+
+    def compute_output_shape(self, input_shape):
+        return *input_shape[:2], self.directions[0].units
+
     def call(self, inputs, lengths, state=None, loop="graph", training=False):
         """Returns the sum of the directions, and the state of the forward one."""
         results = [
@@ -279,6 +296,9 @@ class _LookaheadConvolution(keras.layers.Layer):
 
     def build(self, input_shape):
         self.kernel = self.add_weight(shape=(self.frames, input_shape[-1]), initializer=self.initializer, name="kernel")
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
 
     def call(self, inputs):
         kernel = tf.convert_to_tensor(self.kernel)[:, tf.newaxis, :, tf.newaxis]

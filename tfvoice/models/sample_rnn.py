@@ -16,6 +16,7 @@ import keras
 import pydantic
 import tensorflow as tf
 
+from tfvoice import config as config_
 from tfvoice.config import Config
 from tfvoice.layers import recurrent as recurrent_
 from tfvoice.layers.linear import Linear, affine
@@ -90,6 +91,7 @@ class FusedWeights(NamedTuple):
     bottom: list[tuple]
 
 
+@keras.saving.register_keras_serializable("tfvoice")
 class SampleRnn(keras.Model):
     """Levels to logits over the next level (sections 2.1 and 2.2 of the paper).
 
@@ -121,6 +123,21 @@ class SampleRnn(keras.Model):
     def build(self, input_shape):
         for layer in (*self.tiers, self.bottom):
             layer.build(None)
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` makes the same network of, with initial weights."""
+        dtype = keras.dtype_policies.serialize(self.dtype_policy)
+        return {"config": self.config.model_dump(mode="json"), "classes": self.classes, "dtype": dtype}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects=None):
+        """Makes a network of what `get_config` returned."""
+        architecture = config_.build(SampleRnnConfig, config["config"], cls.__name__)
+        return cls(architecture, config["classes"], keras.dtype_policies.deserialize(config["dtype"]))
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Makes the weights, whose shapes depend on no input."""
+        self.build(None)
 
     def fuse_weights(self, training=False) -> FusedWeights:
         """Applies weight normalisation, and multiplies the embedding by the first kernel."""

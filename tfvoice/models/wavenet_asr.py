@@ -16,6 +16,7 @@ from tfvoice.config import Config
 from tfvoice.layers.convolution import BatchNormalization, Convolution1D
 from tfvoice.layers.dropout import dropout
 from tfvoice.lengths import Sequence
+from tfvoice.models.ctc_network import CtcNetwork
 
 
 class WavenetAsrConfig(Config):
@@ -79,7 +80,8 @@ class WavenetAsrConfig(Config):
         return self
 
 
-class WavenetAsr(keras.Model):
+@keras.saving.register_keras_serializable("tfvoice")
+class WavenetAsr(CtcNetwork):
     """Spectral frames to logits over characters and blank.
 
     Args:
@@ -89,9 +91,10 @@ class WavenetAsr(keras.Model):
         compute dtype; sums, normalisation and the output layer are float32.
     """
 
+    config_class = WavenetAsrConfig
+
     def __init__(self, config: WavenetAsrConfig, classes: int, dtype=None):
-        super().__init__(name=config.name, dtype=dtype, autocast=False)
-        self.config = config
+        super().__init__(config, classes, dtype)
         # The model has no time loop to choose; see `Deepspeech2`.
         self.training_loop = "graph"
         dtype = self.dtype_policy
@@ -113,23 +116,30 @@ class WavenetAsr(keras.Model):
             classes, 1, use_bias=True, kernel_initializer=initializer, dtype="float32", name="output"
         )
 
+    def build_layers(self, channels: int) -> None:
+        """Makes the weights, in the order of `predictions`."""
+        hidden_shape = (None, None, self.config.width)
+        self.front.build((None, None, channels))
+        for number, block in enumerate(self.blocks, 1):
+            block.build(hidden_shape)
+            if number in self.intermediate_hidden:
+                self._build_once(self.intermediate_hidden[number], self.output_layer)
+                self._build_once(self.conditioning, channels=self.classes)
+        self._build_once(self.hidden, self.output_layer)
+
+    def _build_once(self, *layers, channels: int | None = None) -> None:
+        for layer in layers:
+            if not layer.built:
+                layer.build((None, None, channels or self.config.width))
+
     def output_lengths(self, lengths):
         """Output frames of `lengths` frames of features, for tensors, arrays and Python integers alike."""
         return lengths_.after_convolution(lengths, self.config.stride)
 
-    def call(self, features, lengths, training=False, seed=None):
-        """Maps features to logits.
-
-        Args:
-          features: `[batch, frames, channels]`, zero beyond each length.
-          lengths: int32 `[batch]`, frames of each row.
-          training: use batch statistics and dropout.
-          seed: int32 `[2]`, key of the dropout masks; None: from TensorFlow's global generator.
-
-        Returns:
-          `Sequence` of logits `[batch, ceil(frames / stride), classes]` and their lengths.
-        """
-        return self.predictions(features, lengths, training, seed)[-1]
+    def class_axes(self) -> dict[str, int]:
+        """The axis of the classes in each tensor that has one, by the path of its variable."""
+        axes = {self.output_layer.kernel.path: 2, self.output_layer.bias.path: 0}
+        return axes | ({self.conditioning.kernel.path: 1} if self.config.intermediate else {})
 
     def predictions(self, features, lengths, training=False, seed=None) -> list[Sequence]:
         """Logits after each block of `config.intermediate`, then those of `call`; arguments as for `call`."""
@@ -166,6 +176,13 @@ class _GatedBlock(keras.layers.Layer):
         )
         self.mix = _ConvolutionNorm(config, 1, dtype, "mix")
 
+    def build(self, input_shape):
+        self.filter_gate.build(input_shape)
+        self.mix.build(input_shape)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
     def call(self, inputs, valid=None, training=False):
         filters, gates = tf.split(self.filter_gate(inputs, valid=valid, training=training), 2, axis=-1)
         return tf.tanh(self.mix(tf.tanh(filters) * tf.sigmoid(gates), valid=valid, training=training))
@@ -195,6 +212,13 @@ class _ConvolutionNorm(keras.layers.Layer):
             name="convolution",
         )
         self.norm = BatchNormalization(config.batch_norm_momentum, config.batch_norm_epsilon, name="norm")
+
+    def build(self, input_shape):
+        self.convolution.build(input_shape)
+        self.norm.build(self.compute_output_shape(input_shape))
+
+    def compute_output_shape(self, input_shape):
+        return self.convolution.compute_output_shape(input_shape)
 
     def call(self, inputs, valid=None, training=False):
         return self.norm(self.convolution(inputs), valid=valid, training=training)

@@ -35,6 +35,8 @@ class TrainingConfig(Config):
         loops of recurrent layers on CPUs, except with `off`.
       validate_steps: validate after so many steps, too, and not only at the end of each epoch; 0: do not.
       patience: stop after so many validations without a better result; 0: never.
+      freeze: patterns of variable paths, such as `front/*` or `block_?/*`; the variables that match one are not
+        trained. A frozen batch normalisation normalises by its moving statistics, which stay as they are.
       seed: of weights, order, augmentation and dropout.
     """
 
@@ -55,4 +57,5 @@ class TrainingConfig(Config):
     xla: Literal["auto", "on", "off"] = "auto"
     validate_steps: int = pydantic.Field(0, ge=0)
     patience: int = pydantic.Field(0, ge=0)
+    freeze: tuple[str, ...] = ()
     seed: int = pydantic.Field(0, ge=0, lt=2**31 - 2**20)

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfvoice import checkpoints, keys
 from tfvoice.errors import TfvoiceError
 from tfvoice.layers import xla
-from tfvoice.training import optimizers
+from tfvoice.training import optimizers, transfer
 from tfvoice.training.config import TrainingConfig
 from tfvoice.training.task import Objective
 
@@ -30,6 +30,9 @@ class Learner:
         self.model = model = objective.model
         self.settings = settings
         self.strategy = strategy
+        # Before some are frozen: those need not be copied for `undo`.
+        self._statistics = model.non_trainable_variables
+        transfer.freeze(model, settings.freeze)
         self.variables = model.trainable_variables
         self.optimizer = optimizers.build(settings.optimizer, self.variables, settings.weight_decay)
         self.average = [
@@ -51,7 +54,7 @@ class Learner:
         self._update = tf.function(self._distributed_update, jit_compile=compiled or None)
         self._norm = tf.function(tf.linalg.global_norm)
         self._swap = tf.function(self._swap_weights)
-        self._copy = tf.function(lambda: [tf.identity(value) for value in model.non_trainable_variables])
+        self._copy = tf.function(lambda: [tf.identity(value) for value in self._statistics])
 
     def gradients(self, group: list) -> tuple[float, float, list[tf.Tensor]]:
         """Mean loss of the batches, the norm of its gradient, and the gradient."""
@@ -75,7 +78,7 @@ class Learner:
         """Restores the moving statistics and the carried states from before the last `gradients`."""
         for carried, before in zip(self.carried, self._carried_before, strict=True):
             carried.assign(before)
-        for variable, before in zip(self.model.non_trainable_variables, self._statistics_before, strict=True):
+        for variable, before in zip(self._statistics, self._statistics_before, strict=True):
             variable.assign(before)
 
     @contextlib.contextmanager
@@ -208,7 +211,9 @@ def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
 
 def _uses_xla(settings: TrainingConfig, model) -> bool:
     has_gpu = bool(tf.config.list_logical_devices("GPU"))
-    return settings.xla == "on" or (settings.xla == "auto" and has_gpu and model.supports_jit)
+    # The loss is computed outside the network, so that Keras's answer for the two together does not count.
+    compiles = getattr(model, "network_supports_jit", model.supports_jit)
+    return settings.xla == "on" or (settings.xla == "auto" and has_gpu and compiles)
 
 
 def _training_loop(settings: TrainingConfig, as_a_whole: bool) -> str:

@@ -101,7 +101,8 @@ class Task(Protocol):
       summary: noun phrase for messages: "a recogniser".
       commands: names of the commands that are for its runs, beside those that are for every run: `tfvoice_sample`.
       run: class of its runs; `run.config_class` is the schema of its configurations, and `run.new(run_dir, settings,
-        data_dir, info)` makes a run that is to be trained, of which nothing is on disk yet.
+        data_dir, info, source)` makes a run that is to be trained, of which nothing is on disk yet; `source` is the run
+        whose weights it starts from, or None.
     """
 
     name: str

@@ -1,36 +1,34 @@
 """The training loop: one compiled step, exact resume, and a run that survives being killed.
 
-A run is decided by its configuration alone: order and augmentation come from (seed, epoch), dropout from (seed,
-epoch, position), the learning rate from the step. So a checkpoint needs the weights, the optimizer and a position,
-and a run that was killed and restarted ends bit for bit (on one CPU) as one that was not.
+A run is decided by its configuration and its first weights: order and augmentation come from (seed, epoch), dropout
+from (seed, epoch, position), the learning rate from the step. So a checkpoint needs the weights, the optimizer and a
+position, and a run that was killed and restarted ends bit for bit (on one CPU) as one that was not.
+
+A run that has finished can be extended by further epochs: a stage with a learning-rate schedule of its own.
 """
 
 import contextlib
-import hashlib
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import keras
 import tensorflow as tf
 from tqdm import tqdm
 
 from tfvoice import checkpoints, storage
-from tfvoice import config as config_
-from tfvoice.data import shards
 from tfvoice.errors import TfvoiceError
-from tfvoice.run import Run, RunConfig, clear, is_run, model_name, read_description, with_precision
-from tfvoice.training import step
+from tfvoice.run import Run, RunConfig, clear, is_run
+from tfvoice.training import start, step
 from tfvoice.training.callbacks import MetricsLogger
 from tfvoice.training.config import TrainingConfig
+from tfvoice.training.state import TrainingState
 from tfvoice.training.task import Task, TrainingJob
 
 _GIVE_UP_AFTER = 10
-# What can change when a run is resumed: no weight depends on it.
-_CHANGEABLE = ("sampling.", "training.patience:", "training.validate_steps:")
 
 
 @dataclass(frozen=True)
@@ -50,40 +48,6 @@ class StopConditions:
     requested: Callable[[], bool] = lambda: False
 
 
-@dataclass
-class TrainingState:
-    """Progress of a run: what a checkpoint holds beside weights and optimizer."""
-
-    step: int = 0
-    epoch: int = 0
-    position: int = 0
-    minutes: float = 0.0
-    loss_sum: float = 0.0
-    losses: int = 0
-    validations: int = 0
-    best_score: float = math.inf
-    best_validation: int = 0
-    skipped: int = 0
-    skipped_in_a_row: int = 0
-    finished: str = ""
-
-    @classmethod
-    def from_checkpoint(cls, values: dict[str, Any], path: Path) -> "TrainingState":
-        """Makes a state of what a checkpoint holds; raises `TfvoiceError` where another version wrote it."""
-        unknown = values.keys() - {field.name for field in fields(cls)}
-        if unknown:
-            raise TfvoiceError(
-                f"{path}: its state holds {', '.join(sorted(unknown))}, which this version of tfvoice does not know; "
-                "resume it with the version that wrote it."
-            )
-        return cls(**values)
-
-    @property
-    def loss(self) -> float | None:
-        """Mean loss of the steps since the last validation, those before a restart included; None before the first."""
-        return self.loss_sum / self.losses if self.losses else None
-
-
 def train(
     task: Task,
     run_dir: str | Path,
@@ -91,8 +55,12 @@ def train(
     settings: RunConfig,
     stop: StopConditions = StopConditions(),
     overwrite: bool = False,
+    init_from: str | Path | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> TrainingState:
     """Trains a model; a run that exists is resumed.
+
+    A run that has finished is extended where `settings.training.epochs` is higher than before, perhaps on other data.
 
     Args:
       task: of the model.
@@ -101,36 +69,40 @@ def train(
       settings: the whole configuration.
       stop: when to stop before the last epoch.
       overwrite: start from scratch, over an older run.
+      init_from: folder of a run of the same task, whose weights a new run starts from as far as they fit.
+      callbacks: of Keras. Their logs are `loss`, and after an epoch `val_loss` and those of the task, as `val_cer`;
+        the model then holds the weights that were validated. `model.stop_training` stops the run as `stop` does.
 
     Returns:
       The progress of the run.
 
     Raises:
-      TfvoiceError: the data cannot be used, the folder holds a run of another configuration, another process trains
-        it, or the loss stays infinite. An older run is touched only after the data and the configuration have been
-        checked.
+      TfvoiceError: the data or the configuration cannot be used, which is found out before an older run is touched;
+        another process trains the run; or the loss stays infinite.
       KeyboardInterrupt: a stop was requested; the run is saved.
     """
     run_dir = Path(run_dir)
     strategy = step.strategy_for(settings.training)
     new = overwrite or not is_run(run_dir)
+    source = task.run.load(init_from) if new and init_from is not None else None
     with contextlib.ExitStack() as stack:
         locked = storage.locked(run_dir, "tfvoice_train")
         exists = run_dir.is_dir()
         if exists:
             stack.enter_context(locked)
         with strategy.scope():
-            run = _make(task, run_dir, settings, data_dir) if new else _open(task, run_dir, settings, data_dir)
+            where = (task, run_dir, settings, data_dir)
+            run = start.make(*where, source) if new else start.open_existing(*where, init_from)
             trainer = Trainer(run, task.training(run, data_dir), strategy)
         if not exists:
             # Not before: data that cannot be used leave no folder behind.
             stack.enter_context(locked)
-        if new:
-            clear(run_dir)
-        else:
-            trainer.restore()
+        clear(run_dir) if new else trainer.restore()
+        if source is not None:
+            # Before the description: a run without a checkpoint would be resumed from random weights.
+            trainer.save()
         run.write()
-        return trainer.run(stop)
+        return trainer.run(stop, callbacks)
 
 
 class Trainer:
@@ -148,19 +120,20 @@ class Trainer:
         self._job = job
         self._settings = run.config.training
         self._learner = step.Learner(job.objective, self._settings, strategy)
-        self._total_steps = max(1, self._steps(0) * self._settings.epochs)
 
     def restore(self) -> None:
         """Restores the last checkpoint, if there is one."""
-        path = self._run.checkpoint("last")
-        if not path.is_file():
+        if not self._run.checkpoint("last").is_file():
             return
         try:
-            self.state = TrainingState.from_checkpoint(checkpoints.restore(path, self._learner.groups()), path)
+            self.state = TrainingState.restore(self._run.checkpoint("last"), self._learner.groups())
         except checkpoints.CheckpointError as error:
             raise TfvoiceError(f"{error} If there is no copy of it, --overwrite starts the run from scratch.") from None
+        stages = self._run.info.get("stages", [])
+        if len(stages) > self.state.stage:
+            self.state.start_stage(len(stages), stages[-1]["new_data"])
 
-    def run(self, stop: StopConditions) -> TrainingState:
+    def run(self, stop: StopConditions, callbacks: Sequence[keras.callbacks.Callback] = ()) -> TrainingState:
         """Trains until the last epoch, a stop condition or a request to stop; saves; returns the progress.
 
         Raises:
@@ -170,19 +143,28 @@ class Trainer:
         if state.finished:
             print(f"{self._run.run_dir}: has already finished after {state.epoch} epochs.")
             return state
+        self._total_steps = max(1, self._steps(0) * (self._settings.epochs - state.stage_epoch))
+        self._schedule = self._settings.model_copy(update={"epochs": self._settings.epochs - state.stage_epoch})
+        self._callbacks = keras.callbacks.CallbackList(list(callbacks), model=self._run.model)
+        self._run.model.stop_training = False
         train_data = self._job.train_data
         print(train_data.index.describe())
         print(self._job.valid_data.index.describe())
         with MetricsLogger(self._run, state) as logger:
             # One dataset for the whole run: to make one an epoch costs memory that is never given back.
             batches = iter(train_data.batches(state.epoch, state.position, epochs=self._settings.epochs - state.epoch))
+            self._callbacks.on_train_begin()
             while not state.finished and not self._stopped(stop):
                 self._epoch(batches, stop, logger)
-            self._save()
+            self._callbacks.on_train_end()
+            self.save()
         if stop.requested() and not state.finished:
             raise KeyboardInterrupt(f"saved after step {state.step}; the same command resumes from there.")
         if not state.finished:
-            print(f"Stopped at the limit, after step {state.step}; a higher or no limit resumes from there.")
+            if self._run.model.stop_training:
+                print(f"Stopped by a callback, after step {state.step}; the same call resumes from there.")
+            else:
+                print(f"Stopped at the limit, after step {state.step}; a higher or no limit resumes from there.")
         return state
 
     def _epoch(self, batches: Iterator, stop: StopConditions, logger: MetricsLogger) -> None:
@@ -199,22 +181,27 @@ class Trainer:
         )
         clock = _Clock(self._job.train_data.index.sample_rate_hz)
         saved = time.monotonic()
+        if not state.position:
+            self._callbacks.on_epoch_begin(state.epoch)
         with bar:
             while (left := self._batches_left()) and not self._stopped(stop):
                 group = list(itertools.islice(batches, min(left, self._settings.accumulate)))
+                number = state.position // self._settings.accumulate
+                self._callbacks.on_train_batch_begin(number)
                 loss, norm = self._step(group)
+                self._callbacks.on_train_batch_end(number, {"loss": loss})
                 state.minutes += clock.step(group) / 60
-                rate = learning_rate(state.step, self._total_steps, self._settings)
+                rate = self._learning_rate()
                 logger.step(state.step, loss, norm, rate, clock.rate)
                 bar.update()
-                minutes_left = (self._total_steps - state.step) * state.minutes / state.step
+                minutes_left = (self._total_steps + state.stage_step - state.step) * state.minutes / state.step
                 bar.set_postfix_str(f"loss {loss:.4g}, {clock.rate:.3g} s/s, {minutes_left:.0f} min left")
                 if self._validates_within_epoch() and self._batches_left():
                     with clock.paused():
                         self._validate(logger, clock.rate)
                     saved = time.monotonic()
                 elif time.monotonic() - saved > stop.checkpoint_minutes * 60:
-                    self._save()
+                    self.save()
                     saved = time.monotonic()
         if not self._batches_left() and not state.finished:
             self._end_epoch(logger, clock.rate)
@@ -241,20 +228,24 @@ class Trainer:
                     {"epoch": state.epoch, "step": state.step, "loss": validation.loss, **validation.rates},
                 )
             logger.validation(state, validation, rate)
+            if not state.position:
+                values = {"loss": validation.loss, **validation.rates}
+                logs = {"loss": state.loss} | {f"val_{name}": value for name, value in values.items()}
+                self._callbacks.on_epoch_end(state.epoch - 1, logs)
         state.loss_sum, state.losses = 0.0, 0
         patience = self._settings.patience
         if not state.finished and patience and state.validations - state.best_validation >= patience:
             state.finished = "early"
             print(f"Stopped early: no better result in {patience} validations.")
         state.minutes += (time.monotonic() - start) / 60
-        self._save()
+        self.save()
 
     def _step(self, group: list) -> tuple[float, float]:
         """One update; returns loss and gradient norm. Where they are not finite, only the counts change."""
         state = self.state
         loss, norm, gradients = self._learner.gradients(group)
         if math.isfinite(loss) and math.isfinite(norm):
-            rate = learning_rate(state.step, self._total_steps, self._settings)
+            rate = self._learning_rate()
             self._learner.update(gradients, norm, rate, state.step)
             state.loss_sum, state.losses = state.loss_sum + loss, state.losses + 1
             state.skipped_in_a_row = 0
@@ -271,6 +262,10 @@ class Trainer:
         state.step += 1
         return loss, norm
 
+    def _learning_rate(self) -> float:
+        """That of the next step, by the schedule of the present stage."""
+        return learning_rate(self.state.step - self.state.stage_step, self._total_steps, self._schedule)
+
     def _batches_left(self) -> int:
         """Batches that are left of the current epoch; 0 where the run has finished within it."""
         return 0 if self.state.finished else self._job.train_data.steps(self.state.epoch) - self.state.position
@@ -284,9 +279,10 @@ class Trainer:
     def _stopped(self, stop: StopConditions) -> bool:
         too_many = stop.max_steps is not None and self.state.step >= stop.max_steps
         too_long = stop.max_minutes is not None and self.state.minutes >= stop.max_minutes
-        return too_many or too_long or stop.requested()
+        return too_many or too_long or self._run.model.stop_training or stop.requested()
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Writes the checkpoint `last`."""
         self._run.save_checkpoint("last", self._learner.groups(), vars(self.state))
 
 
@@ -337,38 +333,3 @@ def learning_rate(step: int, total_steps: int, settings: TrainingConfig) -> floa
         return peak * settings.epoch_factor ** (step * settings.epochs // total_steps)
     done = min(1.0, (step - warmup) / max(1.0, total_steps - warmup))
     return peak * max(1e-3, 0.5 * (1 + math.cos(math.pi * done)))
-
-
-def _make(task: Task, run_dir: Path, settings: RunConfig, data_dir) -> Run:
-    """A new run, of which nothing is on disk yet."""
-    manifest = shards.read_manifest(data_dir)
-    info = {"data": str(Path(data_dir).resolve()), "manifest_sha256": _digest(data_dir), "corpus": manifest.corpus}
-    return task.run.new(run_dir, settings, data_dir, info)
-
-
-def _open(task: Task, run_dir: Path, settings: RunConfig, data_dir) -> Run:
-    """The run in the folder; raises where it has another configuration or other data."""
-    name = model_name(read_description(run_dir))
-    if name != settings.model.name:
-        raise TfvoiceError(
-            f"{run_dir}: holds a run of {name or 'an unknown model'}, not {settings.model.name}. "
-            "Use another --run, or --overwrite to start from scratch in this one."
-        )
-    run = task.run.open(run_dir, training=True)
-    # A run is resumed in its own precision, on any machine.
-    settings = with_precision(settings, run.config.training.precision)
-    differences = config_.differences(run.config, settings)
-    changed = [difference for difference in differences if not difference.startswith(_CHANGEABLE)]
-    if run.info.get("manifest_sha256") != _digest(data_dir):
-        changed.append(f"data: {run.info.get('data')} -> {Path(data_dir).resolve()} (another manifest.json)")
-    if changed:
-        raise TfvoiceError(
-            f"{run_dir}: holds a run of another configuration: {'; '.join(changed)}. "
-            "Use another --run, or --overwrite to start this one from scratch."
-        )
-    run.config = settings
-    return run
-
-
-def _digest(data_dir) -> str:
-    return hashlib.sha256((Path(data_dir) / shards.MANIFEST).read_bytes()).hexdigest()

@@ -1,0 +1,40 @@
+"""The Python of the documents runs, block after block, in a folder that has the run and the data that it names."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from tfvoice import checkpoints, storage, tasks
+from tfvoice.audio import io
+
+DOCUMENT = Path(__file__).parent.parent / "docs" / "python.md"
+BLOCKS = re.findall(r"^```python\n(.*?)^```$", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, exported, converted, clips):
+    """A folder with `runs/vctk`, `records` and `talk.wav`."""
+    run, _ = exported
+    shutil.copytree(run.run_dir, tmp_path / "runs" / "vctk")
+    (tmp_path / "records").symlink_to(converted)
+    samples = io.read(sorted((clips / "wav48" / "p900").iterdir())[0], 16000)
+    soundfile.write(tmp_path / "talk.wav", samples, 16000)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_python_of_the_document_runs(folder, capsys):
+    names = {}
+    for block in BLOCKS:
+        exec(compile(block, str(DOCUMENT), "exec"), names)
+    transcript = names["transcript"]
+    assert transcript.text and transcript.words and capsys.readouterr().out.startswith(transcript.text)
+    origin = storage.read_json(folder / "runs" / "tuned" / "experiment.json")["info"]["init_from"]
+    assert origin["run"] == str((folder / "runs" / "mine").resolve())
+    assert [weight.shape for weight in names["same"].weights] == [weight.shape for weight in names["model"].weights]
+    assert names["probabilities"].output_shape == (None, None, 29)
+    assert tasks.load("runs/keras").model.count_params() == names["model"].count_params()
+    assert checkpoints.restore(folder / "runs/keras/checkpoints/best.safetensors", {}) == {}
