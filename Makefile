@@ -10,7 +10,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Installed again when the dependencies change.
 $(VENV)/installed: setup.cfg setup.py
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable ".[dev,lm,serve,tflite]"
+	$(BIN)/pip install --quiet --editable ".[dev,serve,tflite]"
 	touch $@
 
 # From a corpus to transcripts with the commands of a user; `make clean` deletes the results.
@@ -31,7 +31,7 @@ test: $(VENV)/installed
 # The second stack: TensorFlow 2.16.2 with tensorflow-io; Python 3.10 to 3.12.
 .venv-tfio/installed: setup.cfg setup.py
 	$(PYTHON) -m venv .venv-tfio
-	.venv-tfio/bin/pip install --quiet --editable ".[tfio,dev,lm]"
+	.venv-tfio/bin/pip install --quiet --editable ".[tfio,dev]"
 	touch $@
 
 test-tfio: .venv-tfio/installed
