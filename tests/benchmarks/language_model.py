@@ -60,7 +60,8 @@ def main() -> None:
         for lexicon in (True, False):
             _print(lexicon, "tfvoice", references, *_tfvoice(model, values, weights, lexicon))
             for name in ("torchaudio", "pyctcdecode") if flags.peers_python else ():
-                if name == "torchaudio" or not lexicon:
+                # Without a lexicon, torchaudio's decoder wants a language model of characters.
+                if lexicon == (name == "torchaudio"):
                     found = _peer(flags.peers_python, spec | {"name": name, "lexicon": lexicon})
                     _print(lexicon, name, references, *found)
 

@@ -81,7 +81,12 @@ class Runs:
 
 @pytest.mark.parametrize(
     ("function", "name"),
-    [(os.system, "posix.system"), (eval, "builtins.eval"), (subprocess.Popen, "subprocess.Popen"), (open, "io.open")],
+    [
+        (os.system, "posix.system"),
+        (eval, "builtins.eval"),
+        (subprocess.Popen, "subprocess.Popen"),
+        (open, f"{open.__module__}.open"),
+    ],
 )
 def test_no_code_is_executed(torch_save, tmp_path, function, name):
     marker = tmp_path / "marker"
