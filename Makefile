@@ -5,16 +5,20 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-tfio lint bench clean
+.PHONY: demo walk test test-tfio lint bench clean
 
-# Installed again when the dependencies change.
-$(VENV)/installed: setup.cfg setup.py
+# Installed again when the dependencies change. The demo needs no extra.
+$(VENV)/base: setup.cfg setup.py
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable ".[dev,lm,onnx,serve,tflite]"
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+$(VENV)/installed: $(VENV)/base
+	$(BIN)/pip install --quiet --editable ".[dev,onnx,serve,tflite]"
 	touch $@
 
 # From a corpus to transcripts with the commands of a user; `make clean` deletes the results.
-demo: $(VENV)/installed
+demo: $(VENV)/base
 	$(BIN)/tfvoice_convert --corpus=vctk --input=tests/data/asterisk --output=demo/records --split_by=text --split=88/4/8
 	$(BIN)/tfvoice_train --model=wavenet_asr --config=wavenet_asr_demo --data=demo/records --run=demo/run
 	$(BIN)/tfvoice_eval --run=demo/run --split=test --worst=0
@@ -31,11 +35,24 @@ test: $(VENV)/installed
 # The second stack: TensorFlow 2.16.2 with tensorflow-io; Python 3.10 to 3.12.
 .venv-tfio/installed: setup.cfg setup.py
 	$(PYTHON) -m venv .venv-tfio
-	.venv-tfio/bin/pip install --quiet --editable ".[tfio,dev,lm]"
+	.venv-tfio/bin/pip install --quiet --editable ".[tfio,dev]"
 	touch $@
 
 test-tfio: .venv-tfio/installed
 	@failed=0; for part in $(PARTS); do .venv-tfio/bin/python $(PYTEST) --part=$$part || failed=1; done; exit $$failed
+
+# What each version of Python must do, in five minutes: installation, imports, every --help, and from a corpus to a
+# transcript: make walk PYTHON=python3.13 VENV=.venv-3.13
+walk: $(VENV)/base
+	$(BIN)/pip check
+	$(BIN)/python -c "import tfvoice; [getattr(tfvoice, name) for name in tfvoice.__all__]"
+	for command in bin/*; do $(BIN)/$${command#bin/} --help > /dev/null || exit 1; done
+	rm -rf $(VENV)/walk
+	$(BIN)/tfvoice_convert --corpus=vctk --input=tests/data/asterisk --output=$(VENV)/walk/records --split_by=text --split=88/4/8
+	$(BIN)/tfvoice_train --model=wavenet_asr --config=wavenet_asr_demo --data=$(VENV)/walk/records --run=$(VENV)/walk/run --set=training.epochs=1
+	$(BIN)/tfvoice_tune_lm --run=$(VENV)/walk/run --lm=tests/data/language_model/words.arpa --utterances=5
+	$(BIN)/tfvoice_eval --run=$(VENV)/walk/run --split=test --worst=0 --decoder=lm
+	$(BIN)/tfvoice_transcribe --run=$(VENV)/walk/run tests/data/asterisk/wav48/p900/p900_001.opus
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check tfvoice tests bin setup.py
@@ -45,4 +62,4 @@ bench: $(VENV)/installed
 	$(BIN)/python tests/benchmarks/run.py
 
 clean:
-	rm -rf $(VENV) .venv-tfio demo build
+	rm -rf .venv* demo build

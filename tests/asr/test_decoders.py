@@ -50,8 +50,8 @@ def test_tuned_weights_belong_to_one_language_model_and_search(tmp_path):
 
 def test_a_decoder_describes_itself():
     assert str(DecoderConfig()) == "greedy" and str(DecoderConfig(name="beam", beam_width=4)) == "beam of 4"
-    text = str(DecoderConfig(name="lm", lm="/x/y.arpa", lm_weight=0.25, lexicon=False))
-    assert text == "lm y.arpa, any word, weight 0.25, word score 0, beam of 100"
+    text = str(DecoderConfig(name="lm", lm="/x/y.arpa", lm_weight=0.25, lexicon=False, hotwords="/z/n.txt"))
+    assert text == "lm y.arpa, any word, weight 0.25, word score 0, beam of 100, hotwords n.txt"
 
 
 def test_errors_name_the_option_and_the_remedy(tmp_path):

@@ -241,15 +241,17 @@ def test_a_window_without_length_is_refused(run):
 
 @pytest.mark.parametrize("lexicon", [True, False])
 def test_a_language_model_decodes_long_recordings(run, monkeypatch, tmp_path, lexicon):
-    pytest.importorskip("kenlm")
-    pytest.importorskip("flashlight.lib.text.decoder")
     words = {"the": -1.0, "ox": -1.0, "</s>": -1.0, "<s>": -99, "<unk>": -1.5}
     lines = ["\\data\\", f"ngram 1={len(words)}", "ngram 2=1", "", "\\1-grams:"]
     lines += [f"{value}\t{word}\t0" for word, value in words.items()]
     (tmp_path / "a.arpa").write_text("\n".join([*lines, "", "\\2-grams:", "-0.1\tthe ox", "", "\\end\\", ""]))
     monkeypatch.setattr(transcribe, "_SEARCH_SECONDS", 2.0)
     decoder = DecoderConfig(name="lm", lm=str(tmp_path / "a.arpa"), beam_width=20, lexicon=lexicon, word_score=5.0)
+    decoder = decoder.model_copy(update={"nbest": 3})
     found = Transcriber(run(), decoder, 1.0).transcribe(wav(modulated(9)))
+    scores = [alternative.score for alternative in found.alternatives]
+    assert len(set(found.alternatives)) == 3 and scores == sorted(scores, reverse=True)
+    assert found.alternatives[0].text == found.text
     assert len(found.words) > 5 and (not lexicon or {word.text for word in found.words} <= {"the", "ox"})
     assert all(0 <= word.start < word.end <= 9.0 and 0 < word.confidence <= 1 for word in found.words)
     assert all(one.end <= two.start + 1e-9 for one, two in itertools.pairwise(found.words))

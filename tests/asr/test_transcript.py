@@ -118,6 +118,14 @@ def test_json_is_one_line_with_everything():
     }
 
 
+def test_json_lists_alternatives_where_there_are_any():
+    found = Transcript(
+        1.0, "a b", None, [], (transcript.Alternative("a b", -1.23456), transcript.Alternative("a", -2.0))
+    )
+    expected = [{"text": "a b", "score": -1.2346}, {"text": "a", "score": -2.0}]
+    assert json.loads(transcript.to_json("a.wav", found))["alternatives"] == expected
+
+
 def test_silence_is_written():
     silence = Transcript(2.0, "", None, [])
     assert transcript.to_text("a.wav", silence) == "\n"

@@ -14,9 +14,6 @@ from tfvoice.asr.decoders import DecoderConfig
 from tfvoice.asr.tune_lm import Trial
 from tfvoice.errors import TfvoiceError
 
-pytest.importorskip("kenlm")
-pytest.importorskip("flashlight.lib.text.decoder")
-
 ARPA = """\\data\\
 ngram 1=6
 ngram 2=1

@@ -5,11 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
+import numpy as np
 import pydantic
 import tensorflow as tf
 
 from tfvoice import ctc, storage
-from tfvoice.asr.language_model import LanguageModel, Search
+from tfvoice.asr import lexicon as lexicon_
+from tfvoice.asr.language_model import Hypothesis, LanguageModel, Search
 from tfvoice.config import Config
 from tfvoice.errors import TfvoiceError
 from tfvoice.lengths import Sequence
@@ -31,6 +33,8 @@ class DecoderConfig(Config):
       lm_weight: of ln of the language model's probability.
       word_score: added for each word.
       lexicon: whether only words of the language model can be recognised.
+      hotwords: path of a file of expected words and phrases, for `lm`; see `lexicon.read_hotwords`.
+      nbest: how many texts a transcript lists, for `lm`; 1: only the best.
     """
 
     name: Name = "greedy"
@@ -39,6 +43,8 @@ class DecoderConfig(Config):
     lm_weight: float = pydantic.Field(0.5, ge=0, allow_inf_nan=False)
     word_score: pydantic.FiniteFloat = 0.0
     lexicon: bool = True
+    hotwords: str | None = None
+    nbest: int = pydantic.Field(1, ge=1)
 
     def __str__(self) -> str:
         if self.name == "greedy":
@@ -46,9 +52,10 @@ class DecoderConfig(Config):
         if self.name == "beam":
             return f"beam of {self.beam_width}"
         words = "its words only" if self.lexicon else "any word"
+        hotwords = f", hotwords {Path(self.hotwords).name}" if self.hotwords else ""
         return (
             f"lm {Path(self.lm or '').name}, {words}, weight {self.lm_weight:g}, word score {self.word_score:g}, "
-            f"beam of {self.beam_width}"
+            f"beam of {self.beam_width}{hotwords}"
         )
 
 
@@ -58,10 +65,13 @@ class Decoder(NamedTuple):
     Attributes:
       labels: logits to ragged int32 `[batch, (labels)]`, eagerly or in a graph.
       break_class: the class at which a long recording can be split without changing the text.
+      n_best: log probabilities `[frames, classes]` and a number to so many texts, the best first; None: the decoder has
+        one text only.
     """
 
     labels: Callable[[Sequence], tf.RaggedTensor]
     break_class: int
+    n_best: Callable[[np.ndarray, int], list[Hypothesis]] | None = None
 
 
 def build(config: DecoderConfig, alphabet: Alphabet) -> Decoder:
@@ -78,12 +88,13 @@ def build(config: DecoderConfig, alphabet: Alphabet) -> Decoder:
     model = LanguageModel(config.lm, alphabet)
     model.warn()
     search = search_with(model, config)
-    return Decoder(search, search.break_class)
+    return Decoder(search, search.break_class, search.n_best)
 
 
 def search_with(model: LanguageModel, config: DecoderConfig) -> Search:
     """Builds the beam search of the decoder `lm` for a loaded model."""
-    return Search(model, config.beam_width, config.lm_weight, config.word_score, config.lexicon)
+    hotwords = lexicon_.read_hotwords(config.hotwords, model.alphabet) if config.hotwords else ()
+    return Search(model, config.beam_width, config.lm_weight, config.word_score, config.lexicon, hotwords)
 
 
 def choose(run_dir: str | Path | None, name: str = "greedy", lexicon: bool = True, **options) -> DecoderConfig:
@@ -117,7 +128,7 @@ def save_tuned(run_dir: str | Path, config: DecoderConfig) -> Path:
     """Writes the tuned configuration of the decoder `lm` into a run, where `choose` looks for it; returns the path."""
     path = Path(run_dir) / FILE
     configs = {**_tuned(run_dir), _key(config.lexicon): config}
-    content = {key: each.model_dump(exclude={"name", "lexicon"}) for key, each in configs.items()}
+    content = {key: each.model_dump(exclude={"name", "lexicon", "hotwords", "nbest"}) for key, each in configs.items()}
     storage.write(path, (json.dumps(content, indent=2) + "\n").encode())
     return path
 

@@ -17,10 +17,10 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfvoice import ctc, lengths
-from tfvoice.asr import decoders, words
+from tfvoice.asr import decoders, language_model, words
 from tfvoice.asr.decoders import DecoderConfig
 from tfvoice.asr.recognizer import Recognizer
-from tfvoice.asr.transcript import Transcript, Word
+from tfvoice.asr.transcript import Alternative, Transcript, Word
 from tfvoice.asr.windows import WINDOW_SECONDS, WindowedRecognizer
 from tfvoice.audio import array, io, level
 from tfvoice.errors import TfvoiceError
@@ -51,6 +51,7 @@ class Transcriber:
         if not window_seconds > 0:
             raise TfvoiceError(f"--window_seconds={window_seconds:g}: must be more than 0; 60 is usual.")
         self._search = None if decoder.name == "greedy" else decoders.build(decoder, run.alphabet)
+        self._nbest = decoder.nbest
         self._alphabet = run.alphabet
         self._rate_hz = run.config.features.sample_rate_hz
         self._seconds_per_frame = run.seconds_per_frame()
@@ -161,7 +162,8 @@ class Transcriber:
         recognised = self._words(values, recording.seconds) if audible else []
         confidence = float(np.mean([word.confidence for word in recognised])) if recognised else None
         text = " ".join(word.text for word in recognised)
-        return Transcript(recording.seconds, text, confidence, recognised)
+        alternatives = self._alternatives(values) if audible and self._nbest > 1 else ()
+        return Transcript(recording.seconds, text, confidence, recognised, alternatives)
 
     def _log_probabilities(self, recording: "_MeasuredAudio", progress: bool = False) -> np.ndarray:
         windowed, limit = self._windowed, self._windowed.one_pass_samples
@@ -204,6 +206,12 @@ class Transcriber:
     def _greedy_words(self, values, seconds) -> words.WordTensors:
         emissions = ctc.greedy(lengths.Sequence(values[tf.newaxis], tf.shape(values)[:1]))
         return words.join(emissions, self._alphabet, self._seconds_per_frame, seconds[tf.newaxis])
+
+    def _alternatives(self, values: np.ndarray) -> tuple[Alternative, ...]:
+        """The best texts, for a decoder that has several."""
+        frames, cut = round(_SEARCH_SECONDS / self._seconds_per_frame), self._search.break_class
+        pieces = (self._search.n_best(values[start:end], self._nbest) for start, end in _pieces(values, frames, cut))
+        return tuple(Alternative(*found) for found in language_model.combine(pieces, self._nbest))
 
     def _beam(self, values: np.ndarray) -> ctc.Emissions:
         ids, spans, confidences = [], [], []

@@ -34,12 +34,21 @@ class Transcript:
       text: its words with single spaces between them; empty for silence.
       confidence: mean confidence of the words; None where there is no word.
       words: the words with their times.
+      alternatives: the best texts, the first being `text`, where the decoder was to list them.
     """
 
     seconds: float
     text: str
     confidence: float | None
     words: list[Word]
+    alternatives: tuple["Alternative", ...] = ()
+
+
+class Alternative(NamedTuple):
+    """One of the best texts of a recording, and its score: higher is better, and differences are natural logarithms."""
+
+    text: str
+    score: float
 
 
 class Cue(NamedTuple):
@@ -65,6 +74,8 @@ def to_json(file: str, transcript: Transcript) -> str:
         "confidence": None if transcript.confidence is None else round(transcript.confidence, 4),
         "words": words,
     }
+    if transcript.alternatives:
+        content["alternatives"] = [{"text": text, "score": round(score, 4)} for text, score in transcript.alternatives]
     return json.dumps(content, ensure_ascii=False) + "\n"
 
 

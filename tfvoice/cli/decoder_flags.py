@@ -42,6 +42,12 @@ class DecoderFlags:
                     "word_score", f"With lm, score added for each word; negative gives fewer words. {tuned}"
                 ),
             }
+            self._weights["hotwords"] = flags.string(
+                "hotwords",
+                "With lm, a file of expected words and phrases, one a line, each perhaps with a tab and a weight "
+                "(default 10).",
+                metavar="FILE",
+            )
         self._beam_width = flags.integer(
             "beam_width", "Prefixes that beam and lm keep. Default: 100, or the tuned value.", None, 1
         )

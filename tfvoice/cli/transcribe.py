@@ -7,7 +7,8 @@ Any format, sample rate and length. A folder means all audio files in it and its
 For one recording only the text is printed; for several, each line is the file name, a tab and the text.
 
 --format=json prints a line of JSON for each recording: file, seconds, text, confidence, and words with word, start,
-end (in seconds) and confidence (0 to 1). srt and vtt are subtitles.
+end (in seconds) and confidence (0 to 1); with --decoder=lm --nbest=N also alternatives, the N best texts with their
+scores. srt and vtt are subtitles.
 
 A unidirectional model, such as one of --config=deepspeech2_streaming, can transcribe live audio:
 
@@ -41,6 +42,7 @@ FORMAT = FLAGS.choice("format", list(transcript.FORMATS), "Output format.", "tex
 OUTPUT = FLAGS.string("output", "Folder for one file per recording, instead of the standard output.", metavar="DIR")
 OVERWRITE = FLAGS.boolean("overwrite", "Replace files in --output.")
 DECODER = DecoderFlags(FLAGS)
+NBEST = FLAGS.integer("nbest", "With lm and --format=json, how many of the best texts are listed.", 1, 1)
 STREAM = FLAGS.boolean(
     "stream",
     "Transcribe raw 16-bit little-endian mono PCM from the standard input, and print each word when it is final.",
@@ -62,6 +64,10 @@ class _Input(NamedTuple):
 def main(argv: list[str]) -> int:
     """Calls `Transcriber.transcribe` for each recording; returns the exit status."""
     decoder = DECODER.settings()
+    if NBEST.present:
+        if DECODER.name != "lm" or FORMAT.value != "json":
+            raise UsageError("--nbest is for --decoder=lm --format=json; add these, or leave it out.")
+        decoder["nbest"] = NBEST.value
     if STREAM.value:
         return _stream(argv[1:])
     if STREAM_HZ.present:
