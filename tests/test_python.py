@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ import soundfile
 from tfvoice import checkpoints, storage, tasks
 from tfvoice.audio import io
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "python.md"
+ROOT = Path(__file__).parent.parent
+DOCUMENT = ROOT / "docs" / "python.md"
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
@@ -38,3 +40,16 @@ def test_the_python_of_the_document_runs(folder, capsys):
     assert names["probabilities"].output_shape == (None, None, 29)
     assert tasks.load("runs/keras").model.count_params() == names["model"].count_params()
     assert checkpoints.restore(folder / "runs/keras/checkpoints/best.safetensors", {}) == {}
+
+
+def test_the_python_of_the_readme_runs(folder, capsys):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = re.search(r"^From Python.*?\n\n((?:    .*\n)+)", text, re.MULTILINE)[1]
+    assert len(block.splitlines()) == 10
+    soundfile.write(folder / "talk.mp3", *soundfile.read(folder / "talk.wav"), format="MP3")
+    (folder / "my_records").symlink_to(folder / "records")
+    # One epoch is enough for a test.
+    code = textwrap.dedent(block).replace("training.epochs=10", "training.epochs=1")
+    exec(compile(code, "README.md", "exec"), {})
+    assert len(capsys.readouterr().out.splitlines()) > 3
+    assert tasks.load("runs/mine").config.training.epochs == 1
