@@ -150,12 +150,6 @@ def test_a_second_process_on_one_run_stops_at_once(finished, converted, tiny, tm
     assert status == 1 and err.splitlines()[-1] == sentence
 
 
-def test_a_state_of_another_version_is_an_error(finished, tmp_path):
-    with pytest.raises(TfvoiceError, match=r"last: its state holds momentum, steps, which this version"):
-        trainer.TrainingState.from_checkpoint({"step": 1, "steps": 2, "momentum": 3}, Path("last"))
-    assert trainer.TrainingState.from_checkpoint({"step": 3}, Path("last")).step == 3
-
-
 def test_leftovers_of_a_killed_process_are_ignored(finished, converted, settings, tmp_path, capsys):
     run = tmp_path / "run"
     state = tasks.train(run, converted, settings(), StopConditions(max_steps=9))

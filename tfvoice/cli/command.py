@@ -5,6 +5,7 @@ TensorFlow logs while it is loaded, in `tfvoice.cli.signals` the handlers of sig
 """
 
 import contextlib
+import errno
 import os
 import re
 import sys
@@ -80,6 +81,18 @@ def load_tensorflow() -> None:
         import tensorflow as tf
 
         tf.config.list_logical_devices()
+
+
+@contextlib.contextmanager
+def resumable(run_dir: str) -> Iterator[None]:
+    """Within the `with`, the error of a full disk says that the same command resumes the run."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        fact = f"{error.filename or run_dir}: {error.strerror}"
+        raise TfvoiceError(f"{fact}; free some space, then the same command resumes the run.") from error
 
 
 def _set_environment() -> None:

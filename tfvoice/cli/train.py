@@ -16,21 +16,15 @@ that has finished can be extended, with a learning-rate schedule of its own for 
   tfvoice_train --data=vctk_records --run=runs/vctk --epochs=+20
 """
 
-import errno
 import gc
 
 from tfvoice import hardware
-from tfvoice.cli.command import load_tensorflow
+from tfvoice.cli.command import load_tensorflow, resumable
 from tfvoice.cli.flags import Flags, UsageError
 from tfvoice.cli.signals import StopRequest
-from tfvoice.errors import TfvoiceError
 
 FLAGS = Flags()
-MODEL = FLAGS.string(
-    "model",
-    "Name of the model: wavenet_asr, deepspeech2 or sample_rnn. Default: wavenet_asr, or that of --init_from.",
-    metavar="NAME",
-)
+MODEL = FLAGS.string("model", "wavenet_asr (default), deepspeech2, sample_rnn; or that of --init_from.", metavar="NAME")
 DATA = FLAGS.string(
     "data", "Folder that tfvoice_convert wrote, with the splits train and valid.", metavar="DIR", required=True
 )
@@ -71,15 +65,10 @@ def main(_: list[str]) -> None:
     # What exists now stays to the end: the garbage collections of each validation need not look at it.
     gc.freeze()
     try:
-        with StopRequest() as stop:
+        with resumable(RUN.value), StopRequest() as stop:
             limits = (MAX_STEPS.value, MAX_MINUTES.value, CHECKPOINT_MINUTES.value)
             conditions = StopConditions(*limits, requested=lambda: stop.requested)
             state = tasks.train(RUN.value, DATA.value, config, conditions, OVERWRITE.value, INIT_FROM.value)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        fact = f"{error.filename or RUN.value}: {error.strerror}"
-        raise TfvoiceError(f"{fact}; free some space, then the same command resumes the run.") from error
     finally:
         gc.unfreeze()
     checkpoint = "" if state.best_validation else " --checkpoint=last"
@@ -89,15 +78,14 @@ def main(_: list[str]) -> None:
 def _config(tasks):
     """The configuration that the flags ask for."""
     from tfvoice.run import is_run
+    from tfvoice.training import start
 
     resumed = not OVERWRITE.value and is_run(RUN.value)
-    base, overrides, epochs = INIT_FROM.value, list(SET.value), EPOCHS.value
-    if epochs is not None:
+    base, overrides = INIT_FROM.value, list(SET.value)
+    if (epochs := EPOCHS.value) is not None:
         if not epochs.removeprefix("+").isdecimal() or not int(epochs):
             raise UsageError(f"--epochs={epochs} is not valid; expected a positive integer, or + and one.")
         if epochs.startswith("+"):
-            from tfvoice.training import start
-
             if OVERWRITE.value:
                 raise UsageError("--overwrite starts from scratch, --epochs=+N extends a run; leave one of them out.")
             base, epochs = RUN.value, start.extended_epochs(RUN.value, int(epochs))
