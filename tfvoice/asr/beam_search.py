@@ -11,10 +11,10 @@ The first call compiles, and the result is kept on disk.
 import math
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from tfvoice.asr import ngrams
+from tfvoice.asr.ngrams import compiled
 
 # Prefixes whose rank is lower than the best by more than this are dropped.
 _THRESHOLD = 25.0
@@ -150,10 +150,7 @@ def search(values: np.ndarray, models: Models, settings: Settings, count: int) -
     return [(row[:length].tolist(), float(score)) for row, length, score in rows]
 
 
-_compiled = numba.njit(nogil=True, cache=True)
-
-
-@_compiled
+@compiled
 def _search(values, models, settings, count):
     frames, classes = values.shape
     prefixes = _start(models, settings, frames)
@@ -175,12 +172,12 @@ def _search(values, models, settings, count):
     return _best(models, settings, prefixes, other_beam, done, min(count, done))
 
 
-@_compiled
+@compiled
 def _new_beam(width):
     return _Beam(np.zeros(width, np.int64), np.zeros(width), np.zeros(width), np.zeros(width))
 
 
-@_compiled
+@compiled
 def _start(models, settings, frames):
     most, context = 1 + (frames + 1) * settings.beam_width, models.table.order - 1
     prefixes = _Prefixes(
@@ -195,7 +192,7 @@ def _start(models, settings, frames):
     return prefixes
 
 
-@_compiled
+@compiled
 def _clear(prefixes, prefix, parent, label):
     prefixes.rows[prefix].parent = parent
     prefixes.rows[prefix].label = label
@@ -205,14 +202,14 @@ def _clear(prefixes, prefix, parent, label):
     prefixes.rows[prefix].word_score = np.nan
 
 
-@_compiled
+@compiled
 def _log_add(a, b):
     if a < b:
         a, b = b, a
     return a if b == -np.inf else a + math.log1p(math.exp(b - a))
 
 
-@_compiled
+@compiled
 def _step(values, models, settings, prefixes, used, beam, size, after, scratch, frame):
     """Extends the beam by a frame; returns the size of the beam `after`, and how many prefixes there are."""
     heap = np.empty(settings.beam_width, _CANDIDATE)
@@ -249,7 +246,7 @@ def _step(values, models, settings, prefixes, used, beam, size, after, scratch, 
     return size, used
 
 
-@_compiled
+@compiled
 def _paths(prefixes, beam, place, label):
     """ln of the probability of the paths that a character extends: after its own like, only those with a blank."""
     if prefixes.rows[beam.prefix[place]].label == label:
@@ -257,7 +254,7 @@ def _paths(prefixes, beam, place, label):
     return beam.total[place]
 
 
-@_compiled
+@compiled
 def _stay(values, settings, prefixes, beam, place, scratch, frame):
     """ln of the probabilities of a prefix of the beam after a frame, with the paths that come from its parent."""
     prefix = beam.prefix[place]
@@ -271,7 +268,7 @@ def _stay(values, settings, prefixes, beam, place, scratch, frame):
     return total + values[-1], other
 
 
-@_compiled
+@compiled
 def _extend(values, models, settings, prefixes, beam, place, scratch, frame, heap, filled, best):
     """Offers the heap all prefixes that are longer by a character than one of the beam."""
     prefix = beam.prefix[place]
@@ -306,13 +303,13 @@ def _extend(values, models, settings, prefixes, beam, place, scratch, frame, hea
     return filled, best
 
 
-@_compiled
+@compiled
 def _floor(heap, filled, best):
     """The rank that a candidate must exceed."""
     return best - _THRESHOLD if filled < len(heap) else max(heap[0].rank, best - _THRESHOLD)
 
 
-@_compiled
+@compiled
 def _offer(values, models, settings, prefixes, beam, place, label, node, heap, filled, best):
     """Offers the heap one prefix."""
     settled, forecast = _bonus(models, settings, prefixes, beam.prefix[place], label, node)
@@ -322,7 +319,7 @@ def _offer(values, models, settings, prefixes, beam, place, label, node, heap, f
     return filled, max(best, rank)
 
 
-@_compiled
+@compiled
 def _bonus(models, settings, prefixes, prefix, label, node):
     """The settled score and the forecast of a prefix that a character extends; -inf where no word can end."""
     settled, forecast = prefixes.rows[prefix].settled, 0.0
@@ -342,13 +339,13 @@ def _bonus(models, settings, prefixes, prefix, label, node):
     return settled + models.hotwords.bonus[hot], forecast + models.hotwords.forecast[hot]
 
 
-@_compiled
+@compiled
 def _character_score(models):
     """ln of the probability of each character of an unknown word, all being equally likely."""
     return -math.log(models.hotwords.after.shape[1])
 
 
-@_compiled
+@compiled
 def _word_score(models, prefixes, prefix):
     """ln of the probability of the word that ends here: one of the lexicon, or `<unk>` and its characters."""
     if not np.isnan(prefixes.rows[prefix].word_score):
@@ -365,14 +362,14 @@ def _word_score(models, prefixes, prefix):
     return prefixes.rows[prefix].word_score
 
 
-@_compiled
+@compiled
 def _state(prefixes, prefix):
     """The state of the language model before the unfinished word of a prefix."""
     row = prefixes.rows[prefix].begin
     return ngrams.State(prefixes.words[row], prefixes.backoffs[row], prefixes.rows[row].length)
 
 
-@_compiled
+@compiled
 def _child(models, settings, prefixes, used, parent, label, node):
     """Finds or makes the prefix that is longer by a character; returns it, and how many prefixes there are."""
     child = prefixes.rows[parent].first_child
@@ -402,7 +399,7 @@ def _child(models, settings, prefixes, used, parent, label, node):
     return child, used + 1
 
 
-@_compiled
+@compiled
 def _push(heap, filled, rank, source, label, node):
     """Adds a candidate, in the place of the worst where the heap is full; returns how many there are."""
     size = len(heap)
@@ -425,7 +422,7 @@ def _push(heap, filled, rank, source, label, node):
     return min(filled + 1, size)
 
 
-@_compiled
+@compiled
 def _complete_words(prefixes, settings, beam, size, after):
     """Where all prefixes end in a part of a word: takes the best without that; returns the size of the beam `after`."""
     best, rank = 0, -np.inf
@@ -438,7 +435,7 @@ def _complete_words(prefixes, settings, beam, size, after):
     return np.int64(1)
 
 
-@_compiled
+@compiled
 def _best(models, settings, prefixes, beam, size, count):
     """The labels of the best texts, their lengths and their scores."""
     scores = np.empty(size)

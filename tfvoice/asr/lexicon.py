@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from tfvoice.asr.beam_search import LEXICON_NODE, Hotwords
+from tfvoice.asr.ngrams import compiled
 from tfvoice.errors import TfvoiceError
 from tfvoice.text.alphabet import Alphabet
 
@@ -38,7 +38,7 @@ def build_lexicon(spellings: Sequence[Sequence[int]], words: Sequence[int], scor
     return _tree(labels, lengths, np.array(words, np.int32)[places], np.asarray(scores, np.float32)[places])
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _tree(labels, lengths, words, scores):
     """The tree of words in lexicographic order: each shares with the one before it the path that it can."""
     nodes = np.zeros(1 + len(labels), LEXICON_NODE)

@@ -6,7 +6,7 @@ hash is KenLM's (Heafield, 2011), whose binaries store nothing but the hashes of
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numba
@@ -23,6 +23,16 @@ _CONTEXT_FACTOR = np.uint64(8978948897894561157)
 _WORD_FACTOR = np.uint64(17894857484156487943)
 _SPREAD_FACTOR = np.uint64(0x9E3779B97F4A7C15)
 _ONE = np.uint64(1)
+
+
+def compiled(function: Callable) -> Callable:
+    """Decorates a function that Numba compiles at its first call; the result is kept on disk.
+
+    NumPy's version is a part of the name that it is kept under: NumPy 1 cannot load what was compiled with NumPy 2, and
+    Numba does not look at that where environments share the files of the package.
+    """
+    function.__qualname__ += f"_numpy_{'_'.join(np.__version__.split('.')[:2])}"
+    return numba.njit(nogil=True, cache=True)(function)
 
 
 class Table(NamedTuple):
@@ -126,7 +136,7 @@ def build(unigrams: np.ndarray, sections: Sequence[Section]) -> Table:
     return table
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _insert(table, keys, scores, backoffs):
     for row in range(len(keys)):
         slot = _slot(table, keys[row])
@@ -135,7 +145,7 @@ def _insert(table, keys, scores, backoffs):
         table.backoffs[slot] = backoffs[row]
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _slot(table, key):
     """The slot of a key, or the empty one where it belongs."""
     mask = len(table.keys) - 1
@@ -146,10 +156,10 @@ def _slot(table, key):
     return slot
 
 
-_extended_hash = numba.njit(nogil=True, cache=True)(extended_hash)
+_extended_hash = compiled(extended_hash)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def score(table, state, word, words, backoffs):
     """Scores a word, and writes the state after it.
 
