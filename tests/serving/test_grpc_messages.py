@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from google.protobuf import any_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
 
 from tfvoice.serving.grpc_messages import message_class
 
@@ -24,7 +25,8 @@ WIRE = {
 
 def made():
     spec = {"name": "english", "version": {"value": 300}, "signature_name": "wav"}
-    signatures = message_class("SignatureDefMap")(signature_def={"wav": {"method_name": "predict"}})
+    wav = {"wav": meta_graph_pb2.SignatureDef(method_name="predict")}
+    signatures = message_class("SignatureDefMap")(signature_def=wav)
     url = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
     content = any_pb2.Any(type_url=url, value=signatures.SerializeToString())
     status = {"version": 300, "state": 30, "status": {"error_message": "OK"}}
@@ -32,7 +34,7 @@ def made():
     fields = {
         "PredictRequest": {"model_spec": spec, "inputs": {"samples": samples}, "output_filter": ["text"]},
         "PredictResponse": {"model_spec": spec, "outputs": {"frames": frames}},
-        "SignatureDefMap": {"signature_def": {"wav": {"method_name": "predict"}}},
+        "SignatureDefMap": {"signature_def": wav},
         "GetModelMetadataRequest": {"model_spec": spec, "metadata_field": ["signature_def"]},
         "GetModelMetadataResponse": {"model_spec": spec, "metadata": {"signature_def": content}},
         "GetModelStatusRequest": {"model_spec": {"name": "english", "version_label": "stable"}},
