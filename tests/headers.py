@@ -1,4 +1,9 @@
-"""Files whose headers do not state their length, as encoders write them to a pipe."""
+"""Sound files as bytes: encoded noise, and files without their length in the header, as encoders write to a pipe."""
+
+import io
+
+import numpy as np
+import soundfile
 
 
 def without_xing_header(mp3):
@@ -13,3 +18,15 @@ def without_length(flac):
     flac[21] &= 0xF0
     flac[22:26] = bytes(4)
     return flac
+
+
+def noise(frames, seed=0):
+    """White noise, float32 `[frames]`."""
+    return (0.1 * np.random.default_rng(seed).standard_normal(frames)).astype(np.float32)
+
+
+def encoded(samples, form, sample_rate_hz=16000, **options):
+    """The bytes of a file that libsndfile writes."""
+    file = io.BytesIO()
+    soundfile.write(file, samples, sample_rate_hz, format=form, **options)
+    return file.getvalue()

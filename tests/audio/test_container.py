@@ -5,20 +5,9 @@ import struct
 
 import numpy as np
 import pytest
-import soundfile
-from headers import without_xing_header
+from headers import encoded, noise, without_xing_header
 
 from tfvoice.audio import container
-
-
-def noise(frames, seed=0):
-    return (0.1 * np.random.default_rng(seed).standard_normal(frames)).astype(np.float32)
-
-
-def encoded(samples, form, sample_rate_hz=16000, **options):
-    file = streams.BytesIO()
-    soundfile.write(file, samples, sample_rate_hz, format=form, **options)
-    return file.getvalue()
 
 
 def examine(data):

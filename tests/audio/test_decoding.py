@@ -9,21 +9,11 @@ import threading
 import numpy as np
 import pytest
 import soundfile
-from headers import without_length, without_xing_header
+from headers import encoded, noise, without_length, without_xing_header
 
 from tfvoice.audio import decoding, ffmpeg, io
 
 needs_ffmpeg = pytest.mark.skipif(not ffmpeg.is_installed(), reason="ffmpeg is not installed")
-
-
-def noise(frames, seed=0):
-    return (0.1 * np.random.default_rng(seed).standard_normal(frames)).astype(np.float32)
-
-
-def encoded(samples, container, sample_rate_hz=16000, **options):
-    file = streams.BytesIO()
-    soundfile.write(file, samples, sample_rate_hz, format=container, **options)
-    return file.getvalue()
 
 
 def read_error(source):

@@ -5,19 +5,9 @@ import struct
 
 import numpy as np
 import pytest
-import soundfile
+from headers import encoded, noise
 
 from tfvoice.audio import container, io, libsndfile
-
-
-def noise(frames, seed=0):
-    return (0.1 * np.random.default_rng(seed).standard_normal(frames)).astype(np.float32)
-
-
-def encoded(samples, form, sample_rate_hz=16000, **options):
-    file = streams.BytesIO()
-    soundfile.write(file, samples, sample_rate_hz, format=form, **options)
-    return file.getvalue()
 
 
 def test_what_libsndfile_cannot_open_is_none():

@@ -74,7 +74,7 @@ def read(
 
 
 def decode_untrusted(data: bytes, sample_rate_hz: int, max_seconds: float, limits: ffmpeg.Limits) -> np.ndarray:
-    """Decodes a file that a stranger sent, in a separate process that is killed when it exceeds its limits.
+    """Decodes an untrusted file in a separate process that is killed when it exceeds its limits.
 
     ffmpeg decodes WebM, Ogg, MP4 (m4a), AAC, MP3, FLAC and WAV, without access to the network.
 
