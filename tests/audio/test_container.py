@@ -111,6 +111,13 @@ def test_damaged_bytes_never_raise(data):
         container.examine(streams.BytesIO(bytes(damaged)))
 
 
+@pytest.mark.parametrize(
+    "form, start, chunk", [("W64", 40, bytes(24)), ("AIFF", 12, bytes(8)), ("CAF", 8, b"abcd" + struct.pack(">q", -12))]
+)
+def test_a_file_of_empty_chunks_is_not_endless(form, start, chunk):
+    assert examine(encoded(noise(999), form)[:start] + 50_000 * chunk) == container.Facts()
+
+
 def test_an_mp4_that_ends_inside_a_box_is_cut():
     box = struct.pack(">I4s", 16, b"ftyp") + b"M4A \0\0\0\0" + struct.pack(">I4s", 1000, b"mdat")
     assert examine(box + bytes(500)).cut

@@ -11,7 +11,7 @@ from typing import BinaryIO, NamedTuple
 _PLACEHOLDER_BYTES = 0x7FFFF000
 _READ_BYTES = 1 << 16
 _SEARCH_BYTES = 1 << 12
-# More are no sound file, but would take long to walk through.
+# A file with more is no recording, and would take long to walk through.
 _MAX_CHUNKS = 10_000
 _MP3_BITRATES = {
     (1, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -266,35 +266,39 @@ def _mp4(view: _View) -> Facts:
 
 def _caf(view: _View) -> Facts:
     position, seconds_per_byte = 8, 0.0
-    while True:
+    for _ in range(_MAX_CHUNKS):
         name, size = struct.unpack(">4sq", view(position, 12))
         if name == b"desc":
             rate_hz, _, _, packet_bytes, packet_frames = struct.unpack(">d4sIII", view(position + 12, 24))
             seconds_per_byte = packet_frames / packet_bytes / rate_hz
         if name == b"data":
             return Facts(promised_seconds=(size - 4) * seconds_per_byte if size > 0 else None)
-        position += 12 + size
+        position += 12 + max(size, 0)
+    return Facts()
 
 
 def _w64(view: _View) -> Facts:
     position, byte_rate = 40, 0
-    while True:
+    for _ in range(_MAX_CHUNKS):
         name, size = struct.unpack("<4s12xQ", view(position, 24))
         if name == b"fmt ":
             byte_rate = struct.unpack("<I", view(position + 32, 4))[0]
         if name == b"data":
             return Facts(promised_seconds=(size - 24) / byte_rate if size < 1 << 62 else None)
-        position += (size + 7) // 8 * 8
+        # A size counts the 24 bytes of its own header.
+        position += max(size + 7, 24) // 8 * 8
+    return Facts()
 
 
 def _aiff(view: _View) -> Facts:
     position = 12
-    while True:
+    for _ in range(_MAX_CHUNKS):
         name, size = struct.unpack(">4sI", view(position, 8))
         if name == b"COMM":
             _, frames, _, exponent, mantissa = struct.unpack(">HIHHQ", view(position + 8, 18))
             return Facts(promised_seconds=frames / (mantissa / 2 ** (63 - (exponent - 16383))))
         position += 8 + size + size % 2
+    return Facts()
 
 
 def _sphere(view: _View) -> Facts:
