@@ -38,6 +38,12 @@ def test_a_wav_gets_a_header_with_the_size_that_its_samples_have(size):
     assert (facts.body, facts.body_end, facts.promised_seconds) == (44, 32044, None)
 
 
+def test_silence_after_the_stated_size_is_no_padding_where_sound_follows():
+    wav = encoded(np.concatenate([np.zeros(100_000, np.float32), noise(16000)]), "WAV")
+    crashed = wav[:40] + bytes(4) + wav[44:]
+    assert examine(crashed).body_end == len(wav)
+
+
 def test_chunks_tags_and_padding_after_the_samples_are_no_samples():
     for rest in (b"LIST" + struct.pack("<I", 6) + b"INFOab", b"TAG" + bytes(125), bytes(5000), b"\1\2"):
         assert not examine(WAV + rest).head

@@ -170,7 +170,7 @@ def _wav(view: _View) -> Facts:
 def _only_chunks(view: _View, position: int, byte_rate: int) -> bool:
     """Whether nothing but further chunks, a tag or padding follows the samples of a WAV."""
     rest = view.size - position
-    if rest < byte_rate / 50 or view(position, 3) in (b"TAG", b"ID3") or not any(view(position, min(rest, 4096))):
+    if rest < byte_rate / 50 or view(position, 3) in (b"TAG", b"ID3") or _is_padding(view, position):
         return True
     position += view(position, 1) == b"\0"
     for _ in range(_MAX_CHUNKS):
@@ -375,4 +375,13 @@ def _is_tag(view: _View, position: int) -> bool:
         position += 32 + struct.unpack("<I", view(position + 12, 4))[0]
     if view(position, 3) == b"TAG":
         position += 128
-    return position >= view.size or not any(view(position, min(view.size - position, _READ_BYTES)))
+    return _is_padding(view, position)
+
+
+def _is_padding(view: _View, position: int) -> bool:
+    """Whether nothing but zeros follows: a recording can begin with them, and be silent in between."""
+    while block := view(position, _READ_BYTES):
+        if any(block):
+            return False
+        position += len(block)
+    return True
