@@ -1,6 +1,7 @@
 """What the structure of sound files says, for files whose headers are right, wrong and absent."""
 
 import io as streams
+import itertools
 import struct
 
 import numpy as np
@@ -78,6 +79,19 @@ def test_the_pages_of_an_ogg_give_its_length_its_links_and_its_cut(ogg):
     assert examine(ogg[: len(ogg) * 2 // 3]).cut
     padded = examine(ogg + bytes(100))
     assert not padded.complete and not padded.cut
+
+
+@pytest.mark.parametrize("ogg", [OGG, OPUS])
+def test_tracks_that_an_ogg_plays_together_do_not_add_up(ogg):
+    def pages(data):
+        starts = [at for at in range(len(data)) if data[at : at + 4] == b"OggS"] + [len(data)]
+        return [data[start:end] for start, end in itertools.pairwise(starts)]
+
+    first, second = pages(ogg), pages(encoded(noise(48000), "OGG"))
+    together = first[0] + second[0] + b"".join(first[1:] + second[1:])
+    facts = examine(together)
+    assert not facts.complete and abs(facts.promised_seconds - 2.0) < 0.01
+    assert abs(examine(together + together).promised_seconds - 4.0) < 0.02
 
 
 def test_an_ogg_with_damage_in_a_page_header_keeps_its_length():

@@ -189,9 +189,13 @@ def _flac(view: _View, start: int) -> Facts:
     return Facts(promised_seconds=frames / rate_hz if frames else None, may_go_on=True)
 
 
-class _OggLink(NamedTuple):
-    """A logical stream: its rate, what its positions begin with, and the first and last position, in samples."""
+class _OggStream(NamedTuple):
+    """A logical stream: its link, its rate, what its positions begin with, and its first and last position in samples.
 
+    Streams of one link are played together, links one after the other. The rate is 0 where there is no audio.
+    """
+
+    link: int
     rate_hz: int
     skipped: int
     first: int = 0
@@ -199,15 +203,17 @@ class _OggLink(NamedTuple):
 
     @property
     def seconds(self) -> float:
+        if not self.rate_hz:
+            return 0.0
         # A stream that was recorded while it was broadcast does not begin at 0; no page holds as much as that.
         begin = 0 if self.first < 2 * self.rate_hz else self.first
         return max(0, self.last - begin - self.skipped) / self.rate_hz
 
 
 def _ogg(view: _View, position: int) -> Facts:
-    links: list[_OggLink] = []
+    streams: list[_OggStream] = []
     index: dict[bytes, int] = {}
-    unbroken = True
+    unbroken, starts, link = True, False, -1
     while position < view.size:
         page = view(position, 27)
         if len(page) < 27 or page[:4] != b"OggS":
@@ -221,29 +227,38 @@ def _ogg(view: _View, position: int) -> Facts:
         table = view(position + 27, page[26])
         position += 27 + len(table)
         if page[5] & 2:
-            index[serial] = len(links)
-            links.append(_ogg_link(view(position, sum(table))))
+            # All streams of a link start before their other pages.
+            link += not starts
+            index[serial] = len(streams)
+            streams.append(_OggStream(link, *_ogg_codec(view(position, sum(table)))))
         elif granule > 0 and serial in index and position + sum(table) <= view.size:
-            link = links[index[serial]]
-            links[index[serial]] = link._replace(first=link.first or granule, last=granule)
+            stream = streams[index[serial]]
+            streams[index[serial]] = stream._replace(first=stream.first or granule, last=granule)
+        starts = bool(page[5] & 2)
         position += sum(table)
     # Otherwise it ends with a page, or with padding or a tag.
     cut = position > view.size or view(position, 4) == b"OggS"
-    promised = sum(link.seconds for link in links)
-    return Facts(complete=len(links) == 1 and unbroken, cut=cut, promised_seconds=promised or None)
+    # Which one is decoded is the choice of ffmpeg: the shortest track of each link is there in any case.
+    promised: dict[int, float] = {}
+    for stream in streams:
+        if stream.seconds:
+            promised[stream.link] = min(promised.get(stream.link, stream.seconds), stream.seconds)
+    complete = len(streams) == 1 and unbroken
+    return Facts(complete=complete, cut=cut, promised_seconds=sum(promised.values()) or None)
 
 
-def _ogg_link(packet: bytes) -> _OggLink:
+def _ogg_codec(packet: bytes) -> tuple[int, int]:
+    """The rate of a stream, and the samples that its positions begin with, by its first packet."""
     if packet[:7] == b"\x01vorbis":
-        return _OggLink(struct.unpack("<I", packet[12:16])[0], 0)
+        return struct.unpack("<I", packet[12:16])[0], 0
     if packet[:8] == b"OpusHead":
-        return _OggLink(48000, struct.unpack("<H", packet[10:12])[0])
+        return 48000, struct.unpack("<H", packet[10:12])[0]
     if packet[:8] == b"Speex   ":
-        return _OggLink(struct.unpack("<I", packet[36:40])[0], 0)
+        return struct.unpack("<I", packet[36:40])[0], 0
     if packet[:5] == b"\x7fFLAC":
-        return _OggLink(int.from_bytes(packet[27:30], "big") >> 4, 0)
+        return int.from_bytes(packet[27:30], "big") >> 4, 0
     # Video, subtitles, or an index: its positions are no samples.
-    return _OggLink(1 << 62, 0)
+    return 0, 0
 
 
 def _au(view: _View) -> Facts:
