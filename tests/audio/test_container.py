@@ -24,6 +24,7 @@ WAV = encoded(noise(16000), "WAV")
 MP3 = encoded(noise(32000), "MP3", bitrate_mode="VARIABLE")
 OGG = encoded(noise(32000), "OGG")
 OPUS = encoded(noise(32000), "OGG", subtype="OPUS")
+ID3 = b"ID3\x03\0\0" + bytes([0, 0, 1, 0]) + bytes(128)
 
 
 @pytest.mark.parametrize("data", [WAV, encoded(noise(16000), "FLAC"), MP3, OGG, OPUS, b"", b"RIFF", b"hello" * 100])
@@ -67,8 +68,20 @@ def test_joined_wavs_follow_each_other():
 
 def test_joined_flacs_are_found():
     flac = encoded(noise(16000), "FLAC")
-    assert container.following_flac(streams.BytesIO(flac + flac)) == len(flac)
-    assert container.following_flac(streams.BytesIO(flac)) is None
+    joined = examine(flac + flac)
+    assert joined.following == joined.body_end == len(flac)
+    assert examine(flac).following is None
+
+
+@pytest.mark.parametrize("form", ["WAV", "FLAC", "OGG", "AIFF"])
+def test_id3_tags_before_a_format_without_them_are_skipped(form):
+    data = encoded(noise(999), form)
+    assert container.without_tag(streams.BytesIO(ID3 + ID3 + data)).read() == data
+
+
+def test_an_mp3_keeps_its_tags():
+    file = streams.BytesIO(ID3 + MP3)
+    assert container.without_tag(file) is file
 
 
 @pytest.mark.parametrize("ogg", [OGG, OPUS])

@@ -4,13 +4,18 @@ libsndfile believes the length in a header and stops there: at the first of seve
 a crashed recorder never filled in. The structure of a file - chunks, pages, frames - is read here without decoding.
 """
 
+import io
+import os
 import struct
 from typing import BinaryIO, NamedTuple
 
 # Sizes that writers leave in a header because they cannot know it: ffmpeg and sox on a pipe, arecord.
 _PLACEHOLDER_BYTES = 0x7FFFF000
 _READ_BYTES = 1 << 16
-_SEARCH_BYTES = 1 << 12
+# The start of a FLAC: its magic, and the header of its first block, which has 34 bytes.
+_FLAC = b"fLaC\x00\x00\x00\x22"
+# Formats that have no place for the ID3 tags that some programs write in front of them.
+_UNTAGGED = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"FORM")
 # A file with more is no recording, and would take long to walk through.
 _MAX_CHUNKS = 10_000
 _MP3_BITRATES = {
@@ -35,7 +40,7 @@ class Facts(NamedTuple):
       body: where in the file that header ends.
       body_end: where the audio ends; None: at the end of the file.
       following: where another file is joined to the end of this one.
-      may_go_on: whether that, and audio beyond the stated length, shows only after decoding.
+      may_go_on: whether audio beyond the stated length shows only after decoding.
     """
 
     complete: bool = True
@@ -46,6 +51,38 @@ class Facts(NamedTuple):
     body_end: int | None = None
     following: int | None = None
     may_go_on: bool = False
+
+
+class Spliced(io.RawIOBase):
+    """A part of a file behind another header.
+
+    Args:
+      file: seekable.
+      facts: what comes before the part, and where it lies.
+    """
+
+    def __init__(self, file: BinaryIO, facts: Facts):
+        super().__init__()
+        self._file, self._facts, self._position = file, facts, 0
+        end = file.seek(0, os.SEEK_END) if facts.body_end is None else facts.body_end
+        self._end = len(facts.head) + end - facts.body
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._end}[whence]
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer) -> int:
+        head, size = self._facts.head, min(len(buffer), max(0, self._end - self._position))
+        data = head[self._position : self._position + size]
+        if size > len(data):
+            self._file.seek(self._facts.body + self._position + len(data) - len(head))
+            data += self._file.read(size - len(data))
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
 
 
 class _View:
@@ -66,7 +103,7 @@ class _View:
 
     def find(self, mark: bytes, position: int) -> int | None:
         """Where `mark` is found from a position on."""
-        while block := self(position, _SEARCH_BYTES):
+        while block := self(position, _READ_BYTES):
             found = block.find(mark)
             if found >= 0:
                 return position + found
@@ -75,17 +112,20 @@ class _View:
 
 
 def examine(file: BinaryIO) -> Facts:
-    """Reads the structure of a seekable file; what is no known container is left to the decoders."""
+    """Reads the structure of a seekable file, of a FLAC to its end; what is no known container is left to the decoders.
+
+    Args:
+      file: from `without_tag`.
+    """
     view = _View(file)
-    start = _id3_bytes(view, 0)
-    magic = view(start, 12)
+    magic = view(0, 12)
     try:
         if magic[:4] in (b"RIFF", b"RF64") and magic[8:] == b"WAVE":
             return _wav(view)
         if magic[:4] == b"fLaC":
-            return _flac(view, start)
+            return _flac(view)
         if magic[:4] == b"OggS":
-            return _ogg(view, start)
+            return _ogg(view)
         if magic[:4] == b".snd":
             return _au(view)
         if magic[:4] == b"FORM" and magic[8:] in (b"AIFF", b"AIFC"):
@@ -98,16 +138,19 @@ def examine(file: BinaryIO) -> Facts:
             return _w64(view)
         if magic[:7] == b"NIST_1A":
             return _sphere(view)
-        if start or _mp3_frame(view(start, 4)):
+        start = _id3_bytes(view)
+        if start or _mp3_frame(magic):
             return _mp3(view, start)
     except (struct.error, LookupError, ValueError, ArithmeticError):
         return Facts()
     return Facts()
 
 
-def following_flac(file: BinaryIO) -> int | None:
-    """Where another FLAC is joined to the end of a FLAC, as by `cat`."""
-    return _View(file).find(b"fLaC\x00\x00\x00\x22", 4)
+def without_tag(file: BinaryIO) -> BinaryIO:
+    """A file without the ID3 tags in front of a format other than MP3; libsndfile then misplaces its end."""
+    view = _View(file)
+    start = _id3_bytes(view)
+    return Spliced(file, Facts(body=start)) if start and view(start, 4) in _UNTAGGED else file
 
 
 def unlimited_flac(file: BinaryIO) -> Facts:
@@ -118,8 +161,9 @@ def unlimited_flac(file: BinaryIO) -> Facts:
     return Facts(head=bytes(head), body=26)
 
 
-def _id3_bytes(view: _View, position: int) -> int:
-    """Position after the ID3v2 tags at `position`."""
+def _id3_bytes(view: _View) -> int:
+    """Position after the ID3v2 tags at the start."""
+    position = 0
     while (head := view(position, 10))[:3] == b"ID3" and len(head) == 10:
         size = sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
         position += 10 + size + (10 if head[5] & 0x10 else 0)
@@ -183,10 +227,13 @@ def _only_chunks(view: _View, position: int, byte_rate: int) -> bool:
     return False
 
 
-def _flac(view: _View, start: int) -> Facts:
-    numbers = int.from_bytes(view(start + 18, 8), "big")
+def _flac(view: _View) -> Facts:
+    numbers = int.from_bytes(view(18, 8), "big")
     rate_hz, frames = numbers >> 44, numbers & ((1 << 36) - 1)
-    return Facts(promised_seconds=frames / rate_hz if frames else None, may_go_on=True)
+    # A frame does not state its size: where another FLAC starts, only a search shows.
+    following = view.find(_FLAC, len(_FLAC))
+    promised = frames / rate_hz if frames else None
+    return Facts(promised_seconds=promised, body_end=following, following=following, may_go_on=following is None)
 
 
 class _OggStream(NamedTuple):
@@ -210,10 +257,10 @@ class _OggStream(NamedTuple):
         return max(0, self.last - begin - self.skipped) / self.rate_hz
 
 
-def _ogg(view: _View, position: int) -> Facts:
+def _ogg(view: _View) -> Facts:
     streams: list[_OggStream] = []
     index: dict[bytes, int] = {}
-    unbroken, starts, link = True, False, -1
+    position, link, starts, unbroken = 0, -1, False, True
     while position < view.size:
         page = view(position, 27)
         if len(page) < 27 or page[:4] != b"OggS":

@@ -57,10 +57,13 @@ def open_stream(source: Source, limits: ffmpeg.Limits | None = None) -> Iterator
     with contextlib.ExitStack() as stack:
         raw = stack.enter_context(open(file, "rb")) if isinstance(file, str) else file
         stack.callback(raw.seek, 0)
-        facts = container.Facts() if limits else container.examine(raw)
-        stream = None
-        if facts.complete and not limits:
-            stream = stack.enter_context(libsndfile.open_file(name, file, raw, facts))
+        stream, facts = None, container.Facts()
+        if not limits:
+            untagged = container.without_tag(raw)
+            facts = container.examine(untagged)
+            if facts.complete:
+                readable = file if untagged is raw else untagged
+                stream = stack.enter_context(libsndfile.open_file(name, readable, untagged, facts))
         if stream is None:
             path = file if isinstance(file, str) else stack.enter_context(_copy(raw))
             try:
