@@ -30,7 +30,8 @@ class Utterance:
       speaker: name of the speaker, or "".
       split: `train`, `valid`, `test` or a split that the corpus defines; "" until one is assigned.
       start_seconds: start of the utterance in a longer recording; None where it is the whole file.
-      seconds: duration, where the corpus states it.
+      seconds: duration, where the corpus states it; once planned, an estimate where it does not.
+      to_end: the audio is read to its end, so that `seconds` is an estimate.
       bare_hz: sample rate of a file of 16-bit samples without a header; None where there is a header.
     """
 
@@ -42,6 +43,7 @@ class Utterance:
     start_seconds: float | None = None
     seconds: float | None = None
     bare_hz: int | None = None
+    to_end: bool = False
 
 
 @dataclass(frozen=True)
