@@ -4,10 +4,7 @@ import numpy as np
 import soxr
 
 from tfvoice.audio import io
-from tfvoice.audio.io import AudioError
-
-# Float samples lie within -1..1, but for a little that lossy codecs and resampling add.
-_HIGHEST = 8.0
+from tfvoice.audio.stream import MAX_AMPLITUDE, AudioError
 
 
 def to_samples(values: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
@@ -40,6 +37,7 @@ def to_samples(values: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
     if not np.isfinite(values).all():
         raise AudioError("the array holds samples that are NaN or infinite.", "non_finite")
     mono = values.astype(np.float32) if values.ndim == 1 else values.mean(axis=1, dtype=np.float32)
-    if (peak := float(np.abs(mono).max(initial=0.0))) > _HIGHEST:
-        raise AudioError(f"the array reaches {peak:g}; divide it by its full scale, so that it lies in -1..1.", "scale")
+    if (peak := float(np.abs(mono).max(initial=0.0))) > MAX_AMPLITUDE:
+        message = f"the array reaches {peak:g}; divide it by its full scale, so that it lies in -1..1."
+        raise AudioError(message, "beyond_full_scale")
     return mono if from_hz == to_hz or not len(mono) else soxr.resample(mono, from_hz, to_hz, quality="HQ")

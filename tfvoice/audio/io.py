@@ -56,8 +56,8 @@ def read(
         returned; None: the error is raised.
 
     Returns:
-      float32 `[samples]`. Integer formats lie within -1..1; float formats may exceed it up to
-      `stream.MAX_FLOAT_AMPLITUDE`, lossy ones up to `stream.MAX_LOSSY_AMPLITUDE`.
+      float32 `[samples]`. Integer formats lie within -1..1; float and lossy formats may exceed it up to
+      `stream.MAX_AMPLITUDE`.
 
     Raises:
       AudioError: the source is missing, empty, not audio, damaged, cut off, without samples, too long, not finite, far
@@ -346,10 +346,8 @@ def _check(stream: Stream, block: np.ndarray, mono: np.ndarray, frames: int) -> 
     if not finite.all():
         time = (frames + int(np.argmin(finite))) / stream.sample_rate_hz
         raise AudioError(f"{stream.name}: the sample at {time:.3f} s is not finite; fix the file.", "non_finite")
-    if stream.max_amplitude is None:
-        return
-    peak = max(float(block.max()), -float(block.min()))
-    if peak > stream.max_amplitude:
+    peak = max(float(block.max(initial=0)), -float(block.min(initial=0)))
+    if peak > streams.MAX_AMPLITUDE:
         fact = f"its samples reach {peak:.5g}, far beyond full scale, which is 1"
         advice = "scale them; floats in units of 16-bit integers are divided by 32768"
         raise AudioError(f"{stream.name}: {fact}; {advice}.", "beyond_full_scale")

@@ -9,23 +9,9 @@ import numpy as np
 import soundfile
 
 from tfvoice.audio import container
-from tfvoice.audio.stream import (
-    BLOCK_FRAMES,
-    MAX_FLOAT_AMPLITUDE,
-    MAX_LOSSY_AMPLITUDE,
-    AudioError,
-    Stream,
-    cut_off,
-    error_text,
-    whole,
-)
+from tfvoice.audio.stream import BLOCK_FRAMES, AudioError, Stream, cut_off, error_text, whole
 
 _UNKNOWN_FRAMES = 1 << 62
-# By libsndfile's name of the encoding; integers cannot exceed full scale.
-_MAX_AMPLITUDES = {
-    **dict.fromkeys(("FLOAT", "DOUBLE"), MAX_FLOAT_AMPLITUDE),
-    **dict.fromkeys(("VORBIS", "OPUS", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"), MAX_LOSSY_AMPLITUDE),
-}
 
 
 class _ForwardSoundFile(soundfile.SoundFile):
@@ -74,9 +60,7 @@ def open_file(name: str, file: str | BinaryIO, raw: BinaryIO, facts: container.F
         frames = None if sound.frames >= _UNKNOWN_FRAMES else sound.frames
         blocks = _all_blocks(name, sound, raw, facts)
         known = frames is not None and facts.following is None
-        amplitude = _MAX_AMPLITUDES.get(sound.subtype)
-        seek = sound.seek if known else None
-        yield Stream(name, sound.samplerate, frames if known else None, blocks, seek, amplitude)
+        yield Stream(name, sound.samplerate, frames if known else None, blocks, sound.seek if known else None)
 
 
 def _all_blocks(name: str, sound: _ForwardSoundFile, raw: BinaryIO, facts: container.Facts) -> Iterator[np.ndarray]:

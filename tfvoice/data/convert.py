@@ -132,7 +132,7 @@ def convert_one(utterance: Utterance, settings: ConversionConfig) -> EncodedUtte
     except audio_io.AudioError as error:
         reason = "missing_audio" if error.reason == "missing_file" else error.reason
         return Skip(utterance.id, reason, detail=base.printable(str(error)))
-    pcm16 = audio_io.to_pcm16(samples)
+    pcm16, clipped = audio_io.to_pcm16(samples), bool(np.abs(samples).max() > 1)
     seconds = len(pcm16) / settings.sample_rate_hz
     if seconds < settings.min_seconds:
         return Skip(utterance.id, "too_short", detail=f"{utterance.audio}: {seconds:.3f} s")
@@ -144,7 +144,7 @@ def convert_one(utterance: Utterance, settings: ConversionConfig) -> EncodedUtte
         utterance.id, utterance.speaker, utterance.text, pcm16, settings.sample_rate_hz, settings.encoding
     )
     return EncodedUtterance(
-        records.frame(record), utterance.id, utterance.speaker, utterance.text, len(pcm16), _peak(pcm16)
+        records.frame(record), utterance.id, utterance.speaker, utterance.text, len(pcm16), _peak(pcm16), clipped
     )
 
 
