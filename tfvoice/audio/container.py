@@ -53,13 +53,8 @@ class Facts(NamedTuple):
     may_go_on: bool = False
 
 
-class Spliced(io.RawIOBase):
-    """A part of a file behind another header.
-
-    Args:
-      file: seekable.
-      facts: what comes before the part, and where it lies.
-    """
+class _Spliced(io.RawIOBase):
+    """A file that `spliced` returns."""
 
     def __init__(self, file: BinaryIO, facts: Facts):
         super().__init__()
@@ -146,11 +141,21 @@ def examine(file: BinaryIO) -> Facts:
     return Facts()
 
 
+def spliced(file: BinaryIO, facts: Facts) -> BinaryIO:
+    """A part of a file behind another header.
+
+    Args:
+      file: seekable.
+      facts: what comes before the part, and where it lies.
+    """
+    return _Spliced(file, facts)
+
+
 def without_tag(file: BinaryIO) -> BinaryIO:
     """A file without the ID3 tags in front of a format other than MP3; libsndfile then misplaces its end."""
     view = _View(file)
     start = _id3_bytes(view)
-    return Spliced(file, Facts(body=start)) if start and view(start, 4) in _UNTAGGED else file
+    return _Spliced(file, Facts(body=start)) if start and view(start, 4) in _UNTAGGED else file
 
 
 def unlimited_flac(file: BinaryIO) -> Facts:

@@ -46,7 +46,7 @@ def open_file(name: str, file: str | BinaryIO, raw: BinaryIO, facts: container.F
     """
     with contextlib.ExitStack() as stack:
         if facts.head or facts.body_end is not None:
-            file = container.Spliced(raw, facts)
+            file = container.spliced(raw, facts)
         elif raw.seek(0) == 0 and facts.may_go_on:
             file = raw
         if isinstance(file, str) and os.name == "posix":
@@ -72,15 +72,13 @@ def _all_blocks(name: str, sound: _ForwardSoundFile, raw: BinaryIO, facts: conta
     # In a loop: some hundred files that call each other would exhaust the stack.
     following = facts.following
     while following is not None:
-        part = container.Spliced(raw, container.Facts(body=following))
+        part = container.spliced(raw, container.Facts(body=following))
         facts = container.examine(part)
         yield from _joined_blocks(name, form, part, facts._replace(following=None))
         following = None if facts.following is None else following + facts.following
 
 
-def _joined_blocks(
-    name: str, form: tuple[int, int], part: container.Spliced, facts: container.Facts
-) -> Iterator[np.ndarray]:
+def _joined_blocks(name: str, form: tuple[int, int], part: BinaryIO, facts: container.Facts) -> Iterator[np.ndarray]:
     """Blocks of one file that is joined to the end of others, of whose sample rate and channels it must be."""
     with open_file(name, part, part, facts) as stream:
         if stream is None:
@@ -95,7 +93,7 @@ def _joined_blocks(
 
 def _rest(name: str, sound: _ForwardSoundFile, raw: BinaryIO) -> Iterator[np.ndarray]:
     """What follows in a FLAC whose header states too few samples."""
-    unlimited = container.Spliced(raw, container.unlimited_flac(raw))
+    unlimited = container.spliced(raw, container.unlimited_flac(raw))
     with contextlib.suppress(Exception), _ForwardSoundFile(unlimited) as longer:
         longer.seek(sound.frames)
         yield from _blocks(name, longer)
