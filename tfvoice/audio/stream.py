@@ -57,7 +57,7 @@ def crop(stream: Stream, start_seconds: float, seconds: float | None = None) -> 
       seconds: its length; None: to the end. The stream may end `TOLERANCE_SECONDS` earlier.
 
     Raises:
-      AudioError: while its blocks are decoded: the part reaches beyond the end.
+      AudioError: while its blocks are decoded: the part is empty, or reaches beyond the end.
     """
     start = round(start_seconds * stream.sample_rate_hz)
     length = None if seconds is None else round(seconds * stream.sample_rate_hz)
@@ -66,6 +66,10 @@ def crop(stream: Stream, start_seconds: float, seconds: float | None = None) -> 
         frames = max(0, stream.frames - start) if length is None else max(0, min(length, stream.frames - start))
 
     def blocks() -> Iterator[np.ndarray]:
+        if length == 0:
+            raise AudioError(
+                f"{stream.name}: the part at {start_seconds:.1f} s is empty; correct the times.", "no_samples"
+            )
         position = 0
         run_up = start - round(_RUN_UP_SECONDS * stream.sample_rate_hz)
         if stream.seek is not None and 0 < run_up < stream.frames:
