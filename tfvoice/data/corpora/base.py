@@ -227,7 +227,7 @@ def parse_split(text: str) -> dict[str, float]:
         percentages = [float(part) for part in text.split("/")]
     except ValueError:
         percentages = []
-    if len(percentages) not in (2, 3) or min(percentages) < 0 or abs(sum(percentages) - 100) > 1e-6:
+    if len(percentages) not in (2, 3) or min(percentages) < 0 or not abs(sum(percentages) - 100) <= 1e-6:
         raise CorpusError(
             f"--split={text}: write the percentages of train, valid and test, which add up to 100, "
             "for example --split=90/5/5."
