@@ -170,7 +170,7 @@ def _blocks(name: str, process: subprocess.Popen, log: IO[bytes], rate_hz: int, 
     if status == 0 and frames:
         return
     if status < 0:
-        raise AudioError(f"{name}: decoding it took more time or memory than is allowed; cut it.", "over_limits")
+        raise _over_limits(name)
     reason = _reason(log) or " (its decoder stopped)"
     if not frames:
         raise AudioError(f"{name}: its audio cannot be decoded{reason}; convert it to wav.")
