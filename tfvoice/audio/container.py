@@ -182,7 +182,7 @@ def _wav(view: _View) -> Facts:
         if name == b"data":
             break
         if name == b"fmt ":
-            format_chunk = view(position, 8 + size)
+            format_chunk = view(position, 8 + min(size, _READ_BYTES))
         elif name == b"fact" and size >= 4:
             frames = struct.unpack("<I", view(position + 8, 4))[0]
         elif name == b"ds64":
