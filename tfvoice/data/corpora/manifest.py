@@ -13,11 +13,12 @@ Relative paths are relative to the manifest (or to its `root_path`).
 """
 
 import csv
+import functools
 import json
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -170,7 +171,7 @@ def _tsv_rows(path: Path) -> Iterator[_Row]:
 
 
 def _table(path: Path, lines: Iterator[tuple[int, list[str]]]) -> Iterator[_Row]:
-    keys: list[str] | None = None
+    keys: tuple[str, ...] | None = None
     for number, fields in lines:
         if not any(field.strip() for field in fields):
             continue
@@ -185,23 +186,24 @@ def _table(path: Path, lines: Iterator[tuple[int, list[str]]]) -> Iterator[_Row]
             yield _Row(f"{path.name} line {number}", {}, path.parent, defect)
 
 
-def _header(path: Path, fields: list[str]) -> tuple[list[str], bool]:
-    keys = _keys(fields)
+def _header(path: Path, fields: list[str]) -> tuple[tuple[str, ...], bool]:
+    keys = _keys(tuple(fields))
     if "audio" in keys and ("text" in keys or "transcript_path" in keys):
         return keys, True
     if len(fields) == 2 and fields[1].strip().lower().endswith(".txt"):
-        return ["audio", "transcript_path"], False
+        return ("audio", "transcript_path"), False
     raise CorpusError(
         f"{path}: the first line names no columns for audio and text, it is {' | '.join(fields)[:100]}; "
         f"name them {' or '.join(COLUMNS['audio'][:4])}, and {' or '.join(COLUMNS['text'])}."
     )
 
 
-def _keys(names: Iterable[str]) -> list[str]:
+@functools.lru_cache(maxsize=64)
+def _keys(names: tuple[str, ...]) -> tuple[str, ...]:
     """The key of `COLUMNS` for each name; of several names for one key, the first that is listed there has it."""
-    names = [name.strip().lower() for name in names]
+    names = tuple(name.strip().lower() for name in names)
     known = {next((form for form in forms if form in names), ""): key for key, forms in COLUMNS.items()}
-    return [known.get(name, name) for name in names]
+    return tuple(known.get(name, name) for name in names)
 
 
 def _json_rows(path: Path) -> Iterator[_Row]:
@@ -240,7 +242,7 @@ def _json_row(path: Path, where: str, item: object, root: Path) -> _Row:
     if not isinstance(item, dict):
         return _Row(where, {}, root, "no JSON object")
     item = {key: value for key, value in item.items() if value is not None}
-    values = dict(zip(_keys(item), item.values(), strict=True))
+    values = dict(zip(_keys(tuple(item)), item.values(), strict=True))
     for key, value in values.items():
         if key in COLUMNS and isinstance(value, list | dict | bool):
             return _Row(where, {}, root, f"{key} is {json.dumps(value)[:60]}, no text or number")
