@@ -1,8 +1,10 @@
 """Laws of storage: a file or folder is the old one or the new one, and a folder has one writer at a time."""
 
 import contextlib
+import errno
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -79,6 +81,19 @@ def test_a_failing_disk_leaves_the_old_file(tmp_path, monkeypatch, call):
     with pytest.raises(OSError, match="Input/output error"):
         storage.write(tmp_path / "a", "new")
     assert (tmp_path / "a").read_text() == "old" and names(tmp_path) == ["a"]
+
+
+def test_a_file_system_that_cannot_flush_folders_can_be_written_to(tmp_path, monkeypatch):
+    fsync = os.fsync
+
+    def files_only(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        fsync(descriptor)
+
+    monkeypatch.setattr(storage.os, "fsync", files_only)
+    storage.write(tmp_path / "a", "new")
+    assert (tmp_path / "a").read_text() == "new"
 
 
 def test_content_is_flushed_before_it_is_renamed_and_the_folder_after(tmp_path, monkeypatch):
@@ -268,6 +283,15 @@ def test_a_folder_is_replaced_only_where_that_is_asked_for(tmp_path):
         assert (tmp_path / "1" / "a").read_text() == expected and names(tmp_path) == ["1"]
 
 
+def test_a_linked_folder_is_replaced_where_it_is(tmp_path):
+    (tmp_path / "disk" / "1").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "1")
+    with storage.staged_folder(tmp_path / "link", overwrite=True) as folder:
+        (folder / "a").write_text("new")
+    assert names(tmp_path) == ["disk", "link"] and names(tmp_path / "disk") == ["1"]
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "disk" / "1" / "a").read_text() == "new"
+
+
 def test_an_error_while_renaming_leaves_the_old_folder(tmp_path, monkeypatch):
     with storage.staged_folder(tmp_path / "1") as folder:
         (folder / "a").write_text("old")
@@ -300,6 +324,23 @@ def test_walk_visits_each_real_folder_once_and_nothing_hidden(tmp_path):
     found = {os.path.relpath(place, tmp_path): files for place, files in storage.walk(tmp_path)}
     assert found == {".": [], "a": ["y"], "a/deep": ["z"], "b": ["x"]}
     assert list(storage.walk(tmp_path / ".hidden")) == [(str(tmp_path / ".hidden"), ["y"])]
+
+
+def test_walk_warns_of_a_folder_that_cannot_be_read(tmp_path, monkeypatch, caplog):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "closed").mkdir()
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert [place for place, _ in storage.walk(tmp_path)] == [str(tmp_path), str(tmp_path / "a")]
+    assert caplog.messages == [
+        f"{tmp_path / 'closed'}: skipped, because this folder cannot be read (Permission denied)"
+    ]
 
 
 @pytest.mark.parametrize("writing", [storage.writing, storage.staged])

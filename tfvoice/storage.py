@@ -6,7 +6,9 @@ names are short, whatever the name of the file, and unique, so that two writers 
 """
 
 import contextlib
+import errno
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -94,7 +96,8 @@ def staged_folder(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
     Raises:
       OSError: `path` is not empty and `overwrite` is false, or the disk is full.
     """
-    path = Path(path)
+    # The folder that a link leads to is replaced, not the link.
+    path = Path(os.path.realpath(path))
     temporary, old = _temporary(path, ""), _temporary(path, "")
     temporary.mkdir(parents=True)
     try:
@@ -160,14 +163,15 @@ def remove_leftovers(folder: str | Path) -> None:
 def walk(folder: str | Path, links: bool = True) -> Iterator[tuple[str, list[str]]]:
     """Yields a folder and each one below it, with the sorted names of its files.
 
-    Names that begin with a dot are not there: macOS leaves a `._x` beside each x on foreign disks.
+    Names that begin with a dot are not there: macOS leaves a `._x` beside each x on foreign disks. A folder that cannot
+    be read is skipped, with a warning in the log.
 
     Args:
       folder: where to start; its own name may begin with a dot.
       links: whether to follow links to folders. Each real folder is visited once, whatever links lead to it.
     """
     visited = set()
-    for place, folders, names in os.walk(folder, followlinks=links):
+    for place, folders, names in os.walk(folder, onerror=_warn, followlinks=links):
         status = os.stat(place)
         if (status.st_dev, status.st_ino) in visited:
             folders.clear()
@@ -177,6 +181,10 @@ def walk(folder: str | Path, links: bool = True) -> Iterator[tuple[str, list[str
         folders.sort(key=lambda name: (os.path.islink(os.path.join(place, name)), name))
         folders[:] = filter(is_visible, folders)
         yield place, sorted(filter(is_visible, names))
+
+
+def _warn(error: OSError) -> None:
+    logging.warning("%s: skipped, because this folder cannot be read (%s)", error.filename, error.strerror)
 
 
 def is_visible(name: str) -> bool:
@@ -269,5 +277,9 @@ def _flush_folder(path: Path) -> None:
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
+        except OSError as error:
+            # Some network file systems flush files only.
+            if error.errno not in (errno.EINVAL, errno.EBADF, errno.ENOTSUP):
+                raise
         finally:
             os.close(descriptor)

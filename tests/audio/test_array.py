@@ -44,7 +44,9 @@ def test_an_empty_array_stays_empty():
         (np.zeros([2, 900]), 8000, "the array is 2x900; pass [samples], or [samples, channels] (`samples.T` of one"),
         (np.zeros([9, 1, 1]), 8000, "the array is 9x1x1; pass [samples], or"),
         (np.full(9, np.nan), 8000, "the array holds samples that are NaN or infinite."),
-        (SPEECH * 32768, 8000, "the array reaches 9830.4; divide it by its full scale, so that it lies in -1..1."),
+        (np.zeros([9, 0]), 8000, "the array is 9x0; pass [samples], or"),
+        (SPEECH * 32768, 8000, "the array: its samples reach 9830.4, far beyond full scale, which is 1; scale them"),
+        (np.stack([SPEECH, -SPEECH], axis=1), 8000, "the array: its channels have opposite signs and cancel"),
     ],
 )
 def test_what_is_no_audio_is_one_sentence(values, rate_hz, sentence):

@@ -1,6 +1,7 @@
 """What the structure of sound files says, for files whose headers are right, wrong and absent."""
 
 import io as streams
+import itertools
 import struct
 
 import numpy as np
@@ -23,6 +24,7 @@ WAV = encoded(noise(16000), "WAV")
 MP3 = encoded(noise(32000), "MP3", bitrate_mode="VARIABLE")
 OGG = encoded(noise(32000), "OGG")
 OPUS = encoded(noise(32000), "OGG", subtype="OPUS")
+ID3 = b"ID3\x03\0\0" + bytes([0, 0, 1, 0]) + bytes(128)
 
 
 @pytest.mark.parametrize("data", [WAV, encoded(noise(16000), "FLAC"), MP3, OGG, OPUS, b"", b"RIFF", b"hello" * 100])
@@ -36,6 +38,12 @@ def test_a_wav_gets_a_header_with_the_size_that_its_samples_have(size):
     facts = examine(wav_with_size(size))
     assert struct.unpack("<I", facts.head[-4:])[0] == 32000
     assert (facts.body, facts.body_end, facts.promised_seconds) == (44, 32044, None)
+
+
+def test_silence_after_the_stated_size_is_no_padding_where_sound_follows():
+    wav = encoded(np.concatenate([np.zeros(100_000, np.float32), noise(16000)]), "WAV")
+    crashed = wav[:40] + bytes(4) + wav[44:]
+    assert examine(crashed).body_end == len(wav)
 
 
 def test_chunks_tags_and_padding_after_the_samples_are_no_samples():
@@ -60,8 +68,20 @@ def test_joined_wavs_follow_each_other():
 
 def test_joined_flacs_are_found():
     flac = encoded(noise(16000), "FLAC")
-    assert container.following_flac(streams.BytesIO(flac + flac)) == len(flac)
-    assert container.following_flac(streams.BytesIO(flac)) is None
+    joined = examine(flac + flac)
+    assert joined.following == joined.body_end == len(flac)
+    assert examine(flac).following is None
+
+
+@pytest.mark.parametrize("form", ["WAV", "FLAC", "OGG", "AIFF"])
+def test_id3_tags_before_a_format_without_them_are_skipped(form):
+    data = encoded(noise(999), form)
+    assert container.without_tag(streams.BytesIO(ID3 + ID3 + data)).read() == data
+
+
+def test_an_mp3_keeps_its_tags():
+    file = streams.BytesIO(ID3 + MP3)
+    assert container.without_tag(file) is file
 
 
 @pytest.mark.parametrize("ogg", [OGG, OPUS])
@@ -72,6 +92,19 @@ def test_the_pages_of_an_ogg_give_its_length_its_links_and_its_cut(ogg):
     assert examine(ogg[: len(ogg) * 2 // 3]).cut
     padded = examine(ogg + bytes(100))
     assert not padded.complete and not padded.cut
+
+
+@pytest.mark.parametrize("ogg", [OGG, OPUS])
+def test_tracks_that_an_ogg_plays_together_do_not_add_up(ogg):
+    def pages(data):
+        starts = [at for at in range(len(data)) if data[at : at + 4] == b"OggS"] + [len(data)]
+        return [data[start:end] for start, end in itertools.pairwise(starts)]
+
+    first, second = pages(ogg), pages(encoded(noise(48000), "OGG"))
+    together = first[0] + second[0] + b"".join(first[1:] + second[1:])
+    facts = examine(together)
+    assert not facts.complete and abs(facts.promised_seconds - 2.0) < 0.01
+    assert abs(examine(together + together).promised_seconds - 4.0) < 0.02
 
 
 def test_an_ogg_with_damage_in_a_page_header_keeps_its_length():
@@ -109,6 +142,13 @@ def test_damaged_bytes_never_raise(data):
         for at in random.integers(0, min(len(damaged), 200), 5):
             damaged[at] = random.integers(256)
         container.examine(streams.BytesIO(bytes(damaged)))
+
+
+@pytest.mark.parametrize(
+    "form, start, chunk", [("W64", 40, bytes(24)), ("AIFF", 12, bytes(8)), ("CAF", 8, b"abcd" + struct.pack(">q", -12))]
+)
+def test_a_file_of_empty_chunks_is_not_endless(form, start, chunk):
+    assert examine(encoded(noise(999), form)[:start] + 50_000 * chunk) == container.Facts()
 
 
 def test_an_mp4_that_ends_inside_a_box_is_cut():

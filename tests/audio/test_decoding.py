@@ -1,5 +1,6 @@
 """Decoding from files, bytes and streams, the errors of defective audio, and finding audio files."""
 
+import errno
 import io as streams
 import os
 import shutil
@@ -155,6 +156,16 @@ def test_without_ffmpeg_the_advice_is_to_install_it(monkeypatch):
     assert "convert it to wav" in str(read_error(b"nothing that is known"))
     monkeypatch.setattr(shutil, "which", lambda name: None)
     assert "install ffmpeg" in str(read_error(b"nothing that is known"))
+
+
+def test_a_disk_that_cannot_be_read_is_an_error_with_the_name():
+    class Broken(streams.BytesIO):
+        name = "a.flac"
+
+        def read(self, *_):
+            raise OSError(errno.EIO, "Input/output error")
+
+    assert str(read_error(Broken(b"fLaC"))) == "a.flac: cannot read this file: Input/output error."
 
 
 def test_whatever_a_decoder_raises_is_an_error_with_the_name(tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ import struct
 
 import numpy as np
 import pytest
-from headers import encoded, noise
+from headers import encoded, noise, without_length
 
 from tfvoice.audio import container, io, libsndfile
 
@@ -36,10 +36,43 @@ def test_a_wav_whose_chunk_has_no_pad_byte_is_read():
 
 
 @pytest.mark.parametrize("form", ["WAV", "FLAC"])
-def test_joined_files_are_read_to_the_end_of_the_last(form):
-    parts = [noise(70_000, seed) for seed in range(3)]
-    samples = io.read(b"".join(encoded(part, form) for part in parts), 16000)
-    np.testing.assert_allclose(samples, np.concatenate(parts), atol=2**-15)
+@pytest.mark.parametrize("frames", [(70_000, 70_000, 70_000), (70_000, 100), (70_000, 0, 5000), 300 * (200,)])
+def test_joined_files_are_read_to_the_end_of_the_last(form, frames):
+    parts = [noise(count, seed) for seed, count in enumerate(frames)]
+    joined = b"".join(encoded(part, form) for part in parts)
+    np.testing.assert_allclose(io.read(joined, 16000), np.concatenate(parts), atol=2**-15)
+    assert io.seconds(joined) == sum(frames) / 16000
+
+
+@pytest.mark.parametrize("form", ["WAV", "FLAC"])
+@pytest.mark.parametrize("start, seconds", [(4.3, 0.2), (4.0, None), (4.375, 1.0), (5.0, 2.0), (1.0, 1.0), (0.5, 7.0)])
+def test_a_part_of_joined_files_equals_that_part_of_the_whole(form, start, seconds):
+    joined = encoded(noise(70_000), form) + encoded(noise(70_000, 1), form)
+    whole, at = io.read(joined, 16000), round(start * 16000)
+    part = io.read(joined, 16000, start_seconds=start, seconds=seconds)
+    np.testing.assert_array_equal(part, whole[at:] if seconds is None else whole[at : at + round(seconds * 16000)])
+
+
+def test_joined_flacs_without_a_length_are_read_to_the_end_of_the_last():
+    flacs = [encoded(noise(70_000, seed), "FLAC") for seed in range(3)]
+    whole = np.concatenate([io.read(flac, 16000) for flac in flacs])
+    np.testing.assert_array_equal(io.read(b"".join(map(without_length, flacs)), 16000), whole)
+
+
+def test_a_joined_file_that_is_cut_off_is_one():
+    joined = encoded(noise(70_000), "WAV") + encoded(noise(70_000), "WAV")[:60_000]
+    with pytest.raises(io.AudioError, match=r"its header states 4\.4 s") as caught:
+        io.read(joined, 16000)
+    assert caught.value.reason == "cut_off"
+
+
+@pytest.mark.parametrize("form", ["WAV", "FLAC"])
+def test_an_id3_tag_before_a_file_changes_nothing(form):
+    data = encoded(noise(70_000), form)
+    tag = b"ID3\x03\0\0" + bytes([0, 0, 1, 0]) + bytes(128)
+    for tagged in (tag + data, tag + data + b"TAG" + bytes(125), tag + data + bytes(50_000)):
+        np.testing.assert_array_equal(io.read(tagged, 16000), io.read(data, 16000))
+    assert len(io.read(tag + data + data, 16000)) == 140_000
 
 
 def test_joined_files_of_different_rates_are_an_error():
@@ -52,6 +85,7 @@ def test_a_flac_is_read_to_its_end_whatever_number_of_samples_its_header_states(
     flac = encoded(noise(150_000), "FLAC")
     wrong = flac[:22] + struct.pack(">I", 40_000) + flac[26:]
     np.testing.assert_array_equal(io.read(wrong, 16000), io.read(flac, 16000))
+    np.testing.assert_array_equal(io.read(wrong, 16000, start_seconds=2.0), io.read(flac, 16000)[32_000:])
 
 
 def test_bytes_behind_a_flac_are_no_samples():

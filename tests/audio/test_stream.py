@@ -41,6 +41,11 @@ def test_a_part_beyond_the_end_is_an_error_with_both_lengths(start, seconds, wor
     assert caught.value.reason == "beyond_the_end"
 
 
+def test_an_empty_part_is_an_error_with_its_time():
+    with pytest.raises(streams.AudioError, match=r"^a\.x: the part at 1\.5 s is empty; correct the times\.$"):
+        samples(streams.crop(stream(400), 1.5, 0.0))
+
+
 def test_a_part_may_end_a_rounding_error_beyond_the_end():
     assert len(samples(streams.crop(stream(400), 3, 1.1))) == 100
 

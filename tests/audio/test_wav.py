@@ -118,6 +118,7 @@ REFUSED = {
     "no channels": (riff(header(channels=0), chunk(b"data", SOUND)), "Channels must be 1 to 16"),
     "many channels": (riff(header(channels=17), chunk(b"data", SOUND)), "Channels must be 1 to 16"),
     "not a number": (riff(header(code=3, width=4), chunk(b"data", b"\xff" * 400)), "not finite"),
+    "integers as floats": (riff(header(code=3, width=4), chunk(b"data", PCM.astype("<f4").tobytes())), "samples reach"),
     "no format": (riff(chunk(b"data", SOUND)), "no WAV file"),
     "no samples": (riff(header()), "no WAV file"),
     "thousands of chunks": (riff(chunk(b"PAD ", b"") * 3000, header(), chunk(b"data", SOUND)), "no WAV file"),

@@ -70,6 +70,17 @@ def test_skipped_recordings_and_empty_splits_are_reported(tree, tmp_path, run):
     assert "warning: there is nothing in test with --split_by=speaker; try --split_by=text\n" in out
 
 
+def test_utterances_with_samples_beyond_full_scale_are_counted(tmp_path, run):
+    (tmp_path / "in").mkdir()
+    for number, peak in enumerate((0.5, 1.0, 1.2, 3.0)):
+        samples = peak * np.sin(np.arange(16000) * np.pi / 100)
+        soundfile.write(tmp_path / "in" / f"{number}.wav", samples, 16000, "FLOAT")
+    arguments = ("--corpus=audio", f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'out'}", "--workers=1")
+    status, out, _ = run(*arguments)
+    assert status == 0 and "clipped: 2 of 4 utterances have samples beyond full scale\n" in out
+    assert "clipped: 2 of 4" in run(*arguments)[1]
+
+
 def test_fifteen_clips_of_music_fill_every_split(tmp_path, run):
     (tmp_path / "in").mkdir()
     soundfile.write(tmp_path / "in" / "piano.wav", np.random.default_rng(0).uniform(-0.1, 0.1, 15 * 8000), 8000)

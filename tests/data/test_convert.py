@@ -252,6 +252,23 @@ def test_segments_of_one_long_recording(tmp_path):
     assert skip.reason == "beyond_the_end" and "from 2.6 s to 3.6 s: it has 3.0 s" in skip.detail
 
 
+@pytest.mark.parametrize("suffix", ["wav", "mp3"])
+@pytest.mark.parametrize("seconds", [0.6, 9.0])
+def test_a_segment_without_a_length_reaches_to_the_end_whatever_length_is_expected(tmp_path, suffix, seconds):
+    tone(tmp_path / f"talk.{suffix}", seconds)
+    (tmp_path / "list.jsonl").write_text(json.dumps({"audio": f"talk.{suffix}", "text": "x", "offset": 0.5}))
+    plan = convert.prepare(manifest.read(str(tmp_path / "list.jsonl")), settings())
+    by_id = decoded(tmp_path / "out", convert.convert(plan, tmp_path / "out"))
+    whole = audio_io.read(tmp_path / f"talk.{suffix}", 16000)
+    assert by_id["talk@0.500"]["samples"] == len(whole) - 8000
+
+
+def test_bare_samples_that_cannot_be_used_are_named(tmp_path):
+    (tmp_path / "a.raw").write_bytes(b"")
+    skip = convert.convert_one(Utterance("a", str(tmp_path / "a.raw"), "x", bare_hz=16000), ConversionConfig())
+    assert skip.reason == "no_samples" and skip.detail.startswith(str(tmp_path / "a.raw"))
+
+
 def test_a_segment_of_a_bad_file_is_skipped(tmp_path):
     (tmp_path / "talk.wav").write_bytes(b"no audio")
     for path, reason in ((tmp_path / "talk.wav", "unreadable"), (tmp_path / "gone.wav", "missing_audio")):

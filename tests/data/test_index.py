@@ -143,9 +143,13 @@ def test_texts_in_another_script_name_their_letters_and_the_key(tmp_path, unknow
     with pytest.raises(TfvoiceError) as error:
         scanned(manifest, tmp_path, unknown=unknown)
     assert "nothing to use in train: 0 utterances" in str(error.value) and "skipped: 2 with" in str(error.value)
-    assert "The texts hold 2 'р', 2 'и', 1 'п', 1 'в', 1 'е'" in str(error.value)
-    assert "the alphabet is \" 'abcdef" in str(error.value)
-    assert str(error.value).endswith("with --set alphabet.characters=...")
+    assert "The alphabet drops 2 'р', 2 'и', 1 'п', 1 'в', 1 'е'" in str(error.value)
+    assert "; --set alphabet.characters=auto keeps the letters of the data" in str(error.value)
+
+
+def test_texts_of_numbers_are_to_be_written_as_words(tmp_path):
+    with pytest.raises(TfvoiceError, match=r"lacks 1 '9', 1 '1'; write numbers and symbols as words\.$"):
+        scanned(written(tmp_path, [("a", "91", 1), ("b", "", 1)]), tmp_path)
 
 
 def test_no_more_than_five_examples_are_kept(tmp_path):

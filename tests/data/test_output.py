@@ -11,8 +11,8 @@ from tfvoice.data.output import EncodedUtterance
 from tfvoice.data.shards import ConversionConfig, ShardError
 
 RESULTS = [
-    [EncodedUtterance(records.frame(b"one"), "u0", "p225", "Yes", 24000, 0.5)],
-    [Skip("u1", "silent"), EncodedUtterance(records.frame(b"three"), "u2", "", "Non…", 32000, 0.25)],
+    [EncodedUtterance(records.frame(b"one"), "u0", "p225", "Yes", 24000, 0.5, False)],
+    [Skip("u1", "silent"), EncodedUtterance(records.frame(b"three"), "u2", "", "Non…", 32000, 1.0, True)],
 ]
 
 
@@ -62,14 +62,16 @@ def test_the_index_is_written_beside_the_shard(tmp_path):
     entries = shard_index.read(tmp_path / shard.name, shard.sha256)
     assert [entry[:4] + entry[6:] for entry in entries] == [
         ("u0", "p225", "Yes", 24000, 0.5),
-        ("u2", "", "Non…", 32000, 0.25),
+        ("u2", "", "Non…", 32000, 1.0),
     ]
     assert [content[entry.offset : entry.offset + entry.size] for entry in entries] == [b"one", b"three"]
 
 
 def test_a_shard_is_finished_only_when_it_and_its_index_are_whole(tmp_path):
     shard, skipped = unfinished(tmp_path)
-    assert (shard.utterances, shard.seconds, shard.characters) == (2, 3.5, 7) and skipped == [Skip("u1", "silent")]
+    assert (shard.utterances, shard.seconds, shard.characters, shard.clipped) == (2, 3.5, 7, 1) and skipped == [
+        Skip("u1", "silent")
+    ]
     assert names(tmp_path) == [".progress", shard.name.replace(".tfrecord", ".index.jsonl"), shard.name]
     target = opened(tmp_path)
     assert target.finished(plan().shards[0]) == (shard, skipped)

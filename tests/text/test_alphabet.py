@@ -169,6 +169,7 @@ def test_characters_of_the_alphabet_are_kept():
         # Greek: a final sigma at the ends of words, and there only.
         (LOWER, "ΑΣ, ας! Σας σοσ’ ασ'ας; Σ ς σ'", "ας ας σας σος ασ'ας σ σ σ"),
         (LOWER, "ΆΣ Α\u0301σ", "άς άς"),
+        (LOWER, "α\u03f2α\u03f2", "ασας"),
         (" αοσ", "ΟΣΟΣ ας", "οσοσ ασ"),
         (UPPER, "ας", "Σ"),
         ("σς", "ασ ας", "σς"),

@@ -1,13 +1,9 @@
 """Audio that is in memory as an array, as `soundfile.read`, `librosa.load` or a microphone give it."""
 
 import numpy as np
-import soxr
 
 from tfvoice.audio import io
-from tfvoice.audio.io import AudioError
-
-# Float samples lie within -1..1, but for a little that lossy codecs and resampling add.
-_HIGHEST = 8.0
+from tfvoice.audio.stream import AudioError, Stream
 
 
 def to_samples(values: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
@@ -22,7 +18,7 @@ def to_samples(values: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
       float32 `[samples]`.
 
     Raises:
-      AudioError: another type or shape, a sample that is not finite, or one far beyond full scale.
+      AudioError: another type or shape, a sample that is not finite or far beyond full scale, or channels that cancel.
     """
     values = np.asarray(values)
     if from_hz is None or not from_hz > 0:
@@ -31,7 +27,7 @@ def to_samples(values: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
         values = io.from_pcm16(values)
     elif not np.issubdtype(values.dtype, np.floating):
         raise AudioError(f"the array holds {values.dtype}; pass float samples in -1..1, or int16.", "not_audio")
-    if values.ndim not in (1, 2) or (values.ndim == 2 and values.shape[1] > max(values.shape[0], 1)):
+    if values.ndim not in (1, 2) or (values.ndim == 2 and not 0 < values.shape[1] <= max(values.shape[0], 1)):
         shape = "x".join(map(str, values.shape))
         raise AudioError(
             f"the array is {shape}; pass [samples], or [samples, channels] (`samples.T` of one with channels first).",
@@ -39,7 +35,7 @@ def to_samples(values: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
         )
     if not np.isfinite(values).all():
         raise AudioError("the array holds samples that are NaN or infinite.", "non_finite")
-    mono = values.astype(np.float32) if values.ndim == 1 else values.mean(axis=1, dtype=np.float32)
-    if (peak := float(np.abs(mono).max(initial=0.0))) > _HIGHEST:
-        raise AudioError(f"the array reaches {peak:g}; divide it by its full scale, so that it lies in -1..1.", "scale")
-    return mono if from_hz == to_hz or not len(mono) else soxr.resample(mono, from_hz, to_hz, quality="HQ")
+    if not len(values):
+        return np.zeros(0, np.float32)
+    block = values.astype(np.float32).reshape(len(values), -1)
+    return np.concatenate(list(io.mono_blocks(Stream("the array", from_hz, len(block), iter([block])), to_hz)))

@@ -4,14 +4,19 @@ libsndfile believes the length in a header and stops there: at the first of seve
 a crashed recorder never filled in. The structure of a file - chunks, pages, frames - is read here without decoding.
 """
 
+import io
+import os
 import struct
 from typing import BinaryIO, NamedTuple
 
 # Sizes that writers leave in a header because they cannot know it: ffmpeg and sox on a pipe, arecord.
 _PLACEHOLDER_BYTES = 0x7FFFF000
 _READ_BYTES = 1 << 16
-_SEARCH_BYTES = 1 << 12
-# More are no sound file, but would take long to walk through.
+# The start of a FLAC: its magic, and the header of its first block, which has 34 bytes.
+_FLAC = b"fLaC\x00\x00\x00\x22"
+# Formats that have no place for the ID3 tags that some programs write in front of them.
+_UNTAGGED = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"FORM")
+# A file with more is no recording, and would take long to walk through.
 _MAX_CHUNKS = 10_000
 _MP3_BITRATES = {
     (1, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -35,7 +40,7 @@ class Facts(NamedTuple):
       body: where in the file that header ends.
       body_end: where the audio ends; None: at the end of the file.
       following: where another file is joined to the end of this one.
-      may_go_on: whether that, and audio beyond the stated length, shows only after decoding.
+      may_go_on: whether audio beyond the stated length shows only after decoding.
     """
 
     complete: bool = True
@@ -46,6 +51,33 @@ class Facts(NamedTuple):
     body_end: int | None = None
     following: int | None = None
     may_go_on: bool = False
+
+
+class _Spliced(io.RawIOBase):
+    """A file that `spliced` returns."""
+
+    def __init__(self, file: BinaryIO, facts: Facts):
+        super().__init__()
+        self._file, self._facts, self._position = file, facts, 0
+        end = file.seek(0, os.SEEK_END) if facts.body_end is None else facts.body_end
+        self._end = len(facts.head) + end - facts.body
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._end}[whence]
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer) -> int:
+        head, size = self._facts.head, min(len(buffer), max(0, self._end - self._position))
+        data = head[self._position : self._position + size]
+        if size > len(data):
+            self._file.seek(self._facts.body + self._position + len(data) - len(head))
+            data += self._file.read(size - len(data))
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
 
 
 class _View:
@@ -66,7 +98,7 @@ class _View:
 
     def find(self, mark: bytes, position: int) -> int | None:
         """Where `mark` is found from a position on."""
-        while block := self(position, _SEARCH_BYTES):
+        while block := self(position, _READ_BYTES):
             found = block.find(mark)
             if found >= 0:
                 return position + found
@@ -75,17 +107,20 @@ class _View:
 
 
 def examine(file: BinaryIO) -> Facts:
-    """Reads the structure of a seekable file; what is no known container is left to the decoders."""
+    """Reads the structure of a seekable file, of a FLAC to its end; what is no known container is left to the decoders.
+
+    Args:
+      file: from `without_tag`.
+    """
     view = _View(file)
-    start = _id3_bytes(view, 0)
-    magic = view(start, 12)
+    magic = view(0, 12)
     try:
         if magic[:4] in (b"RIFF", b"RF64") and magic[8:] == b"WAVE":
             return _wav(view)
         if magic[:4] == b"fLaC":
-            return _flac(view, start)
+            return _flac(view)
         if magic[:4] == b"OggS":
-            return _ogg(view, start)
+            return _ogg(view)
         if magic[:4] == b".snd":
             return _au(view)
         if magic[:4] == b"FORM" and magic[8:] in (b"AIFF", b"AIFC"):
@@ -98,16 +133,29 @@ def examine(file: BinaryIO) -> Facts:
             return _w64(view)
         if magic[:7] == b"NIST_1A":
             return _sphere(view)
-        if start or _mp3_frame(view(start, 4)):
+        start = _id3_bytes(view)
+        if start or _mp3_frame(magic):
             return _mp3(view, start)
     except (struct.error, LookupError, ValueError, ArithmeticError):
         return Facts()
     return Facts()
 
 
-def following_flac(file: BinaryIO) -> int | None:
-    """Where another FLAC is joined to the end of a FLAC, as by `cat`."""
-    return _View(file).find(b"fLaC\x00\x00\x00\x22", 4)
+def spliced(file: BinaryIO, facts: Facts) -> BinaryIO:
+    """A part of a file behind another header.
+
+    Args:
+      file: seekable.
+      facts: what comes before the part, and where it lies.
+    """
+    return _Spliced(file, facts)
+
+
+def without_tag(file: BinaryIO) -> BinaryIO:
+    """A file without the ID3 tags in front of a format other than MP3; libsndfile then misplaces its end."""
+    view = _View(file)
+    start = _id3_bytes(view)
+    return _Spliced(file, Facts(body=start)) if start and view(start, 4) in _UNTAGGED else file
 
 
 def unlimited_flac(file: BinaryIO) -> Facts:
@@ -118,8 +166,9 @@ def unlimited_flac(file: BinaryIO) -> Facts:
     return Facts(head=bytes(head), body=26)
 
 
-def _id3_bytes(view: _View, position: int) -> int:
-    """Position after the ID3v2 tags at `position`."""
+def _id3_bytes(view: _View) -> int:
+    """Position after the ID3v2 tags at the start."""
+    position = 0
     while (head := view(position, 10))[:3] == b"ID3" and len(head) == 10:
         size = sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
         position += 10 + size + (10 if head[5] & 0x10 else 0)
@@ -133,7 +182,7 @@ def _wav(view: _View) -> Facts:
         if name == b"data":
             break
         if name == b"fmt ":
-            format_chunk = view(position, 8 + size)
+            format_chunk = view(position, 8 + min(size, _READ_BYTES))
         elif name == b"fact" and size >= 4:
             frames = struct.unpack("<I", view(position + 8, 4))[0]
         elif name == b"ds64":
@@ -170,7 +219,7 @@ def _wav(view: _View) -> Facts:
 def _only_chunks(view: _View, position: int, byte_rate: int) -> bool:
     """Whether nothing but further chunks, a tag or padding follows the samples of a WAV."""
     rest = view.size - position
-    if rest < byte_rate / 50 or view(position, 3) in (b"TAG", b"ID3") or not any(view(position, min(rest, 4096))):
+    if rest < byte_rate / 50 or view(position, 3) in (b"TAG", b"ID3") or _is_padding(view, position):
         return True
     position += view(position, 1) == b"\0"
     for _ in range(_MAX_CHUNKS):
@@ -183,15 +232,22 @@ def _only_chunks(view: _View, position: int, byte_rate: int) -> bool:
     return False
 
 
-def _flac(view: _View, start: int) -> Facts:
-    numbers = int.from_bytes(view(start + 18, 8), "big")
+def _flac(view: _View) -> Facts:
+    numbers = int.from_bytes(view(18, 8), "big")
     rate_hz, frames = numbers >> 44, numbers & ((1 << 36) - 1)
-    return Facts(promised_seconds=frames / rate_hz if frames else None, may_go_on=True)
+    # A frame does not state its size: where another FLAC starts, only a search shows.
+    following = view.find(_FLAC, len(_FLAC))
+    promised = frames / rate_hz if frames else None
+    return Facts(promised_seconds=promised, body_end=following, following=following, may_go_on=following is None)
 
 
-class _OggLink(NamedTuple):
-    """A logical stream: its rate, what its positions begin with, and the first and last position, in samples."""
+class _OggStream(NamedTuple):
+    """A logical stream: its link, its rate, what its positions begin with, and its first and last position in samples.
 
+    Streams of one link are played together, links one after the other. The rate is 0 where there is no audio.
+    """
+
+    link: int
     rate_hz: int
     skipped: int
     first: int = 0
@@ -199,15 +255,17 @@ class _OggLink(NamedTuple):
 
     @property
     def seconds(self) -> float:
+        if not self.rate_hz:
+            return 0.0
         # A stream that was recorded while it was broadcast does not begin at 0; no page holds as much as that.
         begin = 0 if self.first < 2 * self.rate_hz else self.first
         return max(0, self.last - begin - self.skipped) / self.rate_hz
 
 
-def _ogg(view: _View, position: int) -> Facts:
-    links: list[_OggLink] = []
+def _ogg(view: _View) -> Facts:
+    streams: list[_OggStream] = []
     index: dict[bytes, int] = {}
-    unbroken = True
+    position, link, starts, unbroken = 0, -1, False, True
     while position < view.size:
         page = view(position, 27)
         if len(page) < 27 or page[:4] != b"OggS":
@@ -221,29 +279,38 @@ def _ogg(view: _View, position: int) -> Facts:
         table = view(position + 27, page[26])
         position += 27 + len(table)
         if page[5] & 2:
-            index[serial] = len(links)
-            links.append(_ogg_link(view(position, sum(table))))
+            # All streams of a link start before their other pages.
+            link += not starts
+            index[serial] = len(streams)
+            streams.append(_OggStream(link, *_ogg_codec(view(position, sum(table)))))
         elif granule > 0 and serial in index and position + sum(table) <= view.size:
-            link = links[index[serial]]
-            links[index[serial]] = link._replace(first=link.first or granule, last=granule)
+            stream = streams[index[serial]]
+            streams[index[serial]] = stream._replace(first=stream.first or granule, last=granule)
+        starts = bool(page[5] & 2)
         position += sum(table)
     # Otherwise it ends with a page, or with padding or a tag.
     cut = position > view.size or view(position, 4) == b"OggS"
-    promised = sum(link.seconds for link in links)
-    return Facts(complete=len(links) == 1 and unbroken, cut=cut, promised_seconds=promised or None)
+    # Which one is decoded is the choice of ffmpeg: the shortest track of each link is there in any case.
+    promised: dict[int, float] = {}
+    for stream in streams:
+        if stream.seconds:
+            promised[stream.link] = min(promised.get(stream.link, stream.seconds), stream.seconds)
+    complete = len(streams) == 1 and unbroken
+    return Facts(complete=complete, cut=cut, promised_seconds=sum(promised.values()) or None)
 
 
-def _ogg_link(packet: bytes) -> _OggLink:
+def _ogg_codec(packet: bytes) -> tuple[int, int]:
+    """The rate of a stream, and the samples that its positions begin with, by its first packet."""
     if packet[:7] == b"\x01vorbis":
-        return _OggLink(struct.unpack("<I", packet[12:16])[0], 0)
+        return struct.unpack("<I", packet[12:16])[0], 0
     if packet[:8] == b"OpusHead":
-        return _OggLink(48000, struct.unpack("<H", packet[10:12])[0])
+        return 48000, struct.unpack("<H", packet[10:12])[0]
     if packet[:8] == b"Speex   ":
-        return _OggLink(struct.unpack("<I", packet[36:40])[0], 0)
+        return struct.unpack("<I", packet[36:40])[0], 0
     if packet[:5] == b"\x7fFLAC":
-        return _OggLink(int.from_bytes(packet[27:30], "big") >> 4, 0)
+        return int.from_bytes(packet[27:30], "big") >> 4, 0
     # Video, subtitles, or an index: its positions are no samples.
-    return _OggLink(1 << 62, 0)
+    return 0, 0
 
 
 def _au(view: _View) -> Facts:
@@ -266,35 +333,39 @@ def _mp4(view: _View) -> Facts:
 
 def _caf(view: _View) -> Facts:
     position, seconds_per_byte = 8, 0.0
-    while True:
+    for _ in range(_MAX_CHUNKS):
         name, size = struct.unpack(">4sq", view(position, 12))
         if name == b"desc":
             rate_hz, _, _, packet_bytes, packet_frames = struct.unpack(">d4sIII", view(position + 12, 24))
             seconds_per_byte = packet_frames / packet_bytes / rate_hz
         if name == b"data":
             return Facts(promised_seconds=(size - 4) * seconds_per_byte if size > 0 else None)
-        position += 12 + size
+        position += 12 + max(size, 0)
+    return Facts()
 
 
 def _w64(view: _View) -> Facts:
     position, byte_rate = 40, 0
-    while True:
+    for _ in range(_MAX_CHUNKS):
         name, size = struct.unpack("<4s12xQ", view(position, 24))
         if name == b"fmt ":
             byte_rate = struct.unpack("<I", view(position + 32, 4))[0]
         if name == b"data":
             return Facts(promised_seconds=(size - 24) / byte_rate if size < 1 << 62 else None)
-        position += (size + 7) // 8 * 8
+        # A size counts the 24 bytes of its own header.
+        position += max(size + 7, 24) // 8 * 8
+    return Facts()
 
 
 def _aiff(view: _View) -> Facts:
     position = 12
-    while True:
+    for _ in range(_MAX_CHUNKS):
         name, size = struct.unpack(">4sI", view(position, 8))
         if name == b"COMM":
             _, frames, _, exponent, mantissa = struct.unpack(">HIHHQ", view(position + 8, 18))
             return Facts(promised_seconds=frames / (mantissa / 2 ** (63 - (exponent - 16383))))
         position += 8 + size + size % 2
+    return Facts()
 
 
 def _sphere(view: _View) -> Facts:
@@ -371,4 +442,13 @@ def _is_tag(view: _View, position: int) -> bool:
         position += 32 + struct.unpack("<I", view(position + 12, 4))[0]
     if view(position, 3) == b"TAG":
         position += 128
-    return position >= view.size or not any(view(position, min(view.size - position, _READ_BYTES)))
+    return _is_padding(view, position)
+
+
+def _is_padding(view: _View, position: int) -> bool:
+    """Whether nothing but zeros follows: a recording can begin with them, and be silent in between."""
+    while block := view(position, _READ_BYTES):
+        if any(block):
+            return False
+        position += len(block)
+    return True

@@ -55,12 +55,17 @@ def open_stream(source: Source, limits: ffmpeg.Limits | None = None) -> Iterator
     """
     name, file = _resolve(source)
     with contextlib.ExitStack() as stack:
-        raw = stack.enter_context(open(file, "rb")) if isinstance(file, str) else file
+        try:
+            raw = stack.enter_context(open(file, "rb")) if isinstance(file, str) else file
+            untagged = container.without_tag(raw)
+            facts = container.Facts() if limits else container.examine(untagged)
+        except OSError as error:
+            raise AudioError(f"{name}: cannot read this file: {error_text(error)}.") from error
         stack.callback(raw.seek, 0)
-        facts = container.Facts() if limits else container.examine(raw)
         stream = None
         if facts.complete and not limits:
-            stream = stack.enter_context(libsndfile.open_file(name, file, raw, facts))
+            readable = file if untagged is raw else untagged
+            stream = stack.enter_context(libsndfile.open_file(name, readable, untagged, facts))
         if stream is None:
             path = file if isinstance(file, str) else stack.enter_context(_copy(raw))
             try:

@@ -17,7 +17,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from tfvoice.audio.stream import BLOCK_FRAMES, MAX_LOSSY_AMPLITUDE, AudioError, Stream, cut_off, whole
+from tfvoice.audio.stream import BLOCK_FRAMES, AudioError, Stream, cut_off, whole
 
 # What ffmpeg calls them. A playlist or a concatenation could name further files.
 _UNTRUSTED_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,ogg,mp3,aac,flac,wav"
@@ -73,7 +73,7 @@ def open_file(name: str, path: str, limits: Limits | None = None) -> Iterator[St
     command = ["ffmpeg", "-nostdin", *_input(path, limits), "-map", f"0:{track.index}", *form, "pipe:1"]
     with _process(command, limits) as (process, log):
         blocks = _blocks(name, process, log, rate_hz, channels)
-        yield whole(Stream(name, rate_hz, None, blocks, max_amplitude=MAX_LOSSY_AMPLITUDE), track.promised_seconds)
+        yield whole(Stream(name, rate_hz, None, blocks), track.promised_seconds)
 
 
 def _input(path: str, limits: Limits | None) -> list[str]:
@@ -170,7 +170,7 @@ def _blocks(name: str, process: subprocess.Popen, log: IO[bytes], rate_hz: int, 
     if status == 0 and frames:
         return
     if status < 0:
-        raise AudioError(f"{name}: decoding it took more time or memory than is allowed; cut it.", "over_limits")
+        raise _over_limits(name)
     reason = _reason(log) or " (its decoder stopped)"
     if not frames:
         raise AudioError(f"{name}: its audio cannot be decoded{reason}; convert it to wav.")

@@ -56,8 +56,8 @@ def read(
         returned; None: the error is raised.
 
     Returns:
-      float32 `[samples]`. Integer formats lie within -1..1; float formats may exceed it up to
-      `stream.MAX_FLOAT_AMPLITUDE`, lossy ones up to `stream.MAX_LOSSY_AMPLITUDE`.
+      float32 `[samples]`. Integer formats lie within -1..1; float and lossy formats may exceed it up to
+      `stream.MAX_AMPLITUDE`.
 
     Raises:
       AudioError: the source is missing, empty, not audio, damaged, cut off, without samples, too long, not finite, far
@@ -70,7 +70,7 @@ def read(
             stream = streams.crop(stream, start_seconds, seconds)
         if max_seconds is not None:
             stream = _limited(stream, max_seconds)
-        return np.concatenate(list(_samples(stream, sample_rate_hz)))
+        return np.concatenate(list(mono_blocks(stream, sample_rate_hz)))
 
 
 def decode_untrusted(data: bytes, sample_rate_hz: int, max_seconds: float, limits: ffmpeg.Limits) -> np.ndarray:
@@ -92,7 +92,7 @@ def decode_untrusted(data: bytes, sample_rate_hz: int, max_seconds: float, limit
     """
     with decoding.open_stream(data, limits) as stream:
         stream = _limited(streams.tolerant(stream, lambda _: None), max_seconds)
-        return np.concatenate(list(_samples(stream, sample_rate_hz)))
+        return np.concatenate(list(mono_blocks(stream, sample_rate_hz)))
 
 
 def read_blocks(
@@ -118,7 +118,7 @@ def read_blocks(
     with decoding.open_stream(source) as stream:
         if on_cut_off is not None:
             stream = streams.tolerant(stream, on_cut_off)
-        for samples in _samples(stream, sample_rate_hz):
+        for samples in mono_blocks(stream, sample_rate_hz):
             buffered.append(samples)
             count += len(samples)
             if count < size:
@@ -148,7 +148,7 @@ def read_pcm16(stream: BinaryIO, stream_hz: int, sample_rate_hz: int) -> Iterato
     """
     name = str(getattr(stream, "name", "the stream"))
     try:
-        yield from _samples(Stream(name, stream_hz, None, _pcm16(stream)), sample_rate_hz)
+        yield from mono_blocks(Stream(name, stream_hz, None, _pcm16(stream)), sample_rate_hz)
     except AudioError as error:
         if error.reason != "no_samples":
             raise
@@ -162,6 +162,51 @@ def _pcm16(stream: BinaryIO) -> Iterator[np.ndarray]:
         whole = len(data) // 2 * 2
         pending = data[whole:]
         yield from_pcm16(np.frombuffer(data[:whole], "<i2"))[:, np.newaxis]
+
+
+def mono_blocks(stream: Stream, sample_rate_hz: int) -> Iterator[np.ndarray]:
+    """The samples of a stream, mixed down, checked and resampled.
+
+    Args:
+      stream: of the audio.
+      sample_rate_hz: rate of the result.
+
+    Yields:
+      float32 `[samples]`, some of them empty.
+
+    Raises:
+      AudioError: there is not one sample, one is not finite or far beyond full scale, or the channels cancel.
+    """
+    resampler = None
+    if stream.sample_rate_hz != sample_rate_hz:
+        resampler = soxr.ResampleStream(stream.sample_rate_hz, sample_rate_hz, 1, dtype="float32", quality="HQ")
+    frames = produced = 0
+    energy, mono_energy = 0.0, 0.0
+    for block in stream.blocks:
+        mono = _mono(block)
+        _check(stream, block, mono, frames)
+        if block.shape[1] > 1:
+            energy += float(np.vdot(block, block)) / block.shape[1]
+            mono_energy += float(np.vdot(mono, mono))
+        frames += len(mono)
+        samples = mono if resampler is None else resampler.resample_chunk(mono)
+        produced += len(samples)
+        yield samples
+    if mono_energy < _CANCELLED * energy and energy > _AUDIBLE * frames:
+        raise AudioError(
+            f"{stream.name}: its channels have opposite signs and cancel when they are mixed; keep one of them, "
+            "for example with ffmpeg -i IN -af 'pan=mono|c0=c0' OUT.",
+            "channels_cancel",
+        )
+    if resampler is not None and frames:
+        samples = resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+        produced += len(samples)
+        yield samples
+    if frames and not produced:
+        fact = f"too short, {frames} of its samples at {stream.sample_rate_hz} Hz make none at {sample_rate_hz} Hz"
+        raise AudioError(f"{stream.name}: {fact}; record it again.", "no_samples")
+    if not frames:
+        raise _no_samples(stream)
 
 
 def seconds(source: Source) -> float:
@@ -306,50 +351,14 @@ def _limited(stream: Stream, max_seconds: float) -> Stream:
     return stream._replace(blocks=blocks())
 
 
-def _samples(stream: Stream, sample_rate_hz: int) -> Iterator[np.ndarray]:
-    """Mono blocks at a rate; raises where there is not one sample."""
-    resampler = None
-    if stream.sample_rate_hz != sample_rate_hz:
-        resampler = soxr.ResampleStream(stream.sample_rate_hz, sample_rate_hz, 1, dtype="float32", quality="HQ")
-    frames = produced = 0
-    energy, mono_energy = 0.0, 0.0
-    for block in stream.blocks:
-        mono = _mono(block)
-        _check(stream, block, mono, frames)
-        if block.shape[1] > 1:
-            energy += float(np.vdot(block, block)) / block.shape[1]
-            mono_energy += float(np.vdot(mono, mono))
-        frames += len(mono)
-        samples = mono if resampler is None else resampler.resample_chunk(mono)
-        produced += len(samples)
-        yield samples
-    if mono_energy < _CANCELLED * energy and energy > _AUDIBLE * frames:
-        raise AudioError(
-            f"{stream.name}: its channels have opposite signs and cancel when they are mixed; keep one of them, "
-            "for example with ffmpeg -i IN -af 'pan=mono|c0=c0' OUT.",
-            "channels_cancel",
-        )
-    if resampler is not None and frames:
-        samples = resampler.resample_chunk(np.zeros(0, np.float32), last=True)
-        produced += len(samples)
-        yield samples
-    if frames and not produced:
-        fact = f"too short, {frames} of its samples at {stream.sample_rate_hz} Hz make none at {sample_rate_hz} Hz"
-        raise AudioError(f"{stream.name}: {fact}; record it again.", "no_samples")
-    if not frames:
-        raise _no_samples(stream)
-
-
 def _check(stream: Stream, block: np.ndarray, mono: np.ndarray, frames: int) -> None:
     """Raises where a sample is not finite or far beyond full scale, after so many frames."""
     finite = np.isfinite(mono)
     if not finite.all():
         time = (frames + int(np.argmin(finite))) / stream.sample_rate_hz
         raise AudioError(f"{stream.name}: the sample at {time:.3f} s is not finite; fix the file.", "non_finite")
-    if stream.max_amplitude is None:
-        return
-    peak = max(float(block.max()), -float(block.min()))
-    if peak > stream.max_amplitude:
+    peak = max(float(block.max(initial=0)), -float(block.min(initial=0)))
+    if peak > streams.MAX_AMPLITUDE:
         fact = f"its samples reach {peak:.5g}, far beyond full scale, which is 1"
         advice = "scale them; floats in units of 16-bit integers are divided by 32768"
         raise AudioError(f"{stream.name}: {fact}; {advice}.", "beyond_full_scale")

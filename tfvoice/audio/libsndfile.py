@@ -1,7 +1,6 @@
 """Decoding with libsndfile, which believes the length in a header, right or wrong."""
 
 import contextlib
-import io
 import os
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -10,22 +9,9 @@ import numpy as np
 import soundfile
 
 from tfvoice.audio import container
-from tfvoice.audio.stream import (
-    BLOCK_FRAMES,
-    MAX_FLOAT_AMPLITUDE,
-    MAX_LOSSY_AMPLITUDE,
-    AudioError,
-    Stream,
-    cut_off,
-    error_text,
-)
+from tfvoice.audio.stream import BLOCK_FRAMES, AudioError, Stream, cut_off, error_text, whole
 
 _UNKNOWN_FRAMES = 1 << 62
-# By libsndfile's name of the encoding; integers cannot exceed full scale.
-_MAX_AMPLITUDES = {
-    **dict.fromkeys(("FLOAT", "DOUBLE"), MAX_FLOAT_AMPLITUDE),
-    **dict.fromkeys(("VORBIS", "OPUS", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"), MAX_LOSSY_AMPLITUDE),
-}
 
 
 class _ForwardSoundFile(soundfile.SoundFile):
@@ -48,38 +34,6 @@ class _ForwardSoundFile(soundfile.SoundFile):
         return self.first
 
 
-class _Spliced(io.RawIOBase):
-    """A part of a file behind another header.
-
-    Args:
-      file: seekable.
-      facts: what comes before the part, and where it lies.
-    """
-
-    def __init__(self, file: BinaryIO, facts: container.Facts):
-        super().__init__()
-        self._file, self._facts, self._position = file, facts, 0
-        end = file.seek(0, os.SEEK_END) if facts.body_end is None else facts.body_end
-        self._end = len(facts.head) + end - facts.body
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self._position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._end}[whence]
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def readinto(self, buffer) -> int:
-        head, size = self._facts.head, min(len(buffer), max(0, self._end - self._position))
-        data = head[self._position : self._position + size]
-        if size > len(data):
-            self._file.seek(self._facts.body + self._position + len(data) - len(head))
-            data += self._file.read(size - len(data))
-        buffer[: len(data)] = data
-        self._position += len(data)
-        return len(data)
-
-
 @contextlib.contextmanager
 def open_file(name: str, file: str | BinaryIO, raw: BinaryIO, facts: container.Facts) -> Iterator[Stream | None]:
     """Opens a file; None where libsndfile cannot open it.
@@ -91,8 +45,8 @@ def open_file(name: str, file: str | BinaryIO, raw: BinaryIO, facts: container.F
       facts: of it.
     """
     with contextlib.ExitStack() as stack:
-        if facts.head:
-            file = _Spliced(raw, facts)
+        if facts.head or facts.body_end is not None:
+            file = container.spliced(raw, facts)
         elif raw.seek(0) == 0 and facts.may_go_on:
             file = raw
         if isinstance(file, str) and os.name == "posix":
@@ -104,42 +58,45 @@ def open_file(name: str, file: str | BinaryIO, raw: BinaryIO, facts: container.F
             yield None
             return
         frames = None if sound.frames >= _UNKNOWN_FRAMES else sound.frames
-        blocks = _joined_blocks(name, sound, raw, facts)
+        blocks = _all_blocks(name, sound, raw, facts)
         known = frames is not None and facts.following is None
-        amplitude = _MAX_AMPLITUDES.get(sound.subtype)
-        seek = sound.seek if known else None
-        yield Stream(name, sound.samplerate, frames if known else None, blocks, seek, amplitude)
+        yield Stream(name, sound.samplerate, frames if known else None, blocks, sound.seek if known else None)
 
 
-def _joined_blocks(name: str, sound: _ForwardSoundFile, raw: BinaryIO, facts: container.Facts) -> Iterator[np.ndarray]:
-    """Blocks of a file, and of the files that are joined to its end."""
+def _all_blocks(name: str, sound: _ForwardSoundFile, raw: BinaryIO, facts: container.Facts) -> Iterator[np.ndarray]:
+    """Blocks of a file, of what it has beyond its stated length, and of the files that are joined to its end."""
     yield from _blocks(name, sound)
-    following = facts.following
     if facts.may_go_on and sound.frames < _UNKNOWN_FRAMES and raw.tell() < raw.seek(0, os.SEEK_END):
-        following = container.following_flac(raw)
-        if following is None:
-            yield from _rest(name, sound, raw)
-    if following is None:
-        return
-    part = _Spliced(raw, container.Facts(body=following))
-    with open_file(name, part, part, container.examine(part)) as stream:
+        yield from _rest(name, sound, raw)
+    form = (sound.samplerate, sound.channels)
+    # In a loop: some hundred files that call each other would exhaust the stack.
+    following = facts.following
+    while following is not None:
+        part = container.spliced(raw, container.Facts(body=following))
+        facts = container.examine(part)
+        yield from _joined_blocks(name, form, part, facts._replace(following=None))
+        following = None if facts.following is None else following + facts.following
+
+
+def _joined_blocks(name: str, form: tuple[int, int], part: BinaryIO, facts: container.Facts) -> Iterator[np.ndarray]:
+    """Blocks of one file that is joined to the end of others, of whose sample rate and channels it must be."""
+    with open_file(name, part, part, facts) as stream:
         if stream is None:
-            return
-        blocks = stream.blocks
-        first = next(blocks, None)
-        if first is None:
-            return
-        if stream.sample_rate_hz != sound.samplerate or first.shape[1] != sound.channels:
-            raise AudioError(f"{name}: files of different sample rates or channels are joined in it; separate them.")
-        yield first
-        yield from blocks
+            raise AudioError(f"{name}: another file is joined to its end, and damaged; separate them.", "cut_off")
+        for block in whole(stream, facts.promised_seconds, facts.cut).blocks:
+            if (stream.sample_rate_hz, block.shape[1]) != form:
+                raise AudioError(
+                    f"{name}: files of different sample rates or channels are joined in it; separate them."
+                )
+            yield block
 
 
 def _rest(name: str, sound: _ForwardSoundFile, raw: BinaryIO) -> Iterator[np.ndarray]:
     """What follows in a FLAC whose header states too few samples."""
-    with contextlib.suppress(Exception), _ForwardSoundFile(_Spliced(raw, container.unlimited_flac(raw))) as whole:
-        whole.seek(sound.frames)
-        yield from _blocks(name, whole)
+    unlimited = container.spliced(raw, container.unlimited_flac(raw))
+    with contextlib.suppress(Exception), _ForwardSoundFile(unlimited) as longer:
+        longer.seek(sound.frames)
+        yield from _blocks(name, longer)
 
 
 def _blocks(name: str, sound: _ForwardSoundFile) -> Iterator[np.ndarray]:

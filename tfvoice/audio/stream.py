@@ -10,10 +10,9 @@ from tfvoice.errors import TfvoiceError
 BLOCK_FRAMES = 1 << 16
 # Headers and lists of segments are rounded, and encoders count their delay in or out: up to two MP3 frames at 16 kHz.
 TOLERANCE_SECONDS = 0.15
-# Beyond full scale: samples that were stored as they are overshoot a little after resampling; a lossy codec adds its
-# noise, up to 2.9 in noise that is clipped at full scale. Anything above has another unit, and would be clipped.
-MAX_FLOAT_AMPLITUDE = 1.1
-MAX_LOSSY_AMPLITUDE = 4.0
+# What samples may reach, full scale being 1. Exports of audio editors exceed it by up to 18 dB, and a lossy codec adds
+# noise to loud sound, up to 2.9. Integers that were stored as floats reach thousands, in quiet rooms hundreds.
+MAX_AMPLITUDE = 8.0
 # Longer than any bit reservoir, Opus pre-roll or overlap of transforms.
 _RUN_UP_SECONDS = 1.0
 
@@ -23,7 +22,7 @@ class AudioError(TfvoiceError):
 
     Attributes:
       reason: one of missing_file, empty_file, unreadable, no_audio_track, no_samples, non_finite, too_long, cut_off,
-        beyond_the_end, beyond_full_scale, channels_cancel, over_limits, unwritable.
+        beyond_the_end, beyond_full_scale, channels_cancel, over_limits, unwritable; of arrays also no_rate, not_audio.
     """
 
     def __init__(self, message: str, reason: str = "unreadable"):
@@ -40,7 +39,6 @@ class Stream(NamedTuple):
       frames: its length, or None where the header does not state it.
       blocks: decoded lazily; float32 `[frames, channels]`, each at most `BLOCK_FRAMES` long.
       seek: seeks to a frame, before anything is decoded; None where the source cannot seek.
-      max_amplitude: what its samples may reach, full scale being 1; None where the format cannot exceed it.
     """
 
     name: str
@@ -48,7 +46,6 @@ class Stream(NamedTuple):
     frames: int | None
     blocks: Iterator[np.ndarray]
     seek: Callable[[int], object] | None = None
-    max_amplitude: float | None = None
 
 
 def crop(stream: Stream, start_seconds: float, seconds: float | None = None) -> Stream:
@@ -60,7 +57,7 @@ def crop(stream: Stream, start_seconds: float, seconds: float | None = None) -> 
       seconds: its length; None: to the end. The stream may end `TOLERANCE_SECONDS` earlier.
 
     Raises:
-      AudioError: while its blocks are decoded: the part reaches beyond the end.
+      AudioError: while its blocks are decoded: the part is empty, or reaches beyond the end.
     """
     start = round(start_seconds * stream.sample_rate_hz)
     length = None if seconds is None else round(seconds * stream.sample_rate_hz)
@@ -69,6 +66,10 @@ def crop(stream: Stream, start_seconds: float, seconds: float | None = None) -> 
         frames = max(0, stream.frames - start) if length is None else max(0, min(length, stream.frames - start))
 
     def blocks() -> Iterator[np.ndarray]:
+        if length == 0:
+            raise AudioError(
+                f"{stream.name}: the part at {start_seconds:.1f} s is empty; correct the times.", "no_samples"
+            )
         position = 0
         run_up = start - round(_RUN_UP_SECONDS * stream.sample_rate_hz)
         if stream.seek is not None and 0 < run_up < stream.frames:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tfvoice.audio.resample import resample
+from tfvoice.audio.stream import MAX_AMPLITUDE
 
 _LOWEST_HZ, _HIGHEST_HZ = 4000, 192000
 # A file with more is not a recording.
@@ -30,7 +31,7 @@ def decode(data: tf.Tensor, sample_rate_hz: int) -> tf.Tensor:
 
     Raises:
       tf.errors.InvalidArgumentError: the bytes are no such file, have a rate below 4 or above 192 kHz or more than 16
-        channels, or hold a sample that is not finite.
+        channels, or hold a sample that is not finite or beyond `stream.MAX_AMPLITUDE`.
     """
     data = tf.convert_to_tensor(data, tf.string)
     magic, kind = _text(data, 0, 4), _text(data, 8, 4)
@@ -51,7 +52,12 @@ def decode(data: tf.Tensor, sample_rate_hz: int) -> tf.Tensor:
         channels = tf.identity(channels)
     values = _samples(_text(data, sound, size // tf.maximum(frame, 1) * frame), code, frame // channels)
     mono = tf.reduce_mean(tf.reshape(values, tf.stack([-1, channels])), axis=1)
-    with tf.control_dependencies([_check(tf.reduce_all(tf.math.is_finite(mono)), "A sample is not finite.")]):
+    peak = tf.reduce_max(tf.abs(values))
+    checks = [
+        _check(tf.reduce_all(tf.math.is_finite(mono)), "A sample is not finite."),
+        _check(peak <= MAX_AMPLITUDE, "Full scale is 1, and the samples reach:", peak),
+    ]
+    with tf.control_dependencies(checks):
         return resample(mono, tf.cast(from_hz, tf.int32), sample_rate_hz)
 
 

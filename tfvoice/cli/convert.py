@@ -159,6 +159,9 @@ def _print_summary(manifest: shards.Manifest, own_splits: bool) -> None:
     print(f"{OUTPUT.value}: {total:,} utterances, {_duration(seconds).strip()}, {size / 1e6:,.1f} MB")
     for name, split in manifest.splits.items():
         print(_row(name, split.utterances, split.seconds, len(split.shards)))
+    clipped = sum(split.clipped for split in manifest.splits.values())
+    if clipped:
+        print(f"clipped: {clipped:,} of {total:,} utterances have samples beyond full scale")
     listed = f"listed in {os.path.join(OUTPUT.value, shards.SKIPPED)}"
     if manifest.skipped:
         print(f"skipped: {_counts(manifest.skipped)}; {listed}")

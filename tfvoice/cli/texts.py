@@ -69,7 +69,8 @@ def _propose() -> None:
         from tfvoice.data import index
 
         texts = index.read_texts(DATA.value, SPLIT.value)
-    print(proposal.propose(texts, INPUT.value or DATA.value).as_toml(), end="")
+    source = "the standard input" if INPUT.value == "-" else INPUT.value or DATA.value
+    print(proposal.propose(texts, source).as_toml(), end="")
 
 
 def _input() -> Iterator[str]:

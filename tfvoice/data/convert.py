@@ -4,6 +4,7 @@ No process of a conversion imports TensorFlow. The parent plans all shards first
 the output do not depend on the number of workers.
 """
 
+import io
 import itertools
 import math
 import multiprocessing
@@ -126,12 +127,12 @@ def convert(
 def convert_one(utterance: Utterance, settings: ConversionConfig) -> EncodedUtterance | Skip:
     """Decodes the audio of an utterance and encodes its record; bad audio becomes a Skip."""
     try:
-        part = (0.0, None) if utterance.start_seconds is None else (utterance.start_seconds, utterance.seconds)
+        part = (utterance.start_seconds or 0.0, None if utterance.to_end else utterance.seconds)
         samples = audio_io.read(_source(utterance), settings.sample_rate_hz, settings.max_seconds, *part)
     except audio_io.AudioError as error:
         reason = "missing_audio" if error.reason == "missing_file" else error.reason
         return Skip(utterance.id, reason, detail=base.printable(str(error)))
-    pcm16 = audio_io.to_pcm16(samples)
+    pcm16, clipped = audio_io.to_pcm16(samples), bool(np.abs(samples).max() > 1)
     seconds = len(pcm16) / settings.sample_rate_hz
     if seconds < settings.min_seconds:
         return Skip(utterance.id, "too_short", detail=f"{utterance.audio}: {seconds:.3f} s")
@@ -143,7 +144,7 @@ def convert_one(utterance: Utterance, settings: ConversionConfig) -> EncodedUtte
         utterance.id, utterance.speaker, utterance.text, pcm16, settings.sample_rate_hz, settings.encoding
     )
     return EncodedUtterance(
-        records.frame(record), utterance.id, utterance.speaker, utterance.text, len(pcm16), _peak(pcm16)
+        records.frame(record), utterance.id, utterance.speaker, utterance.text, len(pcm16), _peak(pcm16), clipped
     )
 
 
@@ -151,10 +152,13 @@ def _peak(pcm16: np.ndarray) -> float:
     return max(-int(pcm16.min()), int(pcm16.max())) / 32768
 
 
-def _source(utterance: Utterance) -> str | bytes:
-    if utterance.bare_hz and os.path.isfile(utterance.audio):
-        return audio_io.with_header(Path(utterance.audio).read_bytes(), utterance.bare_hz)
-    return utterance.audio
+def _source(utterance: Utterance) -> str | io.BytesIO:
+    if not utterance.bare_hz or not os.path.isfile(utterance.audio):
+        return utterance.audio
+    wav = io.BytesIO(audio_io.with_header(Path(utterance.audio).read_bytes(), utterance.bare_hz))
+    # For error messages; soundfile would take a name that ends in .raw for the format.
+    wav.name = f"{utterance.audio} at {utterance.bare_hz} Hz"
+    return wav
 
 
 def _convert_chunk(utterances: list[Utterance], settings: ConversionConfig) -> list[EncodedUtterance | Skip]:
@@ -167,9 +171,9 @@ def _with_seconds(utterances: list[Utterance]) -> list[Utterance]:
 
 def _planned(utterance: Utterance) -> Utterance:
     """An utterance with its expected length; a length that the corpus states is what is read, from 0 on by default."""
-    stated = utterance.seconds is not None and utterance.start_seconds is None
-    start_seconds = 0.0 if stated else utterance.start_seconds
-    return replace(utterance, start_seconds=start_seconds, seconds=_expected_seconds(utterance))
+    to_end = utterance.seconds is None
+    start_seconds = utterance.start_seconds if to_end else utterance.start_seconds or 0.0
+    return replace(utterance, start_seconds=start_seconds, seconds=_expected_seconds(utterance), to_end=to_end)
 
 
 def _expected_seconds(utterance: Utterance) -> float:
@@ -180,8 +184,10 @@ def _expected_seconds(utterance: Utterance) -> float:
         if utterance.bare_hz:
             return os.path.getsize(utterance.audio) / (2 * utterance.bare_hz)
         if utterance.audio.lower().endswith(_SUFFIXES_WITH_LENGTH):
-            return max(0.0, audio_io.seconds(utterance.audio) - (utterance.start_seconds or 0.0))
-        return os.path.getsize(utterance.audio) / _TYPICAL_BYTES_PER_SECOND
+            seconds = audio_io.seconds(utterance.audio)
+        else:
+            seconds = os.path.getsize(utterance.audio) / _TYPICAL_BYTES_PER_SECOND
+        return max(0.0, seconds - (utterance.start_seconds or 0.0))
     except (audio_io.AudioError, OSError):
         return 0.0
 

@@ -27,6 +27,7 @@ from tfvoice.data.shard_index import IndexEntry
 from tfvoice.data.shards import Manifest, Shard
 from tfvoice.errors import TfvoiceError
 from tfvoice.text.alphabet import Alphabet, format_counts
+from tfvoice.text.proposal import notice
 
 _EXAMPLES = 5
 _CHUNK = 1024
@@ -292,15 +293,15 @@ def _reason(
 def _remedy(index: Index, entries: list[IndexEntry], alphabet: Alphabet) -> str:
     """What to change where no utterance is left, by the most frequent reason."""
     reason = max(index.dropped, key=lambda reason: index.dropped[reason])
+    texts = [entry.text for entry in entries]
     symbols: Counter[str] = Counter()
-    for entry in entries:
-        symbols.update(alphabet.unknown(entry.text))
+    for text in texts:
+        symbols.update(alphabet.unknown(text))
     if not symbols or reason not in (_NO_TEXT, _UNKNOWN_SYMBOLS):
         return "Look at data.* and features.*."
-    return (
-        f"The texts hold {format_counts(symbols)}, and the alphabet is {alphabet.characters!r}; write the letters of "
-        "the language into it with --set alphabet.characters=..."
-    )
+    if sentence := notice(alphabet, texts):
+        return sentence[0].upper() + sentence[1:]
+    return f"The alphabet {alphabet.characters!r} lacks {format_counts(symbols)}; write numbers and symbols as words."
 
 
 def _selected(

@@ -27,7 +27,7 @@ _OUTPUT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*-\d{5}-of-\d{5}(\.tfrecord|
 
 @dataclass(frozen=True)
 class EncodedUtterance:
-    """An utterance ready to be written: its framed record, and what the index states about it."""
+    """An utterance ready to be written: its framed record, and what the index and the manifest state about it."""
 
     frame: bytes
     id: str
@@ -35,6 +35,7 @@ class EncodedUtterance:
     text: str
     samples: int
     peak: float
+    clipped: bool
 
 
 class ConversionOutput:
@@ -110,6 +111,7 @@ class ConversionOutput:
         digest, offset = hashlib.sha256(), 0
         entries: list[IndexEntry] = []
         skipped: list[Skip] = []
+        clipped = 0
         with storage.writing(path) as file:
             for result in _flat(results):
                 if isinstance(result, Skip):
@@ -119,6 +121,7 @@ class ConversionOutput:
                 digest.update(result.frame)
                 entries.append(_entry(result, offset))
                 offset += len(result.frame)
+                clipped += result.clipped
         done = Shard(
             name=shard.name,
             sha256=digest.hexdigest(),
@@ -126,6 +129,7 @@ class ConversionOutput:
             utterances=len(entries),
             seconds=round(sum(entry.samples / rate_hz for entry in entries), 3),
             characters=sum(len(entry.text) for entry in entries),
+            clipped=clipped,
         )
         shard_index.write(path, done.sha256, entries)
         progress = {"shard": done.model_dump(), "skipped": [asdict(skip) for skip in skipped]}

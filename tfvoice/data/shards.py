@@ -48,7 +48,7 @@ class ConversionConfig(config.Config):
 
 
 class Shard(config.Config):
-    """A finished shard; `seconds` of audio, `characters` of raw text."""
+    """A finished shard; `seconds` of audio, `characters` of raw text, `clipped` utterances beyond full scale."""
 
     name: str
     sha256: str
@@ -56,6 +56,7 @@ class Shard(config.Config):
     utterances: int
     seconds: float
     characters: int
+    clipped: int = 0
 
 
 class Split(config.Config):
@@ -64,6 +65,7 @@ class Split(config.Config):
     utterances: int
     seconds: float
     characters: int
+    clipped: int = 0
     shards: list[Shard]
 
 
@@ -214,6 +216,7 @@ def total(shards: list[Shard]) -> Split:
         utterances=sum(shard.utterances for shard in shards),
         seconds=round(sum(shard.seconds for shard in shards), 3),
         characters=sum(shard.characters for shard in shards),
+        clipped=sum(shard.clipped for shard in shards),
         shards=shards,
     )
 

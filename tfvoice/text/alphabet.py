@@ -289,7 +289,8 @@ class _Spelling(dict):
     def _spell_part(self, part: str) -> str | None:
         category = unicodedata.category(part)
         if part in self.characters:
-            return part
+            # The lunate sigma is the final one to Unicode.
+            return "σ" if self.final_sigma and part == "ς" else part
         if part in APOSTROPHES:
             return "'" if "'" in self.characters else ""
         if part in _SPOKEN_SYMBOLS:

@@ -17,7 +17,7 @@ def test_parse_split():
     assert base.parse_split("0/0/100") == {"train": 0.0, "valid": 0.0, "test": 1.0}
 
 
-@pytest.mark.parametrize("text", ["", "90", "90/5", "110/-5/-5", "a/b/c", "80/10/5/5", "90/5/6"])
+@pytest.mark.parametrize("text", ["", "90", "90/5", "110/-5/-5", "a/b/c", "80/10/5/5", "90/5/6", "nan/50/50"])
 def test_parse_split_refuses(text):
     with pytest.raises(CorpusError, match=f"--split={text}: .*for example --split=90/5/5"):
         base.parse_split(text)

@@ -70,6 +70,14 @@ def test_column_names(home, audio, text):
     assert listing.utterances == [Utterance("clips/a", str(home / "clips" / "a.wav"), "Hello.")]
 
 
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_of_several_columns_for_one_key_the_first_in_the_table_is_used(home, suffix):
+    row = {"path": "clips/b.flac", "audio": "clips/a.wav", "text": "Yes.", "wrd": "yes"}
+    forms = {"csv": f"{','.join(row)}\n{','.join(row.values())}\n", "jsonl": json.dumps(row)}
+    listing = manifest.read(write(home / f"list.{suffix}", forms[suffix]))
+    assert listing.utterances == [Utterance("clips/a", str(home / "clips" / "a.wav"), "Yes.")]
+
+
 def test_a_quotation_mark_is_literal_in_tsv(home):
     text = 'path\tsentence\nclips/a.wav\t"Stop\nclips/b.flac\tgo"\n'
     assert [u.text for u in manifest.read(write(home / "list.tsv", text)).utterances] == ['"Stop', 'go"']
@@ -142,10 +150,11 @@ def test_bad_rows_are_skipped_with_a_reason(home):
         {"audio": "clips/c.wav", "transcript_path": "clips/nowhere.txt"},
         {"audio": "clips/c.wav", "text": "  ", "id": "blank"},
         {"audio": "clips/c.wav", "text": "\ud800", "id": "half"},
+        {"audio": "clips/c.wav", "transcript_path": "\0", "id": "zero"},
         [],
     ]
     listing = manifest.read(write(home / "list.jsonl", "\n".join(map(json.dumps, lines)) + "\n{broken"))
-    assert not listing.utterances and listing.expected == 9
+    assert not listing.utterances and listing.expected == 10
     assert reasons(listing) == {
         "clips/a": "missing_transcript",
         "clips/nowhere": "missing_audio",
@@ -154,8 +163,9 @@ def test_bad_rows_are_skipped_with_a_reason(home):
         "clips/c": "missing_transcript",
         "blank": "empty_transcript",
         "half": "not_unicode",
-        "list.jsonl line 8": "malformed_row",
+        "zero": "unreadable_transcript",
         "list.jsonl line 9": "malformed_row",
+        "list.jsonl line 10": "malformed_row",
     }
 
 
@@ -226,6 +236,7 @@ PEERS = {
     "metadata.jsonl": '{"file_name": "clips/a.wav", "text": "hello there"}\n',
     "speechbrain.csv": "ID,duration,wav,spk_id,wrd\nx,1.5,clips/a.wav,s1,hello there\n",
     "speechbrain.json": '{"x": {"wav": "clips/a.wav", "wrd": "hello there"}, "y": {"wav": "clips/c.wav", "wrd": "b"}}',
+    "single.json": '{"x": {"wav": "clips/a.wav", "wrd": "hello there"}}',
 }
 
 

@@ -30,7 +30,8 @@ class Utterance:
       speaker: name of the speaker, or "".
       split: `train`, `valid`, `test` or a split that the corpus defines; "" until one is assigned.
       start_seconds: start of the utterance in a longer recording; None where it is the whole file.
-      seconds: duration, where the corpus states it.
+      seconds: duration, where the corpus states it; once planned, an estimate where it does not.
+      to_end: the audio is read to its end, so that `seconds` is an estimate.
       bare_hz: sample rate of a file of 16-bit samples without a header; None where there is a header.
     """
 
@@ -42,6 +43,7 @@ class Utterance:
     start_seconds: float | None = None
     seconds: float | None = None
     bare_hz: int | None = None
+    to_end: bool = False
 
 
 @dataclass(frozen=True)
@@ -225,7 +227,7 @@ def parse_split(text: str) -> dict[str, float]:
         percentages = [float(part) for part in text.split("/")]
     except ValueError:
         percentages = []
-    if len(percentages) not in (2, 3) or min(percentages) < 0 or abs(sum(percentages) - 100) > 1e-6:
+    if len(percentages) not in (2, 3) or min(percentages) < 0 or not abs(sum(percentages) - 100) <= 1e-6:
         raise CorpusError(
             f"--split={text}: write the percentages of train, valid and test, which add up to 100, "
             "for example --split=90/5/5."

@@ -13,6 +13,7 @@ Relative paths are relative to the manifest (or to its `root_path`).
 """
 
 import csv
+import functools
 import json
 import math
 import os
@@ -170,7 +171,7 @@ def _tsv_rows(path: Path) -> Iterator[_Row]:
 
 
 def _table(path: Path, lines: Iterator[tuple[int, list[str]]]) -> Iterator[_Row]:
-    keys: list[str] | None = None
+    keys: tuple[str, ...] | None = None
     for number, fields in lines:
         if not any(field.strip() for field in fields):
             continue
@@ -185,21 +186,24 @@ def _table(path: Path, lines: Iterator[tuple[int, list[str]]]) -> Iterator[_Row]
             yield _Row(f"{path.name} line {number}", {}, path.parent, defect)
 
 
-def _header(path: Path, fields: list[str]) -> tuple[list[str], bool]:
-    keys = [_key(field) for field in fields]
+def _header(path: Path, fields: list[str]) -> tuple[tuple[str, ...], bool]:
+    keys = _keys(tuple(fields))
     if "audio" in keys and ("text" in keys or "transcript_path" in keys):
         return keys, True
     if len(fields) == 2 and fields[1].strip().lower().endswith(".txt"):
-        return ["audio", "transcript_path"], False
+        return ("audio", "transcript_path"), False
     raise CorpusError(
         f"{path}: the first line names no columns for audio and text, it is {' | '.join(fields)[:100]}; "
         f"name them {' or '.join(COLUMNS['audio'][:4])}, and {' or '.join(COLUMNS['text'])}."
     )
 
 
-def _key(name: str) -> str:
-    name = name.strip().lower()
-    return next((key for key, names in COLUMNS.items() if name in names), name)
+@functools.lru_cache(maxsize=64)
+def _keys(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The key of `COLUMNS` for each name; of several names for one key, the first that is listed there has it."""
+    names = tuple(name.strip().lower() for name in names)
+    known = {next((form for form in forms if form in names), ""): key for key, forms in COLUMNS.items()}
+    return tuple(known.get(name, name) for name in names)
 
 
 def _json_rows(path: Path) -> Iterator[_Row]:
@@ -211,7 +215,7 @@ def _json_rows(path: Path) -> Iterator[_Row]:
     if isinstance(content, dict) and isinstance(content.get("samples"), list):
         root = path.parent / str(content.get("root_path", ""))
         yield from (_json_row(path, f"sample {n}", item, root) for n, item in enumerate(content["samples"], 1))
-    elif isinstance(content, dict) and len(content) > 1 and all(isinstance(item, dict) for item in content.values()):
+    elif isinstance(content, dict) and content and all(isinstance(item, dict) for item in content.values()):
         items = ({"id": id, **item} for id, item in content.items())
         yield from (_json_row(path, f"item {n}", item, path.parent) for n, item in enumerate(items, 1))
     elif isinstance(content, list):
@@ -237,7 +241,8 @@ def _json_row(path: Path, where: str, item: object, root: Path) -> _Row:
     where = f"{path.name} {where}"
     if not isinstance(item, dict):
         return _Row(where, {}, root, "no JSON object")
-    values = {_key(key): value for key, value in item.items() if value is not None}
+    item = {key: value for key, value in item.items() if value is not None}
+    values = dict(zip(_keys(tuple(item)), item.values(), strict=True))
     for key, value in values.items():
         if key in COLUMNS and isinstance(value, list | dict | bool):
             return _Row(where, {}, root, f"{key} is {json.dumps(value)[:60]}, no text or number")
@@ -269,7 +274,7 @@ def _utterance(row: _Row, split: str, home: str) -> Utterance | Skip:
             text = base.read_text(path)
         except FileNotFoundError:
             return Skip(id, "missing_transcript", detail=f"{row.where}: there is no {path}")
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             return Skip(id, "unreadable_transcript", detail=f"{path}: {error}")
     split = _split(values.get("split", ""), row.where) or split
     return Utterance(id, audio, text, values.get("speaker", ""), split, **times)
