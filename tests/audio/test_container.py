@@ -73,6 +73,21 @@ def test_joined_flacs_are_found():
     assert examine(flac).following is None
 
 
+def test_without_a_search_only_the_start_of_a_flac_is_read():
+    class Counting(streams.BytesIO):
+        bytes_read = 0
+
+        def read(self, size=-1):
+            data = super().read(size)
+            self.bytes_read += len(data)
+            return data
+
+    file = Counting(encoded(noise(1_000_000), "FLAC"))
+    facts = container.examine(file, search=False)
+    assert abs(facts.promised_seconds - 62.5) < 0.01
+    assert file.bytes_read <= 1 << 17 < len(file.getvalue())
+
+
 @pytest.mark.parametrize("form", ["WAV", "FLAC", "OGG", "AIFF"])
 def test_id3_tags_before_a_format_without_them_are_skipped(form):
     data = encoded(noise(999), form)

@@ -106,11 +106,12 @@ class _View:
         return None
 
 
-def examine(file: BinaryIO) -> Facts:
-    """Reads the structure of a seekable file, of a FLAC to its end; what is no known container is left to the decoders.
+def examine(file: BinaryIO, search: bool = True) -> Facts:
+    """Reads the structure of a seekable file; what is no known container is left to the decoders.
 
     Args:
       file: from `without_tag`.
+      search: whether to search a whole FLAC for another one that is joined to its end.
     """
     view = _View(file)
     magic = view(0, 12)
@@ -118,7 +119,7 @@ def examine(file: BinaryIO) -> Facts:
         if magic[:4] in (b"RIFF", b"RF64") and magic[8:] == b"WAVE":
             return _wav(view)
         if magic[:4] == b"fLaC":
-            return _flac(view)
+            return _flac(view, search)
         if magic[:4] == b"OggS":
             return _ogg(view)
         if magic[:4] == b".snd":
@@ -232,11 +233,11 @@ def _only_chunks(view: _View, position: int, byte_rate: int) -> bool:
     return False
 
 
-def _flac(view: _View) -> Facts:
+def _flac(view: _View, search: bool) -> Facts:
     numbers = int.from_bytes(view(18, 8), "big")
     rate_hz, frames = numbers >> 44, numbers & ((1 << 36) - 1)
     # A frame does not state its size: where another FLAC starts, only a search shows.
-    following = view.find(_FLAC, len(_FLAC))
+    following = view.find(_FLAC, len(_FLAC)) if search else None
     promised = frames / rate_hz if frames else None
     return Facts(promised_seconds=promised, body_end=following, following=following, may_go_on=following is None)
 

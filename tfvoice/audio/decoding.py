@@ -43,12 +43,13 @@ def find_audio(folder: str, links: bool = False) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def open_stream(source: Source, limits: ffmpeg.Limits | None = None) -> Iterator[Stream]:
+def open_stream(source: Source, limits: ffmpeg.Limits | None = None, search: bool = True) -> Iterator[Stream]:
     """Opens a file, bytes or a binary stream for one pass of decoding; use it in a `with` statement.
 
     Args:
       source: of the audio; of several audio tracks, `ffmpeg.open_file` says which.
       limits: for untrusted input, which is then decoded by ffmpeg only; None: libsndfile or ffmpeg, without limits.
+      search: as for `container.examine`.
 
     Raises:
       AudioError: the source is missing, empty or not audio; while its blocks are decoded: it is damaged or cut off.
@@ -58,7 +59,7 @@ def open_stream(source: Source, limits: ffmpeg.Limits | None = None) -> Iterator
         try:
             raw = stack.enter_context(open(file, "rb")) if isinstance(file, str) else file
             untagged = container.without_tag(raw)
-            facts = container.Facts() if limits else container.examine(untagged)
+            facts = container.Facts() if limits else container.examine(untagged, search)
         except OSError as error:
             raise AudioError(f"{name}: cannot read this file: {error_text(error)}.") from error
         stack.callback(raw.seek, 0)

@@ -209,16 +209,21 @@ def mono_blocks(stream: Stream, sample_rate_hz: int) -> Iterator[np.ndarray]:
         raise _no_samples(stream)
 
 
-def seconds(source: Source) -> float:
+def seconds(source: Source, search: bool = True) -> float:
     """Returns the duration of the audio in seconds.
 
     The header states it in most formats. Otherwise (a FLAC written to a pipe, several streams in a file, formats that
     libsndfile does not support) the audio is decoded and counted; where a file is cut off, what there is.
 
+    Args:
+      source: of the audio.
+      search: whether to search a whole FLAC for another one that is joined to its end; without, only its header is
+        read.
+
     Raises:
       AudioError: the source is missing, empty, not audio, or without samples.
     """
-    with decoding.open_stream(source) as stream:
+    with decoding.open_stream(source, search=search) as stream:
         frames = stream.frames
         if frames is None:
             stream = streams.tolerant(stream, lambda _: None)

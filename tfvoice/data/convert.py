@@ -184,7 +184,8 @@ def _expected_seconds(utterance: Utterance) -> float:
         if utterance.bare_hz:
             return os.path.getsize(utterance.audio) / (2 * utterance.bare_hz)
         if utterance.audio.lower().endswith(_SUFFIXES_WITH_LENGTH):
-            seconds = audio_io.seconds(utterance.audio)
+            # An estimate is enough: planning does not read the audio of a corpus.
+            seconds = audio_io.seconds(utterance.audio, search=False)
         else:
             seconds = os.path.getsize(utterance.audio) / _TYPICAL_BYTES_PER_SECOND
         return max(0.0, seconds - (utterance.start_seconds or 0.0))
