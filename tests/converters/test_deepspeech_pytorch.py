@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tfvoice import storage, tasks
 from tfvoice.asr.recognizer import Recognizer
 from tfvoice.converters import deepspeech_pytorch
 from tfvoice.errors import TfvoiceError
+from tfvoice.training.trainer import StopConditions
 
 LABELS = list("_'" + string.ascii_uppercase + " ")
 UNITS, LAYERS, CHANNELS, BANDS = 6, 3, 4, 41
@@ -234,6 +236,21 @@ def test_checkpoints_of_pytorch_give_its_logits_on_real_audio(tmp_path, architec
         samples, expected = arrays["samples"] / np.float32(2**15), arrays[f"{architecture}/logits"]
     logits = loaded.logits(samples[np.newaxis], np.array([len(samples)], np.int32)).values[0]
     np.testing.assert_allclose(logits, np.roll(expected, -1, axis=1), atol=1e-4)
+
+
+def test_a_run_can_start_from_an_imported_one(torch_save, tmp_path, converted):
+    imported = deepspeech_pytorch.import_run(torch_save(tmp_path / "a.ckpt", checkpoint()), tmp_path / "imported")
+    small = ["training.batch_size=4", "training.xla=off", "training.precision=float32", "data.buckets=1"]
+    for characters, new in ((imported.alphabet.characters, []), (" abcdefghijklmnopqrstuvwxyzä", ["ä"])):
+        run = tmp_path / f"run{len(new)}"
+        settings = tasks.resolve(None, None, small, imported.run_dir)
+        alphabet = settings.alphabet.model_copy(update={"characters": characters})
+        settings = settings.model_copy(update={"alphabet": alphabet})
+        state = tasks.train(run, converted, settings, StopConditions(max_steps=1), init_from=imported.run_dir)
+        assert state.step == 1 and state.skipped == 0
+        origin = storage.read_json(run / "experiment.json")["info"]["init_from"]
+        assert origin["imported"] == imported.info["imported"] and origin["transfer"]["new_classes"] == new
+        assert origin["transfer"]["new"] == [] and origin["transfer"]["by_class"] == ["deepspeech2/output/kernel"]
 
 
 def changed(weights, name, value):
