@@ -341,6 +341,15 @@ def test_a_run_is_replaced_only_with_overwrite(torch_save, tmp_path):
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
+def test_a_run_that_another_process_writes_is_not_replaced(torch_save, tmp_path):
+    path = torch_save(tmp_path / "a.ckpt", checkpoint())
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "metrics.jsonl").write_text("{}")
+    with storage.locked(tmp_path / "run", "tfvoice_train"), pytest.raises(TfvoiceError, match="another command is"):
+        deepspeech_pytorch.import_run(path, tmp_path / "run", overwrite=True)
+    assert (tmp_path / "run" / "metrics.jsonl").exists()
+
+
 def test_an_incomplete_run_is_replaced_only_with_overwrite(torch_save, tmp_path):
     path = torch_save(tmp_path / "a.ckpt", checkpoint())
     (tmp_path / "run").mkdir()

@@ -38,8 +38,11 @@ class Transcriber:
       window_seconds: new audio in each window; at least the longest clip of the training. It decides memory and speed,
         not the text.
 
+    Attributes:
+      labels: those of the decoder, see `decoders.Decoder`.
+
     Raises:
-      TfvoiceError: the decoder's language model cannot be used, or `window_seconds` is not above 0.
+      TfvoiceError: the decoder's language model cannot be used, or `window_seconds` is no number above 0.
     """
 
     def __init__(
@@ -48,9 +51,12 @@ class Transcriber:
         decoder: DecoderConfig = DecoderConfig(),  # noqa: B008 - frozen
         window_seconds: float = WINDOW_SECONDS,
     ):
-        if not window_seconds > 0:
-            raise TfvoiceError(f"--window_seconds={window_seconds:g}: must be more than 0; 60 is usual.")
-        self._search = None if decoder.name == "greedy" else decoders.build(decoder, run.alphabet)
+        if not 0 < window_seconds < float("inf"):
+            raise TfvoiceError(f"--window_seconds={window_seconds:g}: must be a number above 0; 60 is usual.")
+        built = decoders.build(decoder, run.alphabet)
+        self.labels = built.labels
+        # The best path has its frames already; the labels of a search must be aligned.
+        self._search = None if decoder.name == "greedy" else built
         self._nbest = decoder.nbest
         self._alphabet = run.alphabet
         self._rate_hz = run.config.features.sample_rate_hz
