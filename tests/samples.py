@@ -19,9 +19,13 @@ SMALL = (
 )
 
 
-def streaming_run(folder, cell="lstm"):
+# Without a space; class 5 is a combining mark.
+THAI = "กขคงจีฉชซฌญฎฏฐฑฒณดตถทธนบปผฝพ"
+
+
+def streaming_run(folder, *overrides):
     """Creates a run of a recogniser that streams, with random weights that write text, in a folder."""
-    config = tasks.resolve("deepspeech2", overrides=[*SMALL, f"model.cell={cell}"])
+    config = tasks.resolve("deepspeech2", overrides=[*SMALL, *overrides])
     channels = features.channels(config.features)
     statistics = features.FeatureStatistics(np.linspace(0, 1, channels), np.linspace(1, 2, channels))
     run = Recognizer.create(folder, config, statistics)
@@ -30,7 +34,7 @@ def streaming_run(folder, cell="lstm"):
         if len(weight.shape) > 1:
             weight.assign(random.standard_normal(weight.shape) / np.sqrt(np.prod(weight.shape[:-1])) * 2)
     kernel = run.model.output_layer.kernel
-    # Four classes take turns: space, two letters, blank.
+    # Four classes take turns: space (the first character), two letters, blank.
     kernel.assign(5 * np.array(kernel) * np.isin(np.arange(29), [0, 5, 9, 28]))
     samples = tf.constant(speech(4, seed=5)[np.newaxis])
     inputs = features.compute(config.features, samples, tf.constant([samples.shape[1]]), statistics)

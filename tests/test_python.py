@@ -38,6 +38,8 @@ def test_the_python_of_the_document_runs(folder, capsys):
     assert origin["run"] == str((folder / "runs" / "mine").resolve())
     assert [weight.shape for weight in names["same"].weights] == [weight.shape for weight in names["model"].weights]
     assert names["probabilities"].output_shape == (None, None, 29)
+    # A uniform baseline costs 8 bits.
+    assert float(names["loss"]) < 7.5 and names["waves"].shape == (1, 8000)
     assert tasks.load("runs/keras").model.count_params() == names["model"].count_params()
     assert checkpoints.restore(folder / "runs/keras/checkpoints/best.safetensors", {}) == {}
 

@@ -14,6 +14,8 @@ def test_every_model_has_a_task_whose_configuration_names_it():
         assert tasks.resolve(name) == tasks.of_model(name).run.config_class(model={"name": name})
     with pytest.raises(ConfigError, match=r"--model=wavnet_asr: there is no such model; did you mean wavenet_asr\?"):
         tasks.of_model("wavnet_asr")
+    with pytest.raises(ConfigError, match="the model is missing; name one of wavenet_asr, deepspeech2, "):
+        tasks.resolve(config="deepspeech2_small")
 
 
 def test_the_defaults_of_a_model_are_those_of_its_configuration():

@@ -98,6 +98,8 @@ def resolve(
       ConfigError: a name, key or value that cannot be used.
       TfvoiceError: `run_dir` holds no run.
     """
+    if model is None and run_dir is None:
+        raise ConfigError(f"the model is missing; name one of {', '.join(TASKS)}, or a run to take it from.")
     base = {} if run_dir is None else _portable(read_description(run_dir)["config"])
     model = model or base["model"]["name"]
     schema = of_model(model).run.config_class

@@ -92,3 +92,11 @@ def test_a_damaged_file_is_an_error_that_names_the_line(tmp_path, old, new, reas
 def test_a_truncated_compressed_file_is_an_error(tmp_path, packed):
     with pytest.raises(ngrams.FormatError):
         read(tmp_path, packed(ARPA.encode())[:60])
+
+
+def test_damaged_compressed_data_are_an_error(tmp_path):
+    packed = bytearray(gzip.compress(ARPA.encode()))
+    # The type of the first block: there is no third one.
+    packed[10] |= 0b110
+    with pytest.raises(ngrams.FormatError, match="invalid block type"):
+        read(tmp_path, bytes(packed))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tfvoice import checkpoints, ctc, tasks
-from tfvoice.asr import evaluate, metrics, scoring
+from tfvoice.asr import decoders, evaluate, metrics, scoring
 from tfvoice.asr.decoders import DecoderConfig
 from tfvoice.asr.recognizer import Recognizer
 from tfvoice.asr.scoring import ScoredUtterance
@@ -140,7 +140,7 @@ def test_symbols_outside_the_alphabet_are_counted(copied):
     assert report["dropped_symbols"] == {"v": 1}, "of Invalid Choice"
 
 
-def test_the_filters_of_training_do_not_apply(copied, converted):
+def test_the_filters_of_training_do_not_apply(copied, converted, monkeypatch):
     """Utterances that are too long, too short or without a CTC path are scored, as the transcriber transcribes them."""
     run = Recognizer.load(copied)
     utterances = run.scan(converted, "test", filtered=False)
@@ -148,7 +148,10 @@ def test_the_filters_of_training_do_not_apply(copied, converted):
     changed(copied, data={"max_seconds": float(seconds[1]) - 0.01, "min_seconds": float(seconds[0]) + 0.01})
     with pytest.raises(TfvoiceError, match="nothing to use in test"):
         Recognizer.load(copied).scan(converted, "test")
+    built, build = [], decoders.build
+    monkeypatch.setattr(decoders, "build", lambda *arguments: built.append(arguments) or build(*arguments))
     report, _ = evaluate.evaluate_run(copied)
+    assert len(built) == 1, "a language model takes time and memory"
     assert (report["scored"], report["total"]) == (len(utterances), 3)
     transcriber = Transcriber(Recognizer.load(copied))
     for result in report["results"]:

@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from tfvoice import ctc
 from tfvoice.asr import language_model
-from tfvoice.asr.language_model import Hypothesis, LanguageModel, Search
+from tfvoice.asr.language_model import LanguageModel, Search
 from tfvoice.asr.lexicon import Hotword
+from tfvoice.asr.transcript import Alternative
 from tfvoice.errors import TfvoiceError
 from tfvoice.lengths import Sequence
 from tfvoice.text.alphabet import Alphabet, AlphabetConfig
@@ -177,9 +178,9 @@ def test_errors_say_what_to_do(model, tmp_path):
 def test_the_best_texts_are_in_order_and_scored_by_the_definition(model, lexicon):
     made, log_probabilities = model(), emissions("ab ba", 1.0, frames=11)
     found = Search(made, 2000, 0.7, 1.5, lexicon).n_best(log_probabilities, 6)
-    assert len({hypothesis.text for hypothesis in found}) == 6
-    assert [each.score for each in found] == sorted((each.score for each in found), reverse=True)
-    for text, value in found:
+    scores = {ALPHABET.decode(labels): value for labels, value in found}
+    assert len(scores) == 6 and list(scores.values()) == sorted(scores.values(), reverse=True)
+    for text, value in scores.items():
         assert value == pytest.approx(score(made, text, log_probabilities, 0.7, 1.5), abs=0.05)
 
 
@@ -191,14 +192,20 @@ def test_a_hotword_is_preferred_and_may_be_unknown_to_the_model(model):
     plain, phrase = (
         Search(made, 500, 0.5, 0.0, hotwords=hotwords).n_best(heard, 400) for hotwords in ((), [Hotword("ba ab", 3.0)])
     )
-    with_it, without = dict(phrase), dict(plain)
+    with_it, without = ({ALPHABET.decode(labels): value for labels, value in found} for found in (phrase, plain))
     for text in ("ba ab", "ab ba ab", "ab ba"):
         assert with_it[text] == pytest.approx(without[text] + 3.0 * ("ba ab" in text), abs=0.05)
 
 
 def test_the_best_texts_of_pieces_are_combined():
-    pieces = [[Hypothesis("a", -1.0), Hypothesis("b", -1.5)], [Hypothesis("", -2.0), Hypothesis("c", -2.2)]]
+    pieces = [[Alternative("a", -1.0), Alternative("b", -1.5)], [Alternative("", -2.0), Alternative("c", -2.2)]]
     assert language_model.combine(pieces, 3) == [("a", -3.0), ("a c", -3.2), ("b", -3.5)]
+
+
+def test_a_text_that_pieces_give_in_several_ways_is_listed_once_with_its_best_score():
+    pieces = [[Alternative("a", -1.0), Alternative("a b", -1.2)], [Alternative("b c", -2.0), Alternative("c", -2.1)]]
+    found = language_model.combine(pieces, 4)
+    assert found == [("a b c", -3.0), ("a c", -3.1), ("a b b c", -3.2)]
 
 
 def test_words_are_keyed_by_their_spelling_and_the_first_counts():

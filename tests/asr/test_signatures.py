@@ -27,7 +27,7 @@ def recogniser(tmp_path_factory):
 @pytest.fixture(scope="module", params=["lstm", "gru"])
 def run(request, tmp_path_factory):
     """A run that streams, with random weights that write text."""
-    return streaming_run(tmp_path_factory.mktemp("run"), request.param)
+    return streaming_run(tmp_path_factory.mktemp("run"), f"model.cell={request.param}")
 
 
 @pytest.fixture(scope="module")

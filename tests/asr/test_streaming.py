@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
-from samples import RATE, SMALL, speech, streaming_run
+from samples import RATE, SMALL, THAI, speech, streaming_run, wav
 
 from tfvoice import ctc, tasks
 from tfvoice.asr import streaming, words
@@ -23,7 +23,7 @@ CELLS = ("lstm", "gru", "rnn")
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """Makes a run with random weights that write text."""
-    runs = functools.cache(lambda cell: streaming_run(tmp_path_factory.mktemp("run"), cell))
+    runs = functools.cache(lambda cell: streaming_run(tmp_path_factory.mktemp("run"), f"model.cell={cell}"))
     return lambda cell="lstm": runs(cell)
 
 
@@ -147,6 +147,24 @@ def test_words_of_a_stream_are_those_of_its_whole_best_path(run):
     found = list(StreamingTranscriber(run()).words(cut(samples, 160)))
     assert [word[:3] for word in found] == [word[:3] for word in expected]
     assert [word.confidence for word in found] == pytest.approx([word.confidence for word in expected], abs=1e-4)
+
+
+def test_without_a_space_in_the_alphabet_each_character_comes_when_the_next_begins(tmp_path):
+    run, samples = streaming_run(tmp_path, f"alphabet.characters={THAI}"), speech(9)
+    expected = Transcriber(run, window_seconds=2.0).transcribe(wav(samples))
+    assert len(expected.words) > 20 and expected.text == "".join(word.text for word in expected.words)
+    assert any(len(word.text) > 1 for word in expected.words), "a character with its mark"
+    transcriber, found, text = StreamingTranscriber(run), [], ""
+    state = transcriber.start()
+    for chunk in cut(samples, 1600):
+        characters, new, state = transcriber.step(chunk, False, state)
+        text += characters.numpy().decode()
+        found += words.to_list(new)[0]
+        # All but the last character with its marks is final.
+        pending = run.alphabet.decode(state["ids"].numpy())
+        assert "".join(word.text for word in found) + pending == text and len(pending.replace("ี", "")) <= 1
+    found += words.to_list(transcriber.step(np.zeros(0, np.float32), True, state)[1])[0]
+    assert [word[:3] for word in found] == [word[:3] for word in expected.words]
 
 
 @pytest.mark.parametrize(

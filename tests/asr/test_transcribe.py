@@ -234,9 +234,10 @@ def test_a_truncated_recording_is_an_error_with_its_name(run, tmp_path):
         Transcriber(run()).transcribe(tmp_path)
 
 
-def test_a_window_without_length_is_refused(run):
-    with pytest.raises(TfvoiceError, match="--window_seconds=0"):
-        Transcriber(run(), window_seconds=0.0)
+def test_a_window_without_a_length_is_refused(run):
+    for seconds in (0.0, float("inf"), float("nan")):
+        with pytest.raises(TfvoiceError, match=f"--window_seconds={seconds:g}: must be a number above 0"):
+            Transcriber(run(), window_seconds=seconds)
 
 
 @pytest.mark.parametrize("lexicon", [True, False])

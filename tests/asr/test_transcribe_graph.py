@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from samples import RATE, modulated, recognizer, streaming_run, wav
+from samples import RATE, THAI, modulated, recognizer, streaming_run, wav
 
 from tfvoice.asr import words
 from tfvoice.asr.transcribe import Transcriber
@@ -19,12 +19,14 @@ DEEPSPEECH = (
 )
 
 
-@pytest.fixture(scope="module", params=["wavenet_asr", "deepspeech2", "streaming"])
+@pytest.fixture(scope="module", params=["wavenet_asr", "deepspeech2", "streaming", "without spaces"])
 def run(request, tmp_path_factory):
     """A run with random weights that write text, trained on clips of 0.4 s."""
     folder = tmp_path_factory.mktemp("run")
     if request.param == "streaming":
         return streaming_run(folder)
+    if request.param == "without spaces":
+        return recognizer(folder, "wavenet_asr", (*SMALL, f"alphabet.characters={THAI}"))
     return recognizer(folder, request.param, SMALL if request.param == "wavenet_asr" else DEEPSPEECH)
 
 

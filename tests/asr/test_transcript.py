@@ -4,6 +4,7 @@ import itertools
 import json
 import re
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,6 +25,10 @@ def spoken(text, each=0.3, pause=0.05, pauses=None, start=0.0):
 
 def whole(words, seconds=3600.0):
     return Transcript(seconds, " ".join(word.text for word in words), 0.5 if words else None, words)
+
+
+def letters(cue):
+    return "".join(cue.lines).replace(" ", "")
 
 
 @st.composite
@@ -55,40 +60,62 @@ def read_srt(text):
 @given(speech())
 @settings(max_examples=200, deadline=None)
 def test_cues_hold_every_word_once_in_order_and_do_not_overlap(words):
-    cues = transcript.cues(words)
-    assert " ".join(" ".join(cue.lines) for cue in cues) == " ".join(word.text for word in words)
+    cues = transcript.cues(whole(words))
+    assert "".join(letters(cue) for cue in cues) == "".join(word.text for word in words)
     assert all(cue.start < cue.end for cue in cues)
-    assert all(one.end <= two.start for one, two in itertools.pairwise(cues))
+    assert all(one.end <= two.start + 1e-6 for one, two in itertools.pairwise(cues))
 
 
 @given(speech())
 @settings(max_examples=200, deadline=None)
-def test_a_cue_of_several_words_fits_on_its_lines_and_into_its_time(words):
-    for cue in transcript.cues(words):
-        if len(" ".join(cue.lines).split()) > 1:
-            assert len(cue.lines) <= 2 and cue.end - cue.start <= 7 + 1e-6
-            assert all(len(line) <= 42 or " " not in line for line in cue.lines)
+def test_a_cue_fits_on_its_lines_and_into_its_time(words):
+    for cue in transcript.cues(whole(words)):
+        assert len(cue.lines) <= 2 and all(len(line) <= 42 for line in cue.lines)
+        # A single word that fits on a line is not split, however long it takes.
+        assert cue.end - cue.start <= 7 + 1e-6 or len(" ".join(cue.lines).split()) == 1
+
+
+def test_a_word_that_is_longer_than_a_line_is_split_at_times_in_proportion():
+    cues = transcript.cues(whole([Word("x" * 100, 10.0, 20.0, 1.0), Word("y", 20.1, 20.2, 1.0)]))
+    assert [cue.lines for cue in cues] == [["x" * 42], ["x" * 42, "x" * 16 + " y"]]
+    assert [cue.start for cue in cues] == pytest.approx([10.0, 14.2])
+
+
+def test_words_of_a_script_without_spaces_are_joined_and_break_at_pauses():
+    """Wide characters take two columns; a mark stays with its letter."""
+    times = np.arange(60) * 0.2 + 0.5 * (np.arange(60) >= 26)
+    words = [Word("公", time, time + 0.1, 1.0) for time in times]
+    cues = transcript.cues(Transcript(20.0, "公" * 60, 1.0, words))
+    assert [cue.lines for cue in cues] == [["公" * 21, "公" * 5], ["公" * 21, "公" * 13]]
+    assert cues[1].start == times[26]
+    thai = [Word("ที่", time, time + 0.1, 1.0) for time in times]
+    assert transcript.cues(Transcript(20.0, "ที่" * 60, 1.0, thai))[0].lines == ["ที่" * 26]
+
+
+def test_a_mark_is_not_split_from_its_letter():
+    (cue,) = transcript.cues(whole([Word("ที่" * 50, 0.0, 5.0, 1.0)]))
+    assert cue.lines == ["ที่" * 42, "ที่" * 8]
 
 
 def test_a_full_cue_ends_at_its_longest_pause():
     words = spoken("one two three four five six seven eight nine ten eleven twelve", each=0.8, pauses={6: 0.4})
-    assert " ".join(transcript.cues(words)[0].lines) == "one two three four five six"
+    assert " ".join(transcript.cues(whole(words))[0].lines) == "one two three four five six"
 
 
 def test_a_long_pause_ends_a_cue():
-    cues = transcript.cues(spoken("well yes", pauses={1: 1.2}))
+    cues = transcript.cues(whole(spoken("well yes", pauses={1: 1.2})))
     assert [cue.lines for cue in cues] == [["well"], ["yes"]]
 
 
 def test_a_short_cue_is_shown_for_a_second_unless_the_next_one_starts():
     words = [Word("a", 0.0, 0.1, 1.0), Word("b", 1.5, 1.6, 1.0)]
-    assert [(cue.start, cue.end) for cue in transcript.cues(words)] == [(0.0, 1.0), (1.5, 2.5)]
+    assert [(cue.start, cue.end) for cue in transcript.cues(whole(words))] == [(0.0, 1.0), (1.5, 2.5)]
 
 
 @given(speech())
 @settings(max_examples=50, deadline=None)
 def test_srt_round_trip(words):
-    cues = transcript.cues(words)
+    cues = transcript.cues(whole(words))
     found = read_srt(transcript.to_srt("a.wav", whole(words)))
     assert [lines for _, _, lines in found] == [cue.lines for cue in cues]
     for (start, end, _), cue in zip(found, cues, strict=True):

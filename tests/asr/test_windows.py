@@ -156,3 +156,11 @@ def test_the_windows_of_a_waveform_are_those_of_its_blocks(run, kind, length):
         found = windowed._window(tf.constant(samples), number, len(expected))
         np.testing.assert_array_equal(found.samples, window.samples)
         assert (int(found.skip), int(found.keep)) == (window.skip, window.keep)
+
+
+def test_what_is_too_short_for_a_frame_has_none(tmp_path):
+    small = ("model.units=8", "model.layers=1", "model.convolution_channels=2", "model.padded_convolutions=false")
+    transcriber = Transcriber(recognizer(tmp_path, "deepspeech2", (*small, f"features.sample_rate_hz={RATE}")))
+    clip = modulated(0.2)
+    assert transcriber.log_probabilities(clip, RATE).shape == (0, 29)
+    assert transcriber.transcribe(clip, RATE).text == transcriber.transcribe_batch([clip], RATE)[0].text == ""

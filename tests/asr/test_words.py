@@ -38,6 +38,24 @@ def test_words_span_their_characters():
     assert [word.confidence for word in found] == pytest.approx([0.5, 0.7])
 
 
+def joined(text, characters):
+    """The words of a text, a frame of a second for each of its characters."""
+    alphabet = Alphabet(AlphabetConfig(characters=characters))
+    ids = [alphabet.characters.index(character) for character in text]
+    columns = (ids, range(len(ids)), range(1, len(ids) + 1), [0.5] * len(ids))
+    row = ctc.Emissions(*(tf.RaggedTensor.from_row_lengths(list(column), [len(ids)]) for column in columns))
+    (found,) = words.to_list(words.join(row, alphabet, 1.0, tf.constant([99.0], tf.float64)))
+    assert words.separator(alphabet).join(word.text for word in found) == text
+    return [word[:3] for word in found]
+
+
+def test_in_an_alphabet_without_a_space_each_character_with_its_marks_is_a_word():
+    assert joined("公园园", "公园") == [("公", 0.0, 1.0), ("园", 1.0, 2.0), ("园", 2.0, 3.0)]
+    assert joined("กี่ขี่", "กขี่") == [("กี่", 0.0, 3.0), ("ขี่", 3.0, 6.0)]
+    assert joined("กี่ข ี่", "กขี่ ") == [("กี่ข", 0.0, 4.0), ("ี่", 5.0, 7.0)]
+    assert joined("ี่ก", "กขี่") == [("ี่", 0.0, 2.0), ("ก", 2.0, 3.0)]
+
+
 def in_python(values, seconds):
     """The words of one row, character by character."""
     ids, spans, confidences = ctc.best_path(values)

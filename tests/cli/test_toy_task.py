@@ -79,6 +79,8 @@ class ToyData:
 
 
 class ToyObjective:
+    unit = "squared error"
+
     def __init__(self, model):
         self.model = model
         column, scalar = tf.TensorSpec([None, 1], tf.float32), tf.TensorSpec([], tf.int64)

@@ -4,6 +4,7 @@ import functools
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from samples import THAI
 
 from tfvoice import checkpoints, tasks
-from tfvoice.asr import recognizer
+from tfvoice.asr import beam_search, recognizer, streaming, transcript
 from tfvoice.asr.transcribe import Transcriber
 from tfvoice.audio import features
 from tfvoice.cli import transcribe
@@ -229,6 +231,22 @@ def test_the_beam_gives_words_with_times(command):
     assert status == 0 and words and all(0 <= word["start"] < word["end"] <= 2 for word in words)
 
 
+def test_the_best_texts_are_listed_by_one_search(command, monkeypatch):
+    lines = ["\\data\\", "ngram 1=4", "", "\\1-grams:", *(f"-1\t{word}" for word in ("<s>", "</s>", "the", "ox"))]
+    Path("words.arpa").write_text("\n".join([*lines, "", "\\end\\", ""]))
+    searches, search = [], beam_search.search
+    monkeypatch.setattr(beam_search, "search", lambda *arguments: searches.append(arguments) or search(*arguments))
+    write("a.wav")
+    lm = ("a.wav", "--decoder=lm", "--lm=words.arpa", "--word_score=5", "--format=json")
+    status, out, _ = command(*lm, "--nbest=3")
+    found = json.loads(out)
+    scores = [each["score"] for each in found["alternatives"]]
+    assert status == 0 and len(scores) == 3 and scores == sorted(scores, reverse=True) and len(searches) == 1
+    assert found["alternatives"][0]["text"] == found["text"] and set(found["text"].split()) <= {"the", "ox"}
+    alone = json.loads(command(*lm)[1])
+    assert alone == {key: value for key, value in found.items() if key != "alternatives"}
+
+
 def test_debug_shows_the_traceback_of_a_failed_file(command):
     assert "Traceback" in command("x.wav", "--debug")[2]
 
@@ -263,6 +281,17 @@ def test_a_stream_gives_the_text_of_the_same_file(live, in_process, monkeypatch,
         assert out.split() == text.split() and out.endswith("\n")
     else:
         assert [json.loads(line)["word"] for line in out.splitlines()] == text.split()
+
+
+def test_a_stream_without_spaces_is_printed_without_them(live, in_process, monkeypatch, tmp_path):
+    description = json.loads((live / "experiment.json").read_text(encoding="utf-8"))
+    copied = shutil.copytree(live, tmp_path / "run")
+    description["config"]["alphabet"]["characters"] = THAI
+    (copied / "experiment.json").write_text(json.dumps(description))
+    spoken = [transcript.Word(text, 0.0, 1.0, 1.0) for text in ("ก", "ขี")]
+    monkeypatch.setattr(streaming.StreamingTranscriber, "words", lambda *_: iter(spoken))
+    monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=io.BytesIO()))
+    assert in_process(transcribe.main, "tfvoice_transcribe", f"--run={copied}", "--stream") == (0, "กขี\n", "")
 
 
 def test_an_interrupt_ends_the_stream_and_no_word_is_lost(live, in_process, monkeypatch, tmp_path):
@@ -311,6 +340,7 @@ def test_an_interrupt_ends_the_stream_and_no_word_is_lost(live, in_process, monk
         (["--stream", "--output=x"], "--stream reads the standard input and prints"),
         (["--stream", "--format=srt"], "--stream needs --decoder=greedy and --format=text or json."),
         (["--stream", "--decoder=beam"], "--stream needs --decoder=greedy"),
+        (["a.wav", "--nbest=2"], "--nbest is for --decoder=lm --format=json; add these, or leave it out."),
         (["--stream"], "cannot transcribe a stream: its network depends on what comes after"),
     ],
 )

@@ -28,6 +28,7 @@ def test_flags_reach_the_library_and_the_best_is_printed(command, monkeypatch, t
     assert calls == [
         (str(tmp_path), DecoderConfig(name="lm", lm="a.arpa", beam_width=7, lexicon=False), "d", "s", "last", 9, 3)
     ]
+    assert out.endswith(f"Next: tfvoice_eval --run={tmp_path} --split=test --decoder=lm --data=d --nolexicon\n")
     assert "greedy  WER 50.00%  CER 25.00%\n" in out
     assert "lm      WER 12.50%  CER 6.25%  with lm_weight 0.3 and word_score 1.5, the best of 1 pairs\n" in out
 

@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tfvoice import storage, tasks
 from tfvoice.asr.recognizer import Recognizer
 from tfvoice.converters import deepspeech_pytorch
 from tfvoice.errors import TfvoiceError
+from tfvoice.training.trainer import StopConditions
 
 LABELS = list("_'" + string.ascii_uppercase + " ")
 UNITS, LAYERS, CHANNELS, BANDS = 6, 3, 4, 41
@@ -236,6 +238,21 @@ def test_checkpoints_of_pytorch_give_its_logits_on_real_audio(tmp_path, architec
     np.testing.assert_allclose(logits, np.roll(expected, -1, axis=1), atol=1e-4)
 
 
+def test_a_run_can_start_from_an_imported_one(torch_save, tmp_path, converted):
+    imported = deepspeech_pytorch.import_run(torch_save(tmp_path / "a.ckpt", checkpoint()), tmp_path / "imported")
+    small = ["training.batch_size=4", "training.xla=off", "training.precision=float32", "data.buckets=1"]
+    for characters, new in ((imported.alphabet.characters, []), (" abcdefghijklmnopqrstuvwxyzä", ["ä"])):
+        run = tmp_path / f"run{len(new)}"
+        settings = tasks.resolve(None, None, small, imported.run_dir)
+        alphabet = settings.alphabet.model_copy(update={"characters": characters})
+        settings = settings.model_copy(update={"alphabet": alphabet})
+        state = tasks.train(run, converted, settings, StopConditions(max_steps=1), init_from=imported.run_dir)
+        assert state.step == 1 and state.skipped == 0
+        origin = storage.read_json(run / "experiment.json")["info"]["init_from"]
+        assert origin["imported"] == imported.info["imported"] and origin["transfer"]["new_classes"] == new
+        assert origin["transfer"]["new"] == [] and origin["transfer"]["by_class"] == ["deepspeech2/output/kernel"]
+
+
 def changed(weights, name, value):
     return collections.OrderedDict({**weights, name: value}) if value is not None else without(weights, name)
 
@@ -322,6 +339,15 @@ def test_a_run_is_replaced_only_with_overwrite(torch_save, tmp_path):
         deepspeech_pytorch.import_run(path, tmp_path / "run")
     deepspeech_pytorch.import_run(path, tmp_path / "run", overwrite=True)
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+def test_a_run_that_another_process_writes_is_not_replaced(torch_save, tmp_path):
+    path = torch_save(tmp_path / "a.ckpt", checkpoint())
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "metrics.jsonl").write_text("{}")
+    with storage.locked(tmp_path / "run", "tfvoice_train"), pytest.raises(TfvoiceError, match="another command is"):
+        deepspeech_pytorch.import_run(path, tmp_path / "run", overwrite=True)
+    assert (tmp_path / "run" / "metrics.jsonl").exists()
 
 
 def test_an_incomplete_run_is_replaced_only_with_overwrite(torch_save, tmp_path):

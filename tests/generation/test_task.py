@@ -1,6 +1,7 @@
 """The training of a generator: it learns, it writes samples, and it can be killed and resumed."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -89,10 +90,13 @@ def test_samples_of_each_validation_are_written(finished):
     assert [event.step for event in found.Tensors("samples/1")] == steps
 
 
-def test_a_run_stopped_within_a_clip_resumes_bit_for_bit(finished, converted, settings, tmp_path):
+def test_a_run_stopped_within_a_clip_resumes_bit_for_bit(finished, converted, settings, tmp_path, capsys):
     run = tmp_path / "run"
     for step in (3, 7, 12):
         assert tasks.train(run, converted, settings, StopConditions(max_steps=step)).step == step
+        # After a validation there is no further loss to show.
+        shown = re.findall(r"step (\d+): train loss \d\.\d{4} bits per sample\n", capsys.readouterr().out)
+        assert shown == ([] if step == 7 else [str(step)])
     tasks.train(run, converted, settings)
     assert_same_run(run, finished, EXACT, GROUPS)
 

@@ -9,7 +9,9 @@ import pytest
 from written import arrays, assert_same_run, lines, state_of
 
 from tfvoice import checkpoints, tasks
+from tfvoice.data import index
 from tfvoice.errors import TfvoiceError
+from tfvoice.text import proposal
 from tfvoice.training import start, step, trainer
 from tfvoice.training.trainer import StopConditions
 
@@ -59,6 +61,21 @@ def test_a_new_run_starts_from_the_best_weights_and_the_configuration_of_another
     origin = written(run)["info"]["init_from"]
     assert (origin["run"], origin["corpus"]) == (str(finished.resolve()), "vctk")
     assert origin["transfer"]["new"] == [] and len(origin["transfer"]["taken"]) == count - 2
+
+
+def test_a_run_that_starts_from_another_can_take_the_letters_of_its_own_data(finished, converted, tmp_path):
+    run, auto = tmp_path / "run", ["alphabet.characters=auto"]
+    derived = tasks.resolve(None, None, auto, finished)
+    tasks.train(run, converted, derived, StopConditions(max_steps=1), init_from=finished)
+    letters = proposal.characters_of(index.read_texts(converted, "train"), "converted")
+    before = tasks.resolve(run_dir=finished).alphabet.characters
+    assert written(run)["config"]["alphabet"]["characters"] == letters and set(letters) < set(before)
+    transfer = written(run)["info"]["init_from"]["transfer"]
+    assert transfer["by_class"] == ["wavenet_asr/output/kernel", "wavenet_asr/output/bias"]
+    assert transfer["new"] == transfer["new_classes"] == []
+    # As the command does when it is called again.
+    again = tasks.resolve(None, None, auto, run)
+    assert tasks.train(run, converted, again, StopConditions(max_steps=2), init_from=finished).step == 2
 
 
 def test_a_run_that_starts_from_another_resumes_bit_for_bit_without_it(finished, converted, tmp_path):

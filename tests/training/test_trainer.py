@@ -154,7 +154,10 @@ def test_leftovers_of_a_killed_process_are_ignored(finished, converted, settings
     run = tmp_path / "run"
     state = tasks.train(run, converted, settings(), StopConditions(max_steps=9))
     assert (state.step, state.epoch, state.position, state.finished) == (9, 1, 4, "")
-    assert "Stopped at the limit, after step 9; a higher or no limit resumes from there." in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "Stopped at the limit, after step 9; a higher or no limit resumes from there." in out
+    loss = re.search(r"^step 9: train loss (\d+\.\d{4}) nats per utterance$", out, re.MULTILINE)[1]
+    assert float(loss) == pytest.approx(state.loss, abs=1e-4)
     (run / "checkpoints" / ".tfvoice-0123.safetensors").write_bytes(b"half a checkpoint")
     (run / ".tfvoice-4567.jsonl").write_bytes(b"half")
     later = json.dumps(lines(run)[0] | {"step": 9, "epoch": 2, "validation": 2}) + "\n"

@@ -4,6 +4,7 @@ import bz2
 import gzip
 import lzma
 import re
+import zlib
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +31,7 @@ def read(path: Path) -> Model:
     try:
         with opener(path, "rb") as file:
             return _Reader(file).model()
-    except (EOFError, lzma.LZMAError, gzip.BadGzipFile) as error:
+    except (EOFError, lzma.LZMAError, gzip.BadGzipFile, zlib.error) as error:
         raise FormatError(f"{error}") from None
 
 

@@ -65,8 +65,8 @@ class Decoder(NamedTuple):
     Attributes:
       labels: logits to ragged int32 `[batch, (labels)]`, eagerly or in a graph.
       break_class: the class at which a long recording can be split without changing the text.
-      n_best: log probabilities `[frames, classes]` and a number to so many texts, the best first; None: the decoder has
-        one text only.
+      n_best: log probabilities `[frames, classes]` and a number to so many hypotheses, the best first; None: there is
+        only one.
     """
 
     labels: Callable[[Sequence], tf.RaggedTensor]

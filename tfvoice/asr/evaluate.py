@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from tfvoice.asr import decoders, metrics, scoring
+from tfvoice.asr import metrics, scoring
 from tfvoice.asr import report as report_
 from tfvoice.asr.decoders import DecoderConfig
 from tfvoice.asr.recognizer import Recognizer
@@ -24,14 +24,14 @@ from tfvoice.report import html
 
 
 def evaluate_split(
-    recognizer: Recognizer, index: Index, decoder: DecoderConfig, progress: bool = False
+    recognizer: Recognizer, index: Index, transcriber: Transcriber, progress: bool = False
 ) -> tuple[list[scoring.ScoredUtterance], float]:
     """Transcribes every utterance of an index.
 
     Args:
       recognizer: with its weights.
       index: of a split, nothing filtered.
-      decoder: from `decoders.choose`.
+      transcriber: of the recogniser.
       progress: whether to show bars.
 
     Returns:
@@ -40,17 +40,14 @@ def evaluate_split(
     longest = recognizer.config.data.max_seconds * index.sample_rate_hz
     intact = np.array([_is_readable(index, row) for row in range(len(index))], bool)
     short = intact & (index.samples <= longest)
-    evaluator = transcriber = None
+    evaluator = None
     if short.any():
-        decode = decoders.build(decoder, recognizer.alphabet).labels
         pipeline = recognizer.pipeline(index.subset(np.flatnonzero(short)))
-        evaluator = scoring.Evaluator(recognizer.network, pipeline, recognizer.alphabet, decode)
+        evaluator = scoring.Evaluator(recognizer.network, pipeline, recognizer.alphabet, transcriber.labels)
     long = np.flatnonzero(intact & ~short)
-    if len(long):
-        transcriber = Transcriber(recognizer, decoder)
     start = time.perf_counter()
     results = evaluator.evaluate(progress) if evaluator else []
-    if transcriber:
+    if len(long):
         for row in tqdm(long, unit="utterance", desc=f"{index.split}, long", disable=None if progress else True):
             hypothesis = transcriber.transcribe_samples(index.audio(row)).text
             results.append(scoring.scored(index, row, recognizer.alphabet, hypothesis))
@@ -148,11 +145,11 @@ def evaluate_run(
     """
     recognizer = Recognizer.load(run_dir, checkpoint)
     # Before the data are read: its language model may be unusable.
-    decoders.build(decoder, recognizer.alphabet)
+    transcriber = Transcriber(recognizer, decoder)
     data_dir = recognizer.data_dir(data_dir)
     compared = html.load_compared(run_dir, compare, split, report_.METRIC, report_.row, data_dir)
     index = recognizer.scan(data_dir, split, filtered=False)
-    results, seconds_taken = evaluate_split(recognizer, index, decoder, progress=True)
+    results, seconds_taken = evaluate_split(recognizer, index, transcriber, progress=True)
     report = {
         "split": split,
         "data": str(Path(data_dir).absolute()),

@@ -7,6 +7,7 @@ model has the probability of `<unk>`, times that of its characters, all characte
 words or phrases that add to the score of a text; those that the model lacks are added to the lexicon.
 """
 
+import itertools
 import logging
 from collections.abc import Iterable
 from collections.abc import Sequence as Sequence_
@@ -21,6 +22,7 @@ from tfvoice import hardware
 from tfvoice.asr import arpa, beam_search, kenlm_binary, ngrams
 from tfvoice.asr import lexicon as lexicon_
 from tfvoice.asr.lexicon import Hotword
+from tfvoice.asr.transcript import Alternative
 from tfvoice.errors import TfvoiceError
 from tfvoice.lengths import Sequence
 from tfvoice.text.alphabet import Alphabet
@@ -58,7 +60,7 @@ class LanguageModel:
             example = next(iter(self.vocabulary.unspelled), "")
             raise TfvoiceError(
                 f"--lm={path}: none of its {len(self.vocabulary.unspelled)} words, such as {example!r}, can be spelled "
-                f"with the alphabet of the run, {alphabet.decode(range(alphabet.size))!r}; use a model of words in the "
+                f"with the alphabet of the run, {alphabet.characters!r}; use a model of words in the "
                 "language of the run."
             )
 
@@ -93,9 +95,9 @@ class LanguageModel:
 
 
 class Hypothesis(NamedTuple):
-    """A text that the search found, and its score: natural logarithms, weighted and summed."""
+    """A text that the search found, as classes, and its score: natural logarithms, weighted and summed."""
 
-    text: str
+    labels: list[int]
     score: float
 
 
@@ -159,43 +161,42 @@ class Search:
 
     def best(self, logits: np.ndarray) -> str:
         """The best text for one row of logits, or of log probabilities, `[frames, classes]`."""
-        return self.n_best(logits, 1)[0].text
+        return self._alphabet.decode(self.n_best(logits, 1)[0].labels)
 
     def n_best(self, logits: np.ndarray, count: int) -> list[Hypothesis]:
         """The best texts for one row of logits, or of log probabilities, `[frames, classes]`; the best first."""
-        return [Hypothesis(self._alphabet.decode(labels), score) for labels, score in self._search(logits, count)]
-
-    def _search(self, logits: np.ndarray, count: int) -> list[tuple[list[int], float]]:
         values = logits - np.logaddexp.reduce(logits.astype(np.float32), axis=-1, keepdims=True)
-        return beam_search.search(values, self._models, self._settings, count)
+        found = beam_search.search(values, self._models, self._settings, count)
+        return [Hypothesis(labels, score) for labels, score in found]
 
     def _decode(self, values: np.ndarray, lengths: np.ndarray):
         rows = [row[:length] for row, length in zip(values, lengths, strict=True)]
         # The compiled search runs without Python's lock.
         with futures.ThreadPoolExecutor(hardware.cores()) as pool:
-            found = [labels for ((labels, _), *_) in pool.map(lambda row: self._search(row, 1), rows)]
+            found = [best.labels for (best,) in pool.map(lambda row: self.n_best(row, 1), rows)]
         ids = np.array([label for labels in found for label in labels], np.int32)
         return ids, np.array([len(labels) for labels in found], np.int64)
 
 
-def combine(pieces: Iterable[list[Hypothesis]], count: int) -> list[Hypothesis]:
+def combine(pieces: Iterable[list[Alternative]], count: int) -> list[Alternative]:
     """The best texts of a recording from those of its pieces, in order; each piece has at least one, the best first."""
-    best = [Hypothesis("", 0.0)]
-    for hypotheses in pieces:
-        joined = [
-            Hypothesis(f"{before.text} {after.text}".strip(), before.score + after.score)
-            for before in best
-            for after in hypotheses
-        ]
-        best = sorted(joined, key=lambda hypothesis: -hypothesis.score)[:count]
+    best = [Alternative("", 0.0)]
+    for alternatives in pieces:
+        pairs = sorted(itertools.product(best, alternatives), key=lambda pair: -(pair[0].score + pair[1].score))
+        # Words on either side of a joint can be divided in several ways; the best of them counts.
+        joined: dict[str, float] = {}
+        for before, after in pairs:
+            joined.setdefault(f"{before.text} {after.text}".strip(), before.score + after.score)
+            if len(joined) == count:
+                break
+        best = [Alternative(*item) for item in joined.items()]
     return best
 
 
 def _space(alphabet: Alphabet) -> int:
-    characters = alphabet.decode(range(alphabet.size))
-    if " " not in characters:
+    if " " not in alphabet.characters:
         raise TfvoiceError("--decoder=lm: the alphabet of the run has no space, and thus no words.")
-    return characters.index(" ")
+    return alphabet.characters.index(" ")
 
 
 def _is_mark(word: str) -> bool:

@@ -108,7 +108,7 @@ def _automaton(children, bonus, forecast, classes: int, space: int) -> Hotwords:
 
 
 def read_hotwords(path: str | Path, alphabet: Alphabet) -> list[Hotword]:
-    """Reads a file of hotwords: a word or a phrase in each line, and perhaps a tab and a weight.
+    """Reads a file of hotwords: a word or a phrase in each line, and perhaps a tab and a weight; # begins a comment.
 
     Raises:
       TfvoiceError: the file cannot be read, has no hotword, or one that the alphabet cannot spell.

@@ -50,6 +50,7 @@ class StreamingTranscriber:
         self._run = run
         self._config = run.config
         self._characters = run.alphabet.characters
+        self._breaks = words.breaks(run.alphabet)
         self._frame = run.config.features.hop_samples * run.config.model.stride
         self._block = self._frame * max(1, round(block_seconds / run.seconds_per_frame()))
         # Frames on both sides of those that are convolved; the samples of a transform lie around its frame.
@@ -145,11 +146,10 @@ class StreamingTranscriber:
         audible = now.peak > level.SILENCE
         reported = tf.where(before.peak > level.SILENCE, tf.size(state["ids"]), 0)
         emissions, last = _extended(values, state)
-        space = self._characters.find(" ")
         size = tf.size(emissions.ids)
-        # From the last space on, a word can still grow.
-        spaces = tf.where(emissions.ids == space, tf.range(size), 0)
-        complete = tf.where(final, size, tf.reduce_max(tf.concat([[0], spaces], axis=0)))
+        # From the last break on, a word can still grow.
+        ends = tf.where(tf.gather(tf.constant(self._breaks), emissions.ids), tf.range(size), 0)
+        complete = tf.where(final, size, tf.reduce_max(tf.concat([[0], ends], axis=0)))
         complete = tf.where(audible, complete, 0)
         characters = tf.gather(tf.constant(list(self._characters)), emissions.ids[reported:])
         samples = state["samples"] + tf.size(chunk, tf.int64)
@@ -233,7 +233,7 @@ def _signature(state: State) -> dict[str, tf.TensorSpec]:
 
 
 def _extended(values, state: State) -> tuple[ctc.Emissions, tf.Tensor]:
-    """The labels of the best path since the last space, with new log probabilities `[frames, classes]` at its end.
+    """The labels of the best path that are not final yet, with new log probabilities `[frames, classes]` at its end.
 
     A label whose frames lie on both sides of the seam stays one.
 

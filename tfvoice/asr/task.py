@@ -107,6 +107,8 @@ class CtcObjective:
       settings: their `intermediate_share` weighs the intermediate predictions.
     """
 
+    unit = "nats per utterance"
+
     def __init__(self, model, channels: int, settings: TrainingConfig):
         self.model = model
         self.signature = utterances.signature(channels)

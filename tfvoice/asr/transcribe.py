@@ -20,7 +20,7 @@ from tfvoice import ctc, lengths
 from tfvoice.asr import decoders, language_model, words
 from tfvoice.asr.decoders import DecoderConfig
 from tfvoice.asr.recognizer import Recognizer
-from tfvoice.asr.transcript import Alternative, Transcript, Word
+from tfvoice.asr.transcript import Alternative, Transcript
 from tfvoice.asr.windows import WINDOW_SECONDS, WindowedRecognizer
 from tfvoice.audio import array, io, level
 from tfvoice.errors import TfvoiceError
@@ -38,8 +38,11 @@ class Transcriber:
       window_seconds: new audio in each window; at least the longest clip of the training. It decides memory and speed,
         not the text.
 
+    Attributes:
+      labels: those of the decoder, see `decoders.Decoder`.
+
     Raises:
-      TfvoiceError: the decoder's language model cannot be used, or `window_seconds` is not above 0.
+      TfvoiceError: the decoder's language model cannot be used, or `window_seconds` is no number above 0.
     """
 
     def __init__(
@@ -48,9 +51,12 @@ class Transcriber:
         decoder: DecoderConfig = DecoderConfig(),  # noqa: B008 - frozen
         window_seconds: float = WINDOW_SECONDS,
     ):
-        if not window_seconds > 0:
-            raise TfvoiceError(f"--window_seconds={window_seconds:g}: must be more than 0; 60 is usual.")
-        self._search = None if decoder.name == "greedy" else decoders.build(decoder, run.alphabet)
+        if not 0 < window_seconds < float("inf"):
+            raise TfvoiceError(f"--window_seconds={window_seconds:g}: must be a number above 0; 60 is usual.")
+        built = decoders.build(decoder, run.alphabet)
+        self.labels = built.labels
+        # The best path has its frames already; the labels of a search must be aligned.
+        self._search = None if decoder.name == "greedy" else built
         self._nbest = decoder.nbest
         self._alphabet = run.alphabet
         self._rate_hz = run.config.features.sample_rate_hz
@@ -113,12 +119,10 @@ class Transcriber:
         short = [number for number in order if 0 < len(clips[number]) <= self._windowed.one_pass_samples]
         for start in range(0, len(short), batch_size):
             numbers = short[start : start + batch_size]
-            for number, values in zip(
-                numbers, self._windowed.batch([clips[number] for number in numbers]), strict=True
-            ):
-                clip = self._in_memory(clips[number])
-                clip.measure()
-                transcripts[number] = self._to_transcript(values, clip)
+            batch = [clips[number] for number in numbers]
+            for number, clip, values in zip(numbers, batch, self._windowed.batch(batch), strict=True):
+                peak = level.peak(clip[np.newaxis], tf.constant([len(clip)]), self._rate_hz)[0]
+                transcripts[number] = self._to_transcript(values, len(clip) / self._rate_hz, float(peak))
         return [
             transcripts[number] if number in transcripts else self.transcribe_samples(clip)
             for number, clip in enumerate(clips)
@@ -154,16 +158,16 @@ class Transcriber:
         )
 
     def _transcribe(self, recording: "_MeasuredAudio", progress: bool = False) -> Transcript:
-        return self._to_transcript(self._log_probabilities(recording, progress), recording)
+        values = self._log_probabilities(recording, progress)
+        return self._to_transcript(values, recording.seconds, recording.peak)
 
-    def _to_transcript(self, values: np.ndarray, recording: "_MeasuredAudio") -> Transcript:
-        """Decodes the log probabilities of a recording, of which a pass has been made."""
-        audible = recording.peak > level.SILENCE
-        recognised = self._words(values, recording.seconds) if audible else []
+    def _to_transcript(self, values: np.ndarray, seconds: float, peak: float) -> Transcript:
+        """Decodes the log probabilities of a recording of that length and that `level.peak`."""
+        joined, alternatives = self._decode(values, seconds) if peak > level.SILENCE else (None, ())
+        recognised = [] if joined is None else words.to_list(joined)[0]
         confidence = float(np.mean([word.confidence for word in recognised])) if recognised else None
-        text = " ".join(word.text for word in recognised)
-        alternatives = self._alternatives(values) if audible and self._nbest > 1 else ()
-        return Transcript(recording.seconds, text, confidence, recognised, alternatives)
+        text = words.separator(self._alphabet).join(word.text for word in recognised)
+        return Transcript(seconds, text, confidence, recognised, alternatives)
 
     def _log_probabilities(self, recording: "_MeasuredAudio", progress: bool = False) -> np.ndarray:
         windowed, limit = self._windowed, self._windowed.one_pass_samples
@@ -194,31 +198,25 @@ class Transcriber:
         for window in windowed.windows(recording.blocks()):
             yield windowed.log_probabilities(window, sums).numpy()
 
-    def _words(self, values: np.ndarray, seconds: float) -> list[Word]:
+    def _decode(self, values: np.ndarray, seconds: float) -> tuple[words.WordTensors, tuple[Alternative, ...]]:
         """Decodes log probabilities `[frames, classes]` of a recording of so many seconds."""
         if self._search is None:
-            joined = self._greedy(values, seconds)
-        else:
-            seconds = tf.constant([seconds], tf.float64)
-            joined = words.join(self._beam(values), self._alphabet, self._seconds_per_frame, seconds)
-        return words.to_list(joined)[0]
+            return self._greedy(values, seconds), ()
+        emissions, alternatives = self._beam(values)
+        seconds = tf.constant([seconds], tf.float64)
+        return words.join(emissions, self._alphabet, self._seconds_per_frame, seconds), alternatives
 
     def _greedy_words(self, values, seconds) -> words.WordTensors:
         emissions = ctc.greedy(lengths.Sequence(values[tf.newaxis], tf.shape(values)[:1]))
         return words.join(emissions, self._alphabet, self._seconds_per_frame, seconds[tf.newaxis])
 
-    def _alternatives(self, values: np.ndarray) -> tuple[Alternative, ...]:
-        """The best texts, for a decoder that has several."""
-        frames, cut = round(_SEARCH_SECONDS / self._seconds_per_frame), self._search.break_class
-        pieces = (self._search.n_best(values[start:end], self._nbest) for start, end in _pieces(values, frames, cut))
-        return tuple(Alternative(*found) for found in language_model.combine(pieces, self._nbest))
-
-    def _beam(self, values: np.ndarray) -> ctc.Emissions:
-        ids, spans, confidences = [], [], []
+    def _beam(self, values: np.ndarray) -> tuple[ctc.Emissions, tuple[Alternative, ...]]:
+        """The labels of the best text with their frames; and the best texts, for a decoder that is to list several."""
+        ids, spans, confidences, found = [], [], [], []
         cut = self._search.break_class
         for start, end in _pieces(values, round(_SEARCH_SECONDS / self._seconds_per_frame), cut):
-            piece = lengths.Sequence(tf.constant(values[np.newaxis, start:end]), tf.constant([end - start]))
-            labels = self._search.labels(piece)[0].numpy().tolist()
+            labels, alternatives = self._search_piece(values[start:end])
+            found.append(alternatives)
             alignment = ctc.align(values[start:end], labels)
             ids += labels
             spans += [(start + first, start + last) for first, last in alignment.spans]
@@ -229,9 +227,18 @@ class Transcriber:
                 confidences.append(float(np.exp(values[end - 1, cut])))
         starts, ends = zip(*spans, strict=True) if spans else ((), ())
         columns = [(ids, tf.int32), (starts, tf.int32), (ends, tf.int32), (confidences, tf.float32)]
-        return ctc.Emissions(
+        emissions = ctc.Emissions(
             *(tf.RaggedTensor.from_row_lengths(tf.constant(column, dtype), [len(ids)]) for column, dtype in columns)
         )
+        return emissions, tuple(language_model.combine(found, self._nbest)) if self._nbest > 1 else ()
+
+    def _search_piece(self, values: np.ndarray) -> tuple[list[int], list[Alternative]]:
+        """The labels of the best text of a piece, and the best texts of a decoder that has several."""
+        if self._search.n_best is None:
+            piece = lengths.Sequence(tf.constant(values[np.newaxis]), tf.constant([len(values)]))
+            return self._search.labels(piece)[0].numpy().tolist(), []
+        found = self._search.n_best(values, self._nbest)
+        return found[0].labels, [Alternative(self._alphabet.decode(labels), score) for labels, score in found]
 
 
 class _MeasuredAudio:
@@ -254,11 +261,6 @@ class _MeasuredAudio:
         self.whole_seconds = whole_seconds
         self._rate_hz = sample_rate_hz
         self.seconds = self.peak = 0.0
-
-    def measure(self) -> None:
-        """A pass for the sake of length and level alone."""
-        for _ in self.blocks():
-            pass
 
     def blocks(self) -> Iterator[np.ndarray]:
         samples, now = 0, level.start()

@@ -19,7 +19,7 @@ class TranscriptTensors(NamedTuple):
     """The transcript of each row.
 
     Attributes:
-      text: strings `[batch]`, words with single spaces between them.
+      text: strings `[batch]`, the words with `words.separator` between them.
       confidence: float32 `[batch]`, mean over the words; 0 where there is none.
       words: of each row.
     """
@@ -65,17 +65,13 @@ class GraphTranscriber:
         audible = level.peak(samples, lengths, rate_hz) > level.SILENCE
         emissions = ctc.greedy(Sequence(logits.values, tf.where(audible, logits.lengths, 0)))
         seconds = tf.cast(lengths, tf.float64) / rate_hz
-        return transcripts(words.join(emissions, self._run.alphabet, self._run.seconds_per_frame(), seconds))
-
-
-def transcripts(rows: words.WordTensors) -> TranscriptTensors:
-    """The text and the confidence of each row of words."""
-    counts = tf.cast(rows.words.row_lengths(), tf.float32)
-    return TranscriptTensors(
-        text=tf.strings.reduce_join(rows.words, axis=1, separator=" "),
-        confidence=tf.math.divide_no_nan(tf.reduce_sum(rows.confidences, axis=1), counts),
-        words=rows,
-    )
+        rows = words.join(emissions, self._run.alphabet, self._run.seconds_per_frame(), seconds)
+        counts = tf.cast(rows.words.row_lengths(), tf.float32)
+        return TranscriptTensors(
+            text=tf.strings.reduce_join(rows.words, axis=1, separator=words.separator(self._run.alphabet)),
+            confidence=tf.math.divide_no_nan(tf.reduce_sum(rows.confidences, axis=1), counts),
+            words=rows,
+        )
 
 
 def _clipped(lengths, samples):

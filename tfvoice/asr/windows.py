@@ -97,7 +97,9 @@ class WindowedRecognizer:
     def one_pass(self, samples: np.ndarray | tf.Tensor) -> tf.Tensor:
         """Log probabilities `[frames, classes]` of samples `[samples]` in one pass, as in evaluation."""
         samples = tf.convert_to_tensor(samples, tf.float32)
-        return tf.nn.log_softmax(self._run.logits(samples[tf.newaxis], tf.shape(samples)).values[0])
+        logits = self._run.logits(samples[tf.newaxis], tf.shape(samples))
+        # A network without padding gives a frame for what is too short for one.
+        return tf.nn.log_softmax(logits.values[0, : logits.lengths[0]])
 
     def batch(self, clips: list[np.ndarray]) -> list[np.ndarray]:
         """Log probabilities `[frames, classes]` of several clips in one padded batch; the values of `one_pass`."""

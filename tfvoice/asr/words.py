@@ -1,9 +1,11 @@
 """From labels with their frames to words with their times, in the graph.
 
-The same function serves transcription, streaming recognition and exported models.
+The same function serves transcription, streaming recognition and exported models. Where the alphabet has no space, as
+for Chinese, Japanese or Thai, each character is a word, with the combining marks after it.
 """
 
 import itertools
+import unicodedata
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -29,8 +31,20 @@ class WordTensors(NamedTuple):
     confidences: tf.RaggedTensor
 
 
+def separator(alphabet: Alphabet) -> str:
+    """What stands between two words of a text."""
+    return " " if " " in alphabet.characters else ""
+
+
+def breaks(alphabet: Alphabet) -> list[bool]:
+    """For each character, whether the word before it ends: at a space, or where there is none at all but marks."""
+    if separator(alphabet):
+        return [character == " " for character in alphabet.characters]
+    return [not unicodedata.category(character).startswith("M") for character in alphabet.characters]
+
+
 def join(emissions: ctc.Emissions, alphabet: Alphabet, seconds_per_frame: float, seconds: tf.Tensor) -> WordTensors:
-    """Joins the characters between spaces to words.
+    """Joins characters to words.
 
     Args:
       emissions: labels with their frames.
@@ -46,7 +60,7 @@ def join(emissions: ctc.Emissions, alphabet: Alphabet, seconds_per_frame: float,
     in_word = tf.gather(tf.constant([character != " " for character in alphabet.characters]), ids.values)
     same_row = tf.concat([tf.zeros([1], tf.bool), rows[1:] == rows[:-1]], 0)[: tf.size(rows)]
     continues = tf.concat([tf.zeros([1], tf.bool), in_word[:-1]], 0)[: tf.size(rows)] & same_row
-    first = in_word & ~continues
+    first = in_word & (~continues | tf.gather(tf.constant(breaks(alphabet)), ids.values))
     word = tf.cumsum(tf.cast(tf.boolean_mask(first, in_word), tf.int32)) - 1
     count = tf.reduce_sum(tf.cast(first, tf.int32))
     characters = tf.boolean_mask(tf.gather(tf.constant(list(alphabet.characters)), ids.values), in_word)

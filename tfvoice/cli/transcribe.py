@@ -107,6 +107,7 @@ def _stream(arguments: list[str]) -> int:
         raise UsageError("--stream has no windows; leave out --window_seconds.")
     load_tensorflow()
     from tfvoice import tasks
+    from tfvoice.asr import words
     from tfvoice.asr.streaming import StreamingTranscriber
     from tfvoice.audio import io
 
@@ -114,9 +115,10 @@ def _stream(arguments: list[str]) -> int:
     rate_hz = run.config.features.sample_rate_hz
     transcriber = StreamingTranscriber(run)
     as_json = FORMAT.value == "json"
+    end = "\n" if as_json else words.separator(run.alphabet)
     with _interrupt_ends_stdin() as interrupted:
         for word in transcriber.words(io.read_pcm16(sys.stdin.buffer, STREAM_HZ.value or rate_hz, rate_hz)):
-            print(transcript.word_to_json(word) if as_json else word.text, end="\n" if as_json else " ", flush=True)
+            print(transcript.word_to_json(word) if as_json else word.text, end=end, flush=True)
     if not as_json:
         print(flush=True)
     if interrupted:

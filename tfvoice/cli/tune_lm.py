@@ -30,12 +30,15 @@ def main(_: list[str]) -> None:
     load_tensorflow()
     from tfvoice import tasks
     from tfvoice.asr import decoders, tune_lm
+    from tfvoice.data import shards
+    from tfvoice.run import read_description
 
     tasks.of_run(RUN.value, "tfvoice_tune_lm")
+    # Without a run: weights of an earlier tuning do not count.
+    decoder = decoders.choose(None, **DECODER.settings())
     trials, best = tune_lm.tune(
         RUN.value,
-        # Without a run: weights of an earlier tuning do not count.
-        decoders.choose(None, **DECODER.settings()),
+        decoder,
         DATA.value,
         SPLIT.value,
         CHECKPOINT.value,
@@ -48,4 +51,6 @@ def main(_: list[str]) -> None:
         f"{best.word_score:g}, the best of {len(trials) - 1} pairs"
     )
     print(f"Written to {RUN.value}/decoder.json, and plotted in {RUN.value}/report/lm-tuning.png")
-    print(f"Next: tfvoice_eval --run={RUN.value} --split=test --decoder=lm")
+    split = shards.test_split(DATA.value or read_description(RUN.value)["info"]["data"])
+    more = (f" --data={DATA.value}" if DATA.value else "") + ("" if decoder.lexicon else " --nolexicon")
+    print(f"Next: tfvoice_eval --run={RUN.value} --split={split} --decoder=lm{more}")

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tfvoice import checkpoints, config, tasks
+from tfvoice import checkpoints, config, storage, tasks
 from tfvoice.asr.config import RecognizerConfig
 from tfvoice.asr.recognizer import Recognizer
 from tfvoice.config import ConfigError
@@ -47,7 +47,8 @@ def import_run(
       overwrite: replace an existing run.
 
     Raises:
-      TfvoiceError: the file is not a checkpoint of deepspeech.pytorch 3, or the folder holds a run.
+      TfvoiceError: the file is not a checkpoint of deepspeech.pytorch 3, the folder holds a run, or another process
+        writes there.
     """
     if not overwrite and is_run(run_dir):
         raise TfvoiceError(f"{run_dir}: already holds a run; use another --run, or --overwrite to replace it.")
@@ -70,10 +71,11 @@ def import_run(
     )
     _assign(run.model, weights, labels.index("_"))
     weights.check_all_used()
-    if overwrite:
-        clear(run_dir)
-    run.write()
-    checkpoints.save(run.checkpoint("best"), {"weights": run.model.weights}, {})
+    with storage.locked(run_dir, "command"):
+        if overwrite:
+            clear(run_dir)
+        run.write()
+        checkpoints.save(run.checkpoint("best"), {"weights": run.model.weights}, {})
     return run
 
 

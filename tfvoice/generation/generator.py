@@ -44,12 +44,12 @@ class Generator(Run):
         run_dir: str | Path,
         config: GeneratorConfig,
         data_dir: str | Path,
-        info: dict[str, Any],
+        info: dict[str, Any] | None = None,
         source: "Generator | None" = None,
     ):
         """A run that is to be trained on `data_dir`, of which nothing is on disk yet; `source` gives only weights."""
         rate_hz = shards.read_manifest(data_dir).sample_rate_hz
-        return cls(run_dir, config, info | {"sample_rate_hz": rate_hz}, training=True)
+        return cls(run_dir, config, (info or {}) | {"sample_rate_hz": rate_hz}, training=True)
 
     @property
     def sample_rate_hz(self) -> int:

@@ -71,6 +71,8 @@ class NextSampleObjective:
       data: gives the shape of a batch.
     """
 
+    unit = "bits per sample"
+
     def __init__(self, model, data: WindowPipeline):
         self.model = model
         self.signature = data.signature

@@ -25,10 +25,12 @@ class Objective(Protocol):
     Attributes:
       model: a Keras model whose weights are built.
       signature: shapes and types of a batch.
+      unit: of the loss, such as "bits per sample".
     """
 
     model: Any
     signature: Any
+    unit: str
 
     def split(self, batch) -> tuple[tuple[tf.Tensor, ...], tuple[tf.Tensor, ...]]:
         """Inputs and targets of the network, tensors whose rows can be shared among devices."""

@@ -158,6 +158,9 @@ class Trainer:
                 self._epoch(batches, stop, logger)
             self._callbacks.on_train_end()
             self.save()
+            if state.losses:
+                # Redirected output of a run that stops before its first validation would show no loss at all.
+                print(f"step {state.step}: train loss {state.loss:.4f} {self._job.objective.unit}")
         if stop.requested() and not state.finished:
             raise KeyboardInterrupt(f"saved after step {state.step}; the same command resumes from there.")
         if not state.finished:
