@@ -115,3 +115,13 @@ def test_an_mp4_that_ends_inside_a_box_is_cut():
     box = struct.pack(">I4s", 16, b"ftyp") + b"M4A \0\0\0\0" + struct.pack(">I4s", 1000, b"mdat")
     assert examine(box + bytes(500)).cut
     assert not examine(box + bytes(992)).cut
+
+
+@pytest.mark.parametrize(("form", "size"), [("W64", "<Q"), ("CAF", ">q")])
+@pytest.mark.parametrize("stated", [0, -12])
+def test_a_chunk_whose_size_leads_nowhere_ends_the_search_or_is_skipped(form, size, stated):
+    data = encoded(noise(16000), form)
+    place = data.index(b"data")
+    identifier = data[place : place + (16 if form == "W64" else 4)].replace(b"data", b"misc")
+    chunk = identifier + struct.pack(size, stated % 2**64 if form == "W64" else stated)
+    assert examine(data[:place] + chunk + data[place:]).promised_seconds in (1.0, None)

@@ -273,7 +273,8 @@ def _caf(view: _View) -> Facts:
             seconds_per_byte = packet_frames / packet_bytes / rate_hz
         if name == b"data":
             return Facts(promised_seconds=(size - 4) * seconds_per_byte if size > 0 else None)
-        position += 12 + size
+        # A negative size would lead back to a chunk that has been read, for ever.
+        position += 12 + max(size, 0)
 
 
 def _w64(view: _View) -> Facts:
@@ -284,7 +285,8 @@ def _w64(view: _View) -> Facts:
             byte_rate = struct.unpack("<I", view(position + 32, 4))[0]
         if name == b"data":
             return Facts(promised_seconds=(size - 24) / byte_rate if size < 1 << 62 else None)
-        position += (size + 7) // 8 * 8
+        # The size includes these 24 bytes; a smaller one would lead to the same chunk, for ever.
+        position += max(24, (size + 7) // 8 * 8)
 
 
 def _aiff(view: _View) -> Facts:
