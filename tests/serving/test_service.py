@@ -176,6 +176,7 @@ INVALID = {
     "a huge amplitude in a file": ({"instances": [b64(float_file(0.1, -1e30))]}, 400, "full scale"),
     "a matrix": ({"instances": [{"waveform": [[0.1]]}]}, 400, "must be a list of numbers"),
     "ragged": ({"instances": [{"waveform": [[0.1], 3]}]}, 400, "must be a list of numbers"),
+    "many lists": ({"instances": [{"waveform": [[]] * 1100}]}, 400, "too many lists and objects for 64 recordings"),
     "a negative count": ({"instances": [{"waveform": [0.1], "samples": -1}]}, 400, "must be a list of numbers"),
     "a string as count": ({"instances": [{"waveform": [0.1], "samples": "one"}]}, 400, "must be a list of numbers"),
     "infinite": ({"instances": [{"waveform": [float("inf")]}]}, 400, "not finite"),
