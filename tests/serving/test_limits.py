@@ -132,7 +132,7 @@ def test_all_bodies_together_hold_at_most_sixteen_of_the_largest():
 
 
 def test_a_body_that_does_not_arrive_in_time_is_rejected(monkeypatch):
-    monkeypatch.setattr(limits, "_BODY_SECONDS", 0.3)
+    monkeypatch.setattr(limits, "BODY_SECONDS", 0.3)
     sent = []
 
     async def drip():

@@ -13,8 +13,8 @@ from starlette.requests import ClientDisconnect
 from tfvoice.serving.service import BUSY, RequestError, ServerLimits
 
 _RESPONSES = prometheus_client.Counter("tfvoice_answers", "HTTP responses, by status.", ["status"])
-# A body must arrive within this time.
-_BODY_SECONDS = 120.0
+# A body, or a message of gRPC, must arrive within this time.
+BODY_SECONDS = 120.0
 # All bodies that are being received may hold the memory of this many of the largest size.
 _BODIES_IN_MEMORY = 16
 # For zlib: a header and a trailer of gzip.
@@ -134,7 +134,7 @@ class LimitsMiddleware:
         self._admission.check_size(int(content_length) if content_length.isdigit() else 0)
         decode = _decoder(headers.get(b"content-encoding", b""))
         with self._admission.admit() as received:
-            complete, deadline = False, asyncio.get_running_loop().time() + _BODY_SECONDS
+            complete, deadline = False, asyncio.get_running_loop().time() + BODY_SECONDS
 
             async def limited_receive():
                 nonlocal complete
@@ -142,7 +142,7 @@ class LimitsMiddleware:
                 try:
                     message = await asyncio.wait_for(receive(), timeout)
                 except asyncio.TimeoutError:
-                    raise RequestError(408, f"The body did not arrive within {_BODY_SECONDS:g} s.") from None
+                    raise RequestError(408, f"The body did not arrive within {BODY_SECONDS:g} s.") from None
                 complete = not message.get("more_body", False)
                 if decode is not None and message["type"] == "http.request":
                     body = await asyncio.to_thread(decode, message.get("body", b""), complete, received)

@@ -83,9 +83,6 @@ class Service:
       predictor: the model.
       limits: of the server.
       on_batch: called with the transcripts of each batch, in a worker thread.
-
-    Attributes:
-      max_rows: the most recordings of a request.
     """
 
     def __init__(
@@ -106,7 +103,7 @@ class Service:
             return transcripts
 
         self.batcher = Batcher(compute, limits.batch_size, limits.max_waiting, _WORKERS)
-        self.max_rows = min(_MAX_INSTANCES, self.batcher.capacity)
+        self._max_rows = min(_MAX_INSTANCES, self.batcher.capacity)
         self._parsers = asyncio.Semaphore(_PARSERS)
         # Threads of their own, so that slow files delay no others.
         self._decoders = ThreadPoolExecutor(_DECODERS, "decoders")
@@ -129,8 +126,7 @@ class Service:
         Raises:
           RequestError: there are none or too many, one is invalid, or the queue is full.
         """
-        if not 1 <= len(rows) <= self.max_rows:
-            raise RequestError(400, f"A batch must have 1 to {self.max_rows} recordings.")
+        self.check_rows(len(rows))
         with self._reserve(len(rows)):
             decode = self._decode_known if isinstance(rows[0], bytes) else self._check_waveform
             waveforms = [await self._decoded(await asyncio.to_thread(decode, row)) for row in rows]
@@ -138,6 +134,11 @@ class Service:
         if signature == "log_probs":
             return [{"log_probs": result, "frames": len(result)} for result in results]
         return [as_lists(transcript) for transcript in results]
+
+    def check_rows(self, count: int) -> None:
+        """Raises `RequestError` where a request may not have so many recordings."""
+        if not 1 <= count <= self._max_rows:
+            raise RequestError(400, f"A batch must have 1 to {self._max_rows} recordings.")
 
     async def transcribe(self, data: bytes) -> Transcript:
         """Transcribes an audio file."""
@@ -151,7 +152,7 @@ class Service:
         """Signature, recordings and whether they came by columns; the parsed JSON is freed on return."""
         payload = await asyncio.to_thread(_parse_json, body)
         signature = signature_name(payload.get("signature_name")) if isinstance(payload, dict) else SIGNATURES[0]
-        instances, by_columns = parse_instances(payload, self.max_rows)
+        instances, by_columns = parse_instances(payload, self._max_rows)
         reservation.enter_context(self._reserve(len(instances)))
         decoded = [await asyncio.to_thread(self._decode_instance, instance, signature) for instance in instances]
         return signature, decoded, by_columns
