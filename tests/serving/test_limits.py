@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gzip
 import json
+import threading
 import zlib
 
 import pytest
@@ -78,6 +79,27 @@ def test_the_limit_is_that_of_the_decompressed_body():
         assert status == 413 and "larger than" in json.loads(body)["error"]
     with admission.admit() as received:
         received(100)
+
+
+def test_compressed_bytes_that_give_nothing_count_as_well():
+    app = LimitsMiddleware(body_length, AdmissionController(SMALL, 2))
+    endless_name = b"\x1f\x8b\x08\x08" + bytes(6) + b"x" * 100
+    for data in (gzip.compress(b"") * 6, endless_name):
+        status, body = call_asgi(app, pieces=pieces_of(data, 20), headers=GZIP)
+        assert status == 413 and "larger than" in json.loads(body)["error"]
+
+
+def test_bytes_are_counted_in_the_thread_of_the_event_loop(monkeypatch):
+    threads, check_size = set(), AdmissionController.check_size
+
+    def recorded(self, size):
+        threads.add(threading.current_thread())
+        check_size(self, size)
+
+    monkeypatch.setattr(AdmissionController, "check_size", recorded)
+    app = LimitsMiddleware(body_length, AdmissionController(SMALL, 2))
+    assert call_asgi(app, pieces=(gzip.compress(b"abc"),), headers=GZIP) == (200, b"3")
+    assert threads == {threading.main_thread()}
 
 
 WHOLE = gzip.compress(b"some text that is long enough")
