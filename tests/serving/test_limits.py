@@ -103,9 +103,17 @@ def test_bytes_are_counted_in_the_thread_of_the_event_loop(monkeypatch):
 
 
 WHOLE = gzip.compress(b"some text that is long enough")
+DAMAGED = {
+    "text": b"text",
+    "without its end": WHOLE[:-9],
+    "a header alone": WHOLE[:12],
+    "without its last byte": WHOLE[:-1],
+    "text after it": WHOLE + b"text",
+    "another checksum": WHOLE[:-8] + bytes(8),
+}
 
 
-@pytest.mark.parametrize("data", [b"text", WHOLE[:-9], WHOLE[:12], WHOLE[:-1], WHOLE + b"text", WHOLE[:-8] + bytes(8)])
+@pytest.mark.parametrize("data", DAMAGED.values(), ids=DAMAGED)
 def test_a_damaged_gzip_body_is_invalid(data):
     app = LimitsMiddleware(body_length, AdmissionController(SMALL, 2))
     for size in (1, 1000):
