@@ -1,8 +1,11 @@
 """Which tests run in a process, and in what order; the fixtures are in shared_fixtures.py."""
 
 import os
+import resource
 import signal
 from pathlib import Path
+
+import pytest
 
 TESTS = Path(__file__).parent
 # By their time, which goes with the memory that they leave behind.
@@ -49,6 +52,18 @@ def pytest_ignore_collect(collection_path, config):
         return None
     number, parts = map(int, part.split("/"))
     return sorted(TESTS.rglob("test_*.py"), key=_place).index(collection_path) % parts != number - 1 or None
+
+
+def pytest_sessionfinish(session):
+    """A worker process measures itself; the first process prints it, so that CI shows which part is large."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    peak_mib = getattr(node, "workeroutput", {}).get("peak_mib", "unknown")
+    node.config.get_terminal_writer().line(f"\n{node.gateway.id}: peak resident memory {peak_mib} MiB")
 
 
 def pytest_collection_modifyitems(items):

@@ -186,3 +186,16 @@ def test_without_ffmpeg_the_error_says_to_install_it(monkeypatch):
     monkeypatch.setattr(ffmpeg.shutil, "which", lambda name: None)
     with pytest.raises(io.AudioError, match="install ffmpeg"):
         io.decode_untrusted(b"anything", 16000, 10.0, LIMITS)
+
+
+@needs_ffmpeg
+def test_an_untrusted_file_cannot_fill_the_disk_with_a_log(tmp_path, monkeypatch):
+    path = tmp_path / "damaged.mp3"
+    path.write_bytes((b"\xff\xf3\x14\xc4" + b"\xff" * 20) * 5000)
+    with pytest.raises(io.AudioError) as caught, ffmpeg.open_file("a", str(path)) as stream:
+        list(stream.blocks)
+    assert caught.value.reason == "unreadable"
+    monkeypatch.setattr(ffmpeg, "_MAX_LOG_BYTES", 10_000)
+    with pytest.raises(io.AudioError) as caught, ffmpeg.open_file("a", str(path), LIMITS) as stream:
+        list(stream.blocks)
+    assert caught.value.reason == "over_limits"

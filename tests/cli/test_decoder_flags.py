@@ -39,6 +39,12 @@ def test_tuning_needs_a_language_model_and_takes_no_weights():
         settings("--lm=a.arpa", "--lm_weight=1", tuning=True)
 
 
+def test_the_help_of_tuning_promises_no_tuned_value():
+    flags, tuning = Flags(), Flags()
+    DecoderFlags(flags), DecoderFlags(tuning, tuning=True)
+    assert "tuned" in flags.help() and "tuned" not in tuning.help()
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

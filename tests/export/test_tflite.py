@@ -60,8 +60,6 @@ def test_without_the_extra_only_float16_is_written(exported, tmp_path, monkeypat
 
 def test_a_converted_model_that_differs_is_not_written(exported, tmp_path, monkeypatch):
     monkeypatch.setattr(tflite, "log_probabilities", lambda model, samples: np.zeros([1, 1]))
-    with pytest.raises(
-        TfvoiceError, match=r"its TFLite model in float16 differs from the network by .* and was not written"
-    ):
+    with pytest.raises(TfvoiceError, match=r"model_float16.tflite differs from the network by .* and was not written"):
         export.export(exported[0].run_dir, tmp_path / "1", format="tflite")
     assert not list(tmp_path.iterdir())

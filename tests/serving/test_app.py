@@ -381,6 +381,14 @@ def test_an_address_that_cannot_be_used_is_an_error_in_one_sentence():
         app_module._bound_socket("127.0.0.1", 70000)
 
 
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="needs Linux")
+def test_connections_end_when_the_client_reads_nothing_for_two_minutes():
+    with app_module._bound_socket("127.0.0.1", 0) as listener:
+        listener.listen()
+        with socket.create_connection(listener.getsockname()), listener.accept()[0] as accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 120_000
+
+
 def test_the_listening_socket_makes_asyncio_disable_nagles_algorithm():
     with app_module._bound_socket("127.0.0.1", 0) as listener:
         assert listener.proto == socket.IPPROTO_TCP

@@ -13,13 +13,17 @@ from tensorflow.core.framework import tensor_pb2
 
 pytest.importorskip("fastapi", reason="needs the extra serve")
 
+import asyncio
 import base64
 import io
 
 from server import Server, fetch
 
+from tfvoice.serving import grpc_server
 from tfvoice.serving.grpc_messages import message_class
 from tfvoice.serving.grpc_server import padded
+from tfvoice.serving.predictor import Predictor
+from tfvoice.serving.service import RequestError, ServerLimits, Service
 
 
 class Client:
@@ -112,13 +116,14 @@ def test_metadata_and_status(client):
     assert (status.version, status.state, status.status.error_code) == (2, 30, 0)
 
 
-def bomb():
-    """A tensor of one number that claims to be terabytes."""
-    tensor = tf.make_tensor_proto(np.float32([[0.1]]))
-    tensor.ClearField("tensor_content")
-    tensor.float_val[:] = [0.1]
-    for dim in tensor.tensor_shape.dim:
-        dim.size = 10**6
+def repeated(tensor, *shape):
+    """A tensor of one value that claims to be larger."""
+    tensor = tf.make_tensor_proto(tensor)
+    if tensor.tensor_content:
+        tensor.float_val[:] = np.frombuffer(tensor.tensor_content, np.float32)
+        tensor.ClearField("tensor_content")
+    for dim, size in zip(tensor.tensor_shape.dim, shape, strict=True):
+        dim.size = size
     return tensor
 
 
@@ -133,14 +138,19 @@ INVALID = {
     "another rank": ({"signature": "waveform", "waveform": ONE[0]}, "INVALID_ARGUMENT", "float32 with 2"),
     "no rows": ({"wav": np.zeros([0], object)}, "INVALID_ARGUMENT", "1 to 64"),
     "many rows": ({"wav": [b"x"] * 65}, "INVALID_ARGUMENT", "1 to 64"),
-    "a shape of terabytes": ({"signature": "waveform", "waveform": bomb()}, "INVALID_ARGUMENT", "float32 with 2"),
+    "one string for many rows": ({"wav": repeated([b"x" * 1000], 900)}, "INVALID_ARGUMENT", "1 to 64"),
+    "many waveforms": ({"signature": "waveform", "waveform": repeated(ONE, 10**6, 10**6)}, "INVALID_ARGUMENT", "1 to"),
+    "a shape of terabytes": (
+        {"signature": "waveform", "waveform": repeated(ONE, 1, 10**12)},
+        *("INVALID_ARGUMENT", "float32 with 2"),
+    ),
     "NaN": ({"signature": "waveform", "waveform": ONE + np.float32("nan")}, "INVALID_ARGUMENT", "not finite"),
     "negative samples": (
         {"signature": "waveform", "waveform": ONE, "samples": np.int32([-1])},
         *("INVALID_ARGUMENT", "samples must"),
     ),
     "too few samples": (
-        {"signature": "waveform", "waveform": ONE, "samples": np.zeros([0], np.int32)},
+        {"signature": "waveform", "waveform": np.vstack([ONE, ONE]), "samples": np.int32([9])},
         *("INVALID_ARGUMENT", "samples"),
     ),
     "an unknown output": ({"wav": [audio(0.5)], "filter": ["speech"]}, "INVALID_ARGUMENT", "no output speech"),
@@ -172,6 +182,36 @@ def test_bytes_that_are_no_message_are_an_error_and_the_server_stays(server, cli
             assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
             assert refused.value.details() == "The message is no PredictRequest."
     assert client.predict(wav=[audio()])[1]["text"][0]
+
+
+def test_a_call_without_a_message_is_an_error(server, monkeypatch):
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+        rpc = channel.stream_unary("/tensorflow.serving.PredictionService/Predict")
+        with pytest.raises(grpc.RpcError, match="The call has no message") as refused:
+            rpc(iter(()), timeout=60)
+        assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    monkeypatch.setattr(grpc_server, "BODY_SECONDS", 0.1)
+
+    class IdleCall:
+        async def read(self):
+            await asyncio.Event().wait()
+
+    with pytest.raises(RequestError, match=r"did not arrive within 0\.1 s") as refused:
+        asyncio.run(asyncio.wait_for(grpc_server._message(IdleCall()), 60))
+    assert refused.value.status == 408
+
+
+def test_an_output_that_the_filter_repeats_is_converted_once(monkeypatch, exported):
+    service, made = Service(Predictor(exported[1]), ServerLimits()), tf.make_tensor_proto
+    converted, inputs = [], {"wav": made([audio(0.5)])}
+    request = message_class("PredictRequest")(model_spec={"name": "english"}, inputs=inputs)
+    request.output_filter.extend(["text", "words"] * 1000)
+    monkeypatch.setattr(tf, "make_tensor_proto", lambda values: converted.append(values) or made(values))
+
+    async def predict():
+        return await grpc_server.GrpcServer(service)._predict(request)
+
+    assert set(asyncio.run(predict()).outputs) == {"text", "words"} and len(converted) == 2
 
 
 def test_calls_are_counted(server, client):

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gzip
 import json
+import threading
 import zlib
 
 import pytest
@@ -80,10 +81,39 @@ def test_the_limit_is_that_of_the_decompressed_body():
         received(100)
 
 
+def test_compressed_bytes_that_give_nothing_count_as_well():
+    app = LimitsMiddleware(body_length, AdmissionController(SMALL, 2))
+    endless_name = b"\x1f\x8b\x08\x08" + bytes(6) + b"x" * 100
+    for data in (gzip.compress(b"") * 6, endless_name):
+        status, body = call_asgi(app, pieces=pieces_of(data, 20), headers=GZIP)
+        assert status == 413 and "larger than" in json.loads(body)["error"]
+
+
+def test_bytes_are_counted_in_the_thread_of_the_event_loop(monkeypatch):
+    threads, check_size = set(), AdmissionController.check_size
+
+    def recorded(self, size):
+        threads.add(threading.current_thread())
+        check_size(self, size)
+
+    monkeypatch.setattr(AdmissionController, "check_size", recorded)
+    app = LimitsMiddleware(body_length, AdmissionController(SMALL, 2))
+    assert call_asgi(app, pieces=(gzip.compress(b"abc"),), headers=GZIP) == (200, b"3")
+    assert threads == {threading.main_thread()}
+
+
 WHOLE = gzip.compress(b"some text that is long enough")
+DAMAGED = {
+    "text": b"text",
+    "without its end": WHOLE[:-9],
+    "a header alone": WHOLE[:12],
+    "without its last byte": WHOLE[:-1],
+    "text after it": WHOLE + b"text",
+    "another checksum": WHOLE[:-8] + bytes(8),
+}
 
 
-@pytest.mark.parametrize("data", [b"text", WHOLE[:-9], WHOLE[:12], WHOLE[:-1], WHOLE + b"text", WHOLE[:-8] + bytes(8)])
+@pytest.mark.parametrize("data", DAMAGED.values(), ids=DAMAGED)
 def test_a_damaged_gzip_body_is_invalid(data):
     app = LimitsMiddleware(body_length, AdmissionController(SMALL, 2))
     for size in (1, 1000):
@@ -132,7 +162,7 @@ def test_all_bodies_together_hold_at_most_sixteen_of_the_largest():
 
 
 def test_a_body_that_does_not_arrive_in_time_is_rejected(monkeypatch):
-    monkeypatch.setattr(limits, "_BODY_SECONDS", 0.3)
+    monkeypatch.setattr(limits, "BODY_SECONDS", 0.3)
     sent = []
 
     async def drip():

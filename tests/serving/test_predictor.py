@@ -59,6 +59,16 @@ def test_the_highest_version_is_loaded(exported, tmp_path):
         latest_version(tmp_path)
 
 
+def test_name_and_version_are_those_of_the_path(exported, tmp_path, monkeypatch):
+    (tmp_path / "link").symlink_to(exported[1])
+    (tmp_path / "²").symlink_to(exported[1] / "1")
+    monkeypatch.chdir(exported[1] / "2")
+    places = ((".", "english", 2), ("../1", "english", 1), (tmp_path / "link", "link", 2), (tmp_path / "²", "²", 1))
+    for path, name, version in places:
+        predictor = Predictor(path)
+        assert (predictor.name, predictor.version) == (name, version)
+
+
 def test_a_folder_without_a_readable_description_is_refused(tmp_path):
     (tmp_path / "saved_model.pb").write_bytes(b"")
     with pytest.raises(TfvoiceError, match=r"has no tfvoice.json, so tfvoice_export did not write it"):

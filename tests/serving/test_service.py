@@ -2,12 +2,15 @@
 
 import asyncio
 import base64
+import errno
 import io
 import json
 import shutil
 import subprocess
 import sys
+import threading
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -81,9 +84,9 @@ def float_file(*samples):
     return data.getvalue()
 
 
-def channels(count):
-    data = io.BytesIO()
-    soundfile.write(data, np.zeros([100, count]), 16000, "PCM_16", format="WAV")
+def channels(*factors):
+    data, noise = io.BytesIO(), np.random.default_rng(0).normal(0, 0.1, [1000, 1])
+    soundfile.write(data, noise * factors, 16000, "PCM_16", format="WAV")
     return data.getvalue()
 
 
@@ -173,6 +176,7 @@ INVALID = {
     "a huge amplitude in a file": ({"instances": [b64(float_file(0.1, -1e30))]}, 400, "full scale"),
     "a matrix": ({"instances": [{"waveform": [[0.1]]}]}, 400, "must be a list of numbers"),
     "ragged": ({"instances": [{"waveform": [[0.1], 3]}]}, 400, "must be a list of numbers"),
+    "many lists": ({"instances": [{"waveform": [[]] * 1100}]}, 400, "too many lists and objects for 64 recordings"),
     "a negative count": ({"instances": [{"waveform": [0.1], "samples": -1}]}, 400, "must be a list of numbers"),
     "a string as count": ({"instances": [{"waveform": [0.1], "samples": "one"}]}, 400, "must be a list of numbers"),
     "infinite": ({"instances": [{"waveform": [float("inf")]}]}, 400, "not finite"),
@@ -188,7 +192,8 @@ INVALID = {
     ),
     "a signature that is a list": ({"signature_name": ["wav"], "instances": [b64(audio())]}, 400, "no signature"),
     "the signature of a stream": ({"signature_name": "stream", "instances": [{}]}, 400, "no signature of that name"),
-    "many channels": ({"instances": [b64(channels(17))]}, 400, "more than 16 channels"),
+    "many channels": ({"instances": [b64(channels(*[0] * 17))]}, 400, "more than 16 channels"),
+    "opposite channels": ({"instances": [b64(channels(1, -1))]}, 400, "channels of opposite signs, which cancel"),
     "a long file": ({"instances": [b64(audio(4.5))]}, 413, "longer than 4 s; cut it"),
 }
 
@@ -248,6 +253,52 @@ def test_parsed_json_is_freed_while_the_waveforms_wait(monkeypatch):
     asyncio.run(service.predict(b'{"instances": [{"waveform": [0.1, 0.2]}]}'))
     # The list of this test, and the argument of getrefcount.
     assert references == [2]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [{"instances": [{"waveform": ["a" * 20_000] + ["b"] * 1000}]}, {"inputs": {"waveform": [0] * 200_000}}],
+    ids=["strings of unequal lengths", "a column of numbers"],
+)
+def test_a_small_body_takes_little_memory(payload):
+    service = Service(SlowPredictor(), ServerLimits())
+    tracemalloc.start()
+    try:
+        with pytest.raises(RequestError, match="must be a list"):
+            predict(service, payload)
+        assert tracemalloc.get_traced_memory()[1] < 10 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_files_that_ffmpeg_decodes_slowly_do_not_delay_waveforms(monkeypatch):
+    service, decoded = Service(SlowPredictor(), ServerLimits()), threading.Event()
+    monkeypatch.setattr(service, "_decode_known", lambda data: data)
+    monkeypatch.setattr(service, "_decode_foreign", lambda data: decoded.wait(60) and np.zeros(9, np.float32))
+    file, waveform = (json.dumps({"instances": [one]}).encode() for one in (b64(b"x"), {"waveform": [0.1]}))
+
+    async def predict_all():
+        slow = [asyncio.ensure_future(service.predict(file)) for _ in range(4)]
+        await asyncio.sleep(0.1)
+        await asyncio.wait_for(service.predict(waveform), 30)
+        assert not any(one.done() for one in slow)
+        decoded.set()
+        await asyncio.gather(*slow)
+
+    try:
+        asyncio.run(predict_all())
+    finally:
+        decoded.set()
+
+
+def test_a_full_disk_is_not_an_error_of_the_client(service, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(service, "_decode_known", lambda data: data)
+    monkeypatch.setattr(service_module.audio_io, "decode_untrusted", full)
+    with pytest.raises(OSError, match="No space left"):
+        asyncio.run(service.transcribe(b"x"))
 
 
 def test_each_batch_is_reported():

@@ -33,6 +33,8 @@ _VIDEO_FORMATS = ("mov", "matroska", "avi", "asf", "flv", "mpeg", "mpegts", "ogg
 # has no better score.
 _GUESS = 25
 _MAX_CHANNELS = 64
+# Of untrusted input: some 10,000 lines, more than a minute has frames. 4 MiB of damaged MP3 gave 32 MiB.
+_MAX_LOG_BYTES = 2**20
 
 
 class Limits(NamedTuple):
@@ -40,7 +42,8 @@ class Limits(NamedTuple):
 
     Attributes:
       seconds: of wall-clock time, for each of the two programs.
-      memory_bytes: address space of each program; enforced where the system has prlimit, as Linux does.
+      memory_bytes: address space of each program. It, and the size of a log, are enforced where the system has prlimit,
+        as Linux does.
     """
 
     seconds: float
@@ -143,7 +146,7 @@ def _process(command: list[str], limits: Limits | None) -> Iterator[tuple[subpro
         stack.enter_context(process)
         stack.callback(process.kill)
         if limits is not None:
-            _limit_memory(process.pid, limits.memory_bytes)
+            _limit_resources(process.pid, limits.memory_bytes)
             timer = threading.Timer(limits.seconds, process.kill)
             timer.daemon = True
             timer.start()
@@ -151,11 +154,13 @@ def _process(command: list[str], limits: Limits | None) -> Iterator[tuple[subpro
         yield process, log
 
 
-def _limit_memory(pid: int, memory_bytes: int) -> None:
+def _limit_resources(pid: int, memory_bytes: int) -> None:
     try:
         import resource
 
         resource.prlimit(pid, resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+        # The system kills a program that logs more.
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (_MAX_LOG_BYTES, _MAX_LOG_BYTES))
     except (ImportError, AttributeError, ProcessLookupError):
         return
 

@@ -48,11 +48,11 @@ class DecoderFlags:
                 "(default 10).",
                 metavar="FILE",
             )
-        self._beam_width = flags.integer(
-            "beam_width", "Prefixes that beam and lm keep. Default: 100, or the tuned value.", None, 1
-        )
+        # Tuning does not start from an earlier result.
+        default = "Default: 100." if tuning else "Default: 100, or with lm the tuned value."
+        self._beam_width = flags.integer("beam_width", f"Prefixes that a beam search keeps. {default}", None, 1)
         self._lexicon = flags.boolean(
-            "lexicon", "With lm, decode only words that are in the language model's vocabulary.", True
+            "lexicon", "A search with a language model finds only words of its vocabulary.", True
         )
 
     @property

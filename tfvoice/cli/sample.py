@@ -5,7 +5,7 @@
 Writes sample-000.wav, sample-001.wav and so on, and samples.png with their waveforms and spectrograms. The same seed
 gives the same files, and `sample-002` is the same file whatever --count is. The level of the audio is not normalised.
 
-A temperature below 1 favours likely samples, one above 1 unlikely ones; several temperatures are interpolated linearly
+A temperature below 1 favours likely samples more, one above 1 less; several temperatures are interpolated linearly
 over the length. With a prime, the audio continues that recording:
 
   tfvoice_sample --run=runs/piano --output=on --prime=sonata.flac --temperature=0.9,1.1 --top_p=0.95 --seconds=30

@@ -3,8 +3,8 @@
   tfvoice_serve --model=models/english
 
 --model is what tfvoice_export wrote: a version, or a folder of versions, of which the highest at the start is served;
-restart the server for a newer one. The API is that of TensorFlow Serving (--grpc_port=8500: gRPC, too); an audio file
-can also be sent as it is:
+restart the server for a newer one. The API is the REST API of TensorFlow Serving, with --grpc_port=8500 also its gRPC
+API; an audio file can also be sent as it is:
 
   curl --data-binary @speech.wav http://127.0.0.1:8501/transcribe
 
@@ -18,11 +18,13 @@ from tfvoice.cli.flags import Flags, UsageError
 
 FLAGS = Flags()
 MODEL = FLAGS.string("model", "Folder of a model, or of its versions.", metavar="DIR", required=True)
-HOST = FLAGS.string("host", "Address to listen on; 0.0.0.0 for all.", "127.0.0.1", "ADDRESS")
+HOST = FLAGS.string("host", "Address to listen on; 0.0.0.0 for those of all networks.", "127.0.0.1", "ADDRESS")
 PORT = FLAGS.integer("port", "Port to listen on; 0 for any free one.", 8501, 0)
-GRPC_PORT = FLAGS.integer("grpc_port", "Port of TensorFlow Serving's gRPC API; none unless given.", None, 0)
+GRPC_PORT = FLAGS.integer(
+    "grpc_port", "Port of TensorFlow Serving's gRPC API; 0 for any free one. Default: no gRPC API.", None, 0
+)
 MAX_SECONDS = FLAGS.number("max_seconds", "Longer recordings are rejected with status 413.", 60.0, 0.1)
-MAX_MIB = FLAGS.number("max_mib", "Larger requests are rejected with status 413.", 32.0, 0.01)
+MAX_MIB = FLAGS.number("max_mib", "Requests with a larger body are rejected with status 413.", 32.0, 0.01)
 MAX_WAITING = FLAGS.integer(
     "max_waiting", "Recordings that may wait in the queue; more are rejected with status 429.", 256, 1
 )

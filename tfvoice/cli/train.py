@@ -24,7 +24,9 @@ from tfvoice.cli.flags import Flags, UsageError
 from tfvoice.cli.signals import StopRequest
 
 FLAGS = Flags()
-MODEL = FLAGS.string("model", "wavenet_asr (default), deepspeech2, sample_rnn; or that of --init_from.", metavar="NAME")
+MODEL = FLAGS.string(
+    "model", "wavenet_asr, deepspeech2 or sample_rnn. Default: that of --init_from, else wavenet_asr.", metavar="NAME"
+)
 DATA = FLAGS.string(
     "data", "Folder that tfvoice_convert wrote, with the splits train and valid.", metavar="DIR", required=True
 )

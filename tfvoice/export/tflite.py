@@ -4,6 +4,7 @@ Decoding is left to the caller: the best class of each frame, runs merged, blank
 """
 
 import contextlib
+import functools
 import importlib.util
 import io
 import warnings
@@ -13,14 +14,12 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from tfvoice.errors import TfvoiceError
-from tfvoice.export import saved_model
+from tfvoice.export import saved_model, verify
 from tfvoice.run import Run
 from tfvoice.training.task import Task
 
-# Largest difference of a probability between the network and the converted model, on noise.
+# Largest difference of a probability between the network and the converted model.
 _TOLERANCE = 0.05
-_PROBE_SAMPLES = 32000
 
 
 def write(task: Task, run: Run, folder: Path) -> None:
@@ -35,19 +34,16 @@ def write(task: Task, run: Run, folder: Path) -> None:
       TfvoiceError: the model has no form for TFLite, or the converted model gives other probabilities.
     """
     function = task.tflite_function(run)
-    samples = np.random.default_rng(0).normal(0, 0.1, _PROBE_SAMPLES).astype(np.float32)
-    expected = np.exp(function(samples[np.newaxis])["log_probs"][0].numpy())
     models = {"float16": convert(run, function, float16=True)}
     if importlib.util.find_spec("ai_edge_quantizer"):
         models["int8"] = with_int8_weights(convert(run, function))
+
+    def network(recordings: list[np.ndarray]) -> list[np.ndarray]:
+        return [function(samples[np.newaxis])["log_probs"][0].numpy() for samples in recordings]
+
     for kind, model in models.items():
-        difference = float(np.abs(np.exp(log_probabilities(model, samples)) - expected).max())
-        if not difference < _TOLERANCE:
-            raise TfvoiceError(
-                f"{run.run_dir}: its TFLite model in {kind} differs from the network by {difference:.2f} of a "
-                "probability, and was not written; export a SavedModel."
-            )
-        (folder / f"model_{kind}.tflite").write_bytes(model)
+        converted = functools.partial(_recognise, model)
+        verify.write(folder / f"model_{kind}.tflite", model, run, network, converted, _TOLERANCE)
 
 
 def convert(run: Run, function: Callable, float16: bool = False) -> bytes:
@@ -79,6 +75,10 @@ def with_int8_weights(model: bytes) -> bytes:
         chosen = quantizer.Quantizer(bytearray(model))
         chosen.load_quantization_recipe(recipe.weight_only_wi8_afp32())
         return bytes(chosen.quantize().quantized_model)
+
+
+def _recognise(model: bytes, recordings: list[np.ndarray]) -> list[np.ndarray]:
+    return [log_probabilities(model, samples) for samples in recordings]
 
 
 def log_probabilities(model: bytes, samples: np.ndarray) -> np.ndarray:

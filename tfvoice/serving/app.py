@@ -38,6 +38,8 @@ _MAX_MESSAGE_BYTES = 2**20
 _STREAM_IDLE_SECONDS = 60.0
 # Longer than proxies keep idle connections (nginx: 60 s), so that no request meets a connection that is being closed.
 _KEEP_ALIVE_SECONDS = 65
+# A connection is closed when its client takes no bytes of a response for so long.
+_UNREAD_SECONDS = 120
 _MEDIA_TYPES = {"json": "application/json", "text": "text/plain", "srt": "application/x-subrip", "vtt": "text/vtt"}
 
 
@@ -140,6 +142,9 @@ def _bound_socket(host: str, port: int) -> socket.socket:
     bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     # Otherwise the port stays taken for a minute after a server has stopped.
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Otherwise a client that never reads its response keeps it in the memory. Of Linux; connections inherit it.
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * _UNREAD_SECONDS)
     with _listen_errors(host, port):
         bound.bind((host, port))
     return bound

@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 
 from tfvoice.errors import TfvoiceError
 from tfvoice.serving.grpc_messages import message_class
+from tfvoice.serving.limits import BODY_SECONDS
 from tfvoice.serving.predictor import SIGNATURES
 from tfvoice.serving.service import RequestError, Service, signature_name
 
@@ -24,6 +25,7 @@ _MAX_CALLS = 64
 _CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
     404: grpc.StatusCode.NOT_FOUND,
+    408: grpc.StatusCode.DEADLINE_EXCEEDED,
     413: grpc.StatusCode.INVALID_ARGUMENT,
     429: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
@@ -80,9 +82,9 @@ class GrpcServer:
         """Parses requests, turns exceptions into statuses, and counts these."""
         request_class = message_class(f"{method}Request")
 
-        async def handle(data, context):
+        async def handle(_, context):
             try:
-                response = await answer(_parse(request_class, data))
+                response = await answer(_parse(request_class, await _message(context)))
             except RequestError as error:
                 code = _CODES[error.status]
                 _CALLS.labels(code.name).inc()
@@ -96,14 +98,15 @@ class GrpcServer:
             return response
 
         serialize = message_class(f"{method}Response").SerializeToString
-        return grpc.unary_unary_rpc_method_handler(handle, response_serializer=serialize)
+        # On the wire one message is a stream of one; as a stream, the time that it may take can be limited.
+        return grpc.stream_unary_rpc_method_handler(handle, response_serializer=serialize)
 
     async def _predict(self, request):
         spec = self._model_spec(request.model_spec)
         spec.signature_name = signature_name(request.model_spec.signature_name)
-        rows = await asyncio.to_thread(_rows, spec.signature_name, request)
+        rows = await asyncio.to_thread(_rows, self._service, spec.signature_name, request)
         outputs = padded(await self._service.predict_rows(spec.signature_name, rows))
-        names = request.output_filter or outputs
+        names = dict.fromkeys(request.output_filter) or outputs
         if unknown := set(names) - set(outputs):
             raise RequestError(400, f"There is no output {min(unknown)}; there are {', '.join(outputs)}.")
         response = message_class("PredictResponse")(model_spec=spec)
@@ -134,6 +137,16 @@ class GrpcServer:
         return message_class("ModelSpec")(name=predictor.name, version={"value": predictor.version})
 
 
+async def _message(context: grpc.aio.ServicerContext) -> bytes:
+    try:
+        data = await asyncio.wait_for(context.read(), BODY_SECONDS)
+    except asyncio.TimeoutError:
+        raise RequestError(408, f"The message did not arrive within {BODY_SECONDS:g} s.") from None
+    if data is grpc.aio.EOF:
+        raise RequestError(400, "The call has no message.")
+    return data
+
+
 def _parse(request_class: type, data: bytes):
     """The message; what gRPC itself says of bytes that are none has internals in it."""
     try:
@@ -158,25 +171,29 @@ def padded(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
     return outputs
 
 
-def _rows(signature: str, request) -> list[bytes] | list[np.ndarray]:
+def _rows(service: Service, signature: str, request) -> list[bytes] | list[np.ndarray]:
     """The recordings of a request: files, or samples."""
     name = "wav" if signature in SIGNATURES[:2] else "waveform"
     if name not in request.inputs:
         raise RequestError(400, f"The signature {signature} has the input {name}, and it is absent.")
     if name == "wav":
-        return list(_array(request, name, tf.string, 1))
-    waveforms = _array(request, name, tf.float32, 2)
-    samples = _array(request, "samples", tf.int32, 1) if "samples" in request.inputs else [None] * len(waveforms)
+        return list(_array(service, request, name, tf.string, 1))
+    waveforms = _array(service, request, name, tf.float32, 2)
+    samples = (
+        _array(service, request, "samples", tf.int32, 1) if "samples" in request.inputs else [None] * len(waveforms)
+    )
     if len(samples) != len(waveforms) or any(count is not None and count < 0 for count in samples):
         raise RequestError(400, "samples must have the number of valid samples of each row of waveform.")
     return [waveform[:count] for waveform, count in zip(waveforms, samples, strict=True)]
 
 
-def _array(request, name: str, dtype: tf.DType, rank: int) -> np.ndarray:
-    """An input as an array; a shape that is larger than the message is refused before it is allocated."""
+def _array(service: Service, request, name: str, dtype: tf.DType, rank: int) -> np.ndarray:
+    """An input as an array; too many rows and a shape larger than the message are refused before it is allocated."""
     tensor = request.inputs[name]
     shape = [dim.size for dim in tensor.tensor_shape.dim]
     valid = tensor.dtype == dtype.as_datatype_enum and len(shape) == rank and min(shape) >= 0
+    if valid:
+        service.check_rows(shape[0])
     try:
         if valid and math.prod(shape) <= tensor.ByteSize():
             return tf.make_ndarray(tensor)

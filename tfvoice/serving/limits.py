@@ -13,8 +13,8 @@ from starlette.requests import ClientDisconnect
 from tfvoice.serving.service import BUSY, RequestError, ServerLimits
 
 _RESPONSES = prometheus_client.Counter("tfvoice_answers", "HTTP responses, by status.", ["status"])
-# A body must arrive within this time.
-_BODY_SECONDS = 120.0
+# A body, or a message of gRPC, must arrive within this time.
+BODY_SECONDS = 120.0
 # All bodies that are being received may hold the memory of this many of the largest size.
 _BODIES_IN_MEMORY = 16
 # For zlib: a header and a trailer of gzip.
@@ -132,35 +132,49 @@ class LimitsMiddleware:
         headers = dict(scope["headers"])
         content_length = headers.get(b"content-length", b"0")
         self._admission.check_size(int(content_length) if content_length.isdigit() else 0)
-        decode = _decoder(headers.get(b"content-encoding", b""))
+        gunzip = _decoder(headers.get(b"content-encoding", b""))
         with self._admission.admit() as received:
-            complete, deadline = False, asyncio.get_running_loop().time() + _BODY_SECONDS
+            complete, sent_bytes, deadline = False, 0, asyncio.get_running_loop().time() + BODY_SECONDS
 
             async def limited_receive():
-                nonlocal complete
+                nonlocal complete, sent_bytes
                 timeout = None if complete else deadline - asyncio.get_running_loop().time()
                 try:
                     message = await asyncio.wait_for(receive(), timeout)
                 except asyncio.TimeoutError:
-                    raise RequestError(408, f"The body did not arrive within {_BODY_SECONDS:g} s.") from None
-                complete = not message.get("more_body", False)
-                if decode is not None and message["type"] == "http.request":
-                    body = await asyncio.to_thread(decode, message.get("body", b""), complete, received)
-                    return message | {"body": body}
-                received(len(message.get("body", b"")))
-                return message
+                    raise RequestError(408, f"The body did not arrive within {BODY_SECONDS:g} s.") from None
+                complete, body = not message.get("more_body", False), message.get("body", b"")
+                if gunzip is None or message["type"] != "http.request":
+                    received(len(body))
+                    return message
+                # Empty members and long headers give no bytes, so that the compressed ones have the limit, too.
+                sent_bytes += len(body)
+                self._admission.check_size(sent_bytes)
+                return message | {"body": await _decompressed(gunzip, body, complete, received)}
 
             await self._app(scope, limited_receive, send)
 
 
-def _decoder(encoding: bytes) -> Callable[[bytes, bool, Callable[[int], None]], bytes] | None:
+def _decoder(encoding: bytes) -> "_Gunzip | None":
     """What decompresses a body of this `Content-Encoding`; None where it is not compressed."""
     encoding = encoding.strip().lower()
     if encoding in (b"", b"identity"):
         return None
     if encoding not in (b"gzip", b"x-gzip"):
         raise RequestError(415, "Bodies may be compressed with gzip only; send this one without Content-Encoding.")
-    return _Gunzip().decode
+    return _Gunzip()
+
+
+async def _decompressed(gunzip: "_Gunzip", piece: bytes, last: bool, received: Callable[[int], None]) -> bytes:
+    """Decompresses a piece of a body in a thread; `received` is called here, since threads would race to count."""
+    parts = []
+    while piece:
+        part, piece = await asyncio.to_thread(gunzip.decode, piece)
+        received(len(part))
+        parts.append(part)
+    if last and not gunzip.is_complete:
+        raise RequestError(400, _NOT_GZIP)
+    return b"".join(parts)
 
 
 class _Gunzip:
@@ -169,22 +183,24 @@ class _Gunzip:
     def __init__(self):
         self._member, self._started = zlib.decompressobj(_GZIP), False
 
-    def decode(self, piece: bytes, last: bool, received: Callable[[int], None]) -> bytes:
-        """Decompresses a piece; `received` is called with each part's length and raises where the limit is reached."""
-        parts = []
+    @property
+    def is_complete(self) -> bool:
+        """Whether the body may end here."""
+        return self._member.eof or not self._started
+
+    def decode(self, piece: bytes) -> tuple[bytes, bytes]:
+        """Decompresses at most `_PART_BYTES`; returns them, and what is left of the piece."""
+        parts, size = [], 0
         try:
-            while piece:
+            while piece and size < _PART_BYTES:
                 if self._member.eof:
                     self._member = zlib.decompressobj(_GZIP)
-                parts.append(self._member.decompress(piece, _PART_BYTES))
-                received(len(parts[-1]))
-                self._started = True
+                parts.append(self._member.decompress(piece, _PART_BYTES - size))
+                self._started, size = True, size + len(parts[-1])
                 piece = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
         except zlib.error:
             raise RequestError(400, _NOT_GZIP) from None
-        if last and self._started and not self._member.eof:
-            raise RequestError(400, _NOT_GZIP)
-        return b"".join(parts)
+        return b"".join(parts), piece
 
 
 def error_response(status: int, sentence: str) -> JSONResponse:

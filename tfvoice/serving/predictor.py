@@ -1,5 +1,6 @@
 """An exported recogniser: batches of waveforms in, transcripts out."""
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,10 @@ class Predictor:
         path = latest_version(folder)
         saved_model.check_path(path)
         description = metadata.read(path)
-        self.version = int(path.name) if path.name.isdigit() else 1
-        self.name = (path.parent if path.name.isdigit() else path).resolve().name
+        # Of the path as it is written: clients know the name of a link, not of its target. It may be ".", too.
+        place = Path(os.path.abspath(path))
+        self.version = int(place.name) if place.name.isdecimal() else 1
+        self.name = (place.parent if place.name.isdecimal() else place).name
         damaged = f"{path}: the model does not load, it is damaged; export the run again."
         try:
             self._model = tf.saved_model.load(str(path))
@@ -149,7 +152,7 @@ def latest_version(folder: str | Path) -> Path:
     folder = Path(folder)
     if (folder / "saved_model.pb").is_file():
         return folder
-    versions = [path.parent for path in folder.glob("*/saved_model.pb") if path.parent.name.isdigit()]
+    versions = [path.parent for path in folder.glob("*/saved_model.pb") if path.parent.name.isdecimal()]
     if not versions:
         raise TfvoiceError(
             f"{folder}: holds no exported model; make one with tfvoice_export --run=RUN --output={folder}/1."

@@ -9,6 +9,7 @@ import base64
 import binascii
 import contextlib
 import io
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,9 +26,11 @@ from tfvoice.serving.batcher import Batcher, QueueFull
 from tfvoice.serving.predictor import SIGNATURES, Predictor
 
 _MAX_INSTANCES = 64
+# Lists and objects in a body: a recording needs up to three.
+_MAX_CONTAINERS = 16 * _MAX_INSTANCES
 # Batches computed concurrently: while one waits for its own threads the other runs, 20 to 40 % more requests/s.
 _WORKERS = 2
-# Bodies parsed concurrently: as Python numbers they take up to forty times their bytes.
+# Bodies parsed concurrently: as Python objects they take up to thirteen times their bytes.
 _PARSERS = 2
 # Beyond this, squares overflow float32.
 _MAX_AMPLITUDE = 1e4
@@ -42,6 +45,7 @@ _FACTS = {
     "non_finite": "has a sample that is not finite",
     "over_limits": "takes too much time or memory to decode",
     "beyond_full_scale": "is far beyond full scale",
+    "channels_cancel": "has channels of opposite signs, which cancel when they are mixed",
 }
 _NOT_AUDIO = "This is not an audio file, or it is damaged; send WAV, FLAC"
 BUSY = "The server is busy and its queue is full; try again in a second."
@@ -99,6 +103,7 @@ class Service:
             return transcripts
 
         self.batcher = Batcher(compute, limits.batch_size, limits.max_waiting, _WORKERS)
+        self._max_rows = min(_MAX_INSTANCES, self.batcher.capacity)
         self._parsers = asyncio.Semaphore(_PARSERS)
         # Threads of their own, so that slow files delay no others.
         self._decoders = ThreadPoolExecutor(_DECODERS, "decoders")
@@ -107,7 +112,9 @@ class Service:
         """Answers a request in TensorFlow Serving's form, by rows (`instances`) or by columns (`inputs`)."""
         with contextlib.ExitStack() as reservation:
             async with self._parsers:
-                signature, waveforms, by_columns = await self._decode_body(body, reservation)
+                signature, decoded, by_columns = await self._decode_body(body, reservation)
+            # Outside, because ffmpeg may take long, and other bodies wait for a parser.
+            waveforms = [await self._decoded(recording) for recording in decoded]
             predictions = [as_lists(result) for result in await self._submit(waveforms, signature)]
         if by_columns:
             return {"outputs": {name: [row[name] for row in predictions] for name in predictions[0]}}
@@ -119,9 +126,7 @@ class Service:
         Raises:
           RequestError: there are none or too many, one is invalid, or the queue is full.
         """
-        most = min(_MAX_INSTANCES, self.batcher.capacity)
-        if not 1 <= len(rows) <= most:
-            raise RequestError(400, f"A batch must have 1 to {most} recordings.")
+        self.check_rows(len(rows))
         with self._reserve(len(rows)):
             decode = self._decode_known if isinstance(rows[0], bytes) else self._check_waveform
             waveforms = [await self._decoded(await asyncio.to_thread(decode, row)) for row in rows]
@@ -130,24 +135,27 @@ class Service:
             return [{"log_probs": result, "frames": len(result)} for result in results]
         return [as_lists(transcript) for transcript in results]
 
+    def check_rows(self, count: int) -> None:
+        """Raises `RequestError` where a request may not have so many recordings."""
+        if not 1 <= count <= self._max_rows:
+            raise RequestError(400, f"A batch must have 1 to {self._max_rows} recordings.")
+
     async def transcribe(self, data: bytes) -> Transcript:
         """Transcribes an audio file."""
         with self._reserve(1):
             transcripts = await self._submit([await self._decoded(await asyncio.to_thread(self._decode_known, data))])
         return transcripts[0]
 
-    async def _decode_body(self, body: bytes, reservation: contextlib.ExitStack) -> tuple[str, list[np.ndarray], bool]:
-        """Signature, waveforms and whether they came by columns; the parsed JSON is freed on return."""
-        max_instances = min(_MAX_INSTANCES, self.batcher.capacity)
+    async def _decode_body(
+        self, body: bytes, reservation: contextlib.ExitStack
+    ) -> tuple[str, list[np.ndarray | bytes], bool]:
+        """Signature, recordings and whether they came by columns; the parsed JSON is freed on return."""
         payload = await asyncio.to_thread(_parse_json, body)
         signature = signature_name(payload.get("signature_name")) if isinstance(payload, dict) else SIGNATURES[0]
-        instances, by_columns = parse_instances(payload, max_instances)
+        instances, by_columns = parse_instances(payload, self._max_rows)
         reservation.enter_context(self._reserve(len(instances)))
-        waveforms = []
-        for instance in instances:
-            decoded = await asyncio.to_thread(self._decode_instance, instance, signature)
-            waveforms.append(await self._decoded(decoded))
-        return signature, waveforms, by_columns
+        decoded = [await asyncio.to_thread(self._decode_instance, instance, signature) for instance in instances]
+        return signature, decoded, by_columns
 
     @contextlib.contextmanager
     def _reserve(self, count: int) -> Iterator[None]:
@@ -190,18 +198,19 @@ class Service:
             ) from None
 
     def _decode_numbers(self, values: Any, count: Any) -> np.ndarray:
+        invalid = RequestError(
+            400, "A waveform must be a list of numbers from -1 to 1, and samples the number of valid ones."
+        )
+        # Rejected by type before NumPy sees them: it would convert booleans, and strings to an array whose elements all
+        # have the size of the longest.
+        is_valid = isinstance(values, list) and set(map(type, values)) <= {int, float}
+        if not is_valid or not (count is None or (type(count) is int and count >= 0)):
+            raise invalid
         try:
-            array = np.asarray(values)
-        except (TypeError, ValueError, OverflowError):
-            array = np.zeros([0, 0])
-        # NumPy would convert strings and booleans, so they are rejected by type.
-        valid_count = count is None or (type(count) is int and count >= 0)
-        if array.ndim != 1 or array.dtype.kind not in "iuf" or not valid_count:
-            raise RequestError(
-                400, "A waveform must be a list of numbers from -1 to 1, and samples the number of valid ones."
-            )
-        with np.errstate(over="ignore"):
-            waveform = array[:count].astype(np.float32)
+            with np.errstate(over="ignore"):
+                waveform = np.array(values[:count], np.float64).astype(np.float32)
+        except OverflowError:
+            raise invalid from None
         return self._check_waveform(waveform)
 
     def _check_waveform(self, waveform: np.ndarray) -> np.ndarray:
@@ -247,7 +256,8 @@ class Service:
                 raise self._too_long() from None
             fact = _FACTS.get(error.reason)
             raise RequestError(400, f"The audio {fact}." if fact else otherwise) from None
-        except (soundfile.SoundFileError, OSError, ValueError, EOFError):
+        # Not `OSError`: that there is no space for a temporary file is no fault of the client.
+        except (soundfile.SoundFileError, ValueError, EOFError):
             raise RequestError(400, otherwise) from None
 
     def _too_long(self) -> RequestError:
@@ -257,6 +267,9 @@ class Service:
 
 
 def _parse_json(body: bytes) -> Any:
+    # Python's garbage collector stops the whole server while it looks through millions of containers.
+    if body.count(b"[") + body.count(b"{") > _MAX_CONTAINERS:
+        raise RequestError(400, f"The body has too many lists and objects for {_MAX_INSTANCES} recordings.")
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
@@ -287,7 +300,9 @@ def parse_instances(payload: Any, max_instances: int) -> tuple[list, bool]:
             raise RequestError(400, "Each of the inputs must be a list.")
         if len({len(column) for column in inputs.values()}) > 1:
             raise RequestError(400, "The inputs differ in length.")
-        instances = [dict(zip(inputs, row, strict=True)) for row in zip(*inputs.values(), strict=True)]
+        # One more than the limit shows that there are too many; millions of rows would take gigabytes.
+        rows = itertools.islice(zip(*inputs.values(), strict=True), max_instances + 1)
+        instances = [dict(zip(inputs, row, strict=True)) for row in rows]
     elif inputs is not None and instances is None:
         instances = inputs
     if not isinstance(instances, list) or not instances or len(instances) > max_instances:
