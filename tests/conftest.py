@@ -26,6 +26,7 @@ LARGEST = (
     "test_run.py",
     "converters/test_deepspeech_pytorch.py",
     "asr/test_windows.py",
+    "cli/test_languages.py",
 )
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
