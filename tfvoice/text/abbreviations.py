@@ -5,6 +5,7 @@ An abbreviation is listed as it is written, without its last dot. Which table it
 - `TITLES` stand before a name, and their dot never ends a sentence;
 - `STREETS` stand after a name ("Main St."), some of them are titles elsewhere ("St. Paul", "Dr. Smith");
 - `NUMBERED` stand before a number ("No. 5");
+- `LEADING_ABBREVIATIONS` stand before any word ("vs. them"), and their dot never ends a sentence;
 - `CLOSING_ABBREVIATIONS` stand anywhere, and their dot may end a sentence as well ("etc.").
 """
 
@@ -134,12 +135,7 @@ CLOSING_ABBREVIATIONS = {
     "Depts": "departments",
     "Govt": "government",
     "govt": "government",
-    "Univ": "university",
-    "Natl": "national",
-    "Intl": "international",
     "Mfg": "manufacturing",
-    "approx": "approximately",
-    "Approx": "approximately",
     "appt": "appointment",
     "Appt": "appointment",
     "dept's": "department's",
@@ -147,25 +143,33 @@ CLOSING_ABBREVIATIONS = {
     "Misc": "miscellaneous",
     "avg": "average",
     "Avg": "average",
-    "incl": "including",
-    "excl": "excluding",
-    "vs": "versus",
-    "Vs": "versus",
     "al": "al",
-    "tel": "telephone",
-    "Tel": "telephone",
-    "cf": "compare",
-    "Cf": "compare",
-    "viz": "namely",
     "Hwy": "highway",
     "Apt": "apartment",
-    "Attn": "attention",
-    "attn": "attention",
     "hrs": "hours",
     "mins": "minutes",
     "secs": "seconds",
     "yrs": "years",
     "lbs": "pounds",
+}
+# Anywhere, before what they belong to.
+LEADING_ABBREVIATIONS = {
+    "approx": "approximately",
+    "Approx": "approximately",
+    "incl": "including",
+    "excl": "excluding",
+    "vs": "versus",
+    "Vs": "versus",
+    "tel": "telephone",
+    "Tel": "telephone",
+    "cf": "compare",
+    "Cf": "compare",
+    "viz": "namely",
+    "Attn": "attention",
+    "attn": "attention",
+    "Natl": "national",
+    "Intl": "international",
+    "Univ": "university",
 }
 # Also without a dot.
 UNDOTTED = {
@@ -246,25 +250,40 @@ SPELLED_ACRONYMS = frozenset(
     """
     AAA ABC ACLU AFL AI AKA AOL API APR ATM BBC BMW CBS CD CEO CFO CIA CIO CNN COO CPU CTO CV DC DHL DIY DJ DNA DVD
     EMI EPA ER ESPN ESL EST EU EV FAA FAQ FBI FDA FDR FM FYI GDP GED GM GMO GMT GOP GPA GPS GPU HBO HIV HQ HR HTML HTTP
-    HTTPS IBM ICU ID IMF IOU IP IPO IQ IRA IRS ISP ISS IT ITV JFK KFC KGB LA LCD LED LGBT MBA MIT MLB MP MRI MTV MVP
-    NAACP NBA NBC NCAA NFL NGO NHL NHS NRA NSA NYC NYPD OCD PBS PC PDF PE PGA PM PR PTA PTSD QA RAF RIP RNA RSVP RV SEC
+    HTTPS IBM ICU ID IMF IOU IP IPO IQ IRA IRS ISP ISS ITV JFK KFC KGB LA LCD LED LGBT MBA MIT MLB MP MRI MTV MVP
+    NAACP NBA NBC NCAA NFL NGO NHL NHS NRA NSA NYC NYPD OCD PBS PC PDF PE PGA PM PR PTA PTSD QA RAF RNA RSVP RV SEC
     SMS SOS SPF SUV TGIF TLC TV UAE UCLA UFO UI UK UN UPS URL US USA USB USC USSR UV UX VAT VIP VP WWW XML YMCA AC
-    WHO GPL SQL CSS PHP LLC LTE VPN DMV ETA HDMI LAPD NYSE OPCW POW POV REM RPG SOB WMD CCTV CAD COD DOA DOB DUI EKG
+    GPL SQL CSS PHP LLC LTE VPN DMV ETA HDMI LAPD NYSE OPCW POW POV REM RPG SOB WMD CCTV CAD COD DOA DOB DUI EKG
     HOV ROTC UNHCR IDE SDK LLM GAN RNN CTC TTS ASR
     """.split()
 )
-# Of those, what is an ordinary word where all words are capitals, or where one is stressed.
-ALSO_WORDS = frozenset("COD ETA IDE IT LA LED REM RIP US WHO UPS SEC SOB CAD PE AC".split())
+# Of those, what is an ordinary word where all words are capitals.
+ALSO_WORDS = frozenset("COD ETA IDE LA LED REM US UPS SEC SOB CAD PE AC".split())
+# Stressed words far more often than acronyms, which they are only beside these: words before them, words after them.
+STRESSED = {
+    "IT": (
+        frozenset("the an in our".split()),
+        frozenset(
+            """
+            department departments system systems support service services sector industry staff manager managers team
+            infrastructure professional professionals company companies consultant consultants security budget jobs
+            skills spending project projects specialist specialists equipment director help desk
+            """.split()
+        ),
+    ),
+    "WHO": (frozenset(["the"]), frozenset("says said director guidelines report".split())),
+    "RIP": (frozenset([""]), frozenset()),
+}
 # Stressed words of up to three letters; longer ones, and consonant-vowel-consonant, are words by rule.
 SHORT_WORDS = frozenset(
     """
-    A AM AN AS AT AH AW AY BE BY DO EH GO HA HE HI HO IF IN IS LO MA MY NO OF OH ON OR OW PA SO TO UM UP WE YE YO OX
+    A AM AN AS AT AH AW AY BE BY DO EH GO HA HE HI HO IF IN IS LO MA ME MY NO OF OH ON OP OR OW PA SO RE TO UM UP WE YE YO OX
     ACE ACT ADD ADO AGE AGO AID AIM AIR ALE ALL AND ANT ANY APE ARC ARE ARM ART ASH ASK ATE AWE AXE AYE BAA BEE BOO BRA
     BOY BUY BYE COO CRY CUE DAY DIE DOE DRY DUE DYE EAR EAT EGG EGO ELF ELK ELM END ERA EVE EYE FEE FEW FLU FLY FOE FOR
     FRY GUY GYM HAY HEY HOE HOW HUE HUH ICE ICY ILL INK INN ION IRE IVY JAW JAY JOY KEY LAW LAY LEE LIE LOW LYE MAY MOO
     NAY NEW NOW OAF OAK OAR OAT ODD ODE OFF OIL OLD ONE OPT ORE OUR OUT OWE OWL OWN PAW PAY PEA PIE PRO PRY RAW RAY ROE
     ROW RUE RYE SAW SAY SEA SEE SHE SHY SKI SKY SLY SOY SPA SPY SUE TAO TEA TEE THE THY TIE TOE TOO TOW TOY TRY TWO USE
-    VIE VOW WAY WEE WHY WOE WOO WOW YEA YES YOU ZOO AHA ALA AWW OOH EWW UGH UHH URN WRY WHO ITS OHO
+    VIE VOW WAY WEE WHY WOE WOO WOW YEA YES YOU ZOO AHA ALA AWW OOH EWW UGH UHH URN WRY ITS OHO GOO VUE JOE OOP OWT MOE LOU SUE LEO ROY EVA ANN AMY IAN
     """.split()
 )
 

@@ -18,7 +18,9 @@ from tfvoice.text.numbers import digits, pairs
 
 _VOWEL = re.compile("[AEIOUY]")
 _SYLLABLE = re.compile("[BCDFGHJKLMNPRSTVWYZ][AEIOU][BCDFGHJKLMNPRSTVWXYZ]")
-_SOUNDS = re.compile("[HMNSZTKPFGRBWXJ]*(?:HM+|MM+|SH+|ZZ+|GR+|BR+|PSST|PFFT|TSK)[HMSTZR]*|NTH")
+_SOUNDS = re.compile("[HMNSZTKPFGRBWXJ]*(?:HM+|MM+|SH+|ZZ+|GR+|BR+|PS+T|PF+T|TSK)[HMSTZR]*|NTH|[AEIOU]+[GRW]*H+|.*([A-Z])\\1\\1.*")
+# Longer words without a vowel are noises, not acronyms.
+_LONGEST_ACRONYM = 6
 _PLURAL = re.compile("([A-Z]{2,6})s")
 _RUNS = re.compile("[0-9]+|(?<![A-Za-z])[a-z][A-Z][a-z]+|[A-Z]?[a-z]+|[A-Z]+")
 
@@ -38,7 +40,7 @@ def is_spelled(word: str, shouted: bool = False) -> bool:
     if len(word) <= 12 and _SOUNDS.fullmatch(word):
         return False
     if not _VOWEL.search(word):
-        return True
+        return len(word) <= _LONGEST_ACRONYM
     if word in abbreviations.SPELLED_ACRONYMS:
         return not (shouted and word in abbreviations.ALSO_WORDS)
     if shouted or word in abbreviations.SPOKEN_ACRONYMS or word in abbreviations.SHORT_WORDS:
@@ -46,11 +48,22 @@ def is_spelled(word: str, shouted: bool = False) -> bool:
     return len(word) < 3 or (len(word) == 3 and not _SYLLABLE.fullmatch(word))
 
 
-def speak_word(word: str, shouted: bool = False) -> str:
-    """The spoken form of a written word of letters, with its possessive: "FBI's" is "F B I's"."""
+def speak_word(word: str, shouted: bool = False, before: str = "", after: str = "") -> str:
+    """The spoken form of a written word of letters, with its possessive: "FBI's" is "F B I's".
+
+    Args:
+      word: as it is written.
+      shouted: as for `is_spelled`.
+      before: the word before it.
+      after: the word after it.
+    """
     stem, apostrophe, ending = word.partition("'")
     if stem in abbreviations.MIXED:
         return abbreviations.MIXED[stem] + (apostrophe + ending).lower()
+    if stem in abbreviations.STRESSED and (not ending or ending.isupper()):
+        befores, afters = abbreviations.STRESSED[stem]
+        is_acronym = not (shouted or ending) and (before.lower() in befores or after in afters)
+        return letters(stem) if is_acronym else word.lower()
     plural = _PLURAL.fullmatch(stem)
     if plural and is_spelled(plural[1]):
         return f"{letters(plural[1])}'s"

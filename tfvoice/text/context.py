@@ -8,6 +8,7 @@ import re
 from tfvoice.text.abbreviations import (
     CLOSING_ABBREVIATIONS,
     INITIALISMS,
+    LEADING_ABBREVIATIONS,
     MONTHS,
     NUMBERED,
     STARTERS,
@@ -89,7 +90,7 @@ def _dot_is_boundary(text: str, dot: int, following: str) -> bool:
         return False
     if before in CLOSING_ABBREVIATIONS or before in STREETS:
         return ends_sentence(text, dot)
-    if before in INITIALISMS:
+    if before in INITIALISMS or before in LEADING_ABBREVIATIONS:
         return False
     if _DOTTED_LETTERS.fullmatch(before) or (len(before) == 1 and before.isupper() and before != "I"):
         return ends_sentence(text, dot)

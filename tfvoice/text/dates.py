@@ -9,7 +9,11 @@ from tfvoice.text import abbreviations, context
 from tfvoice.text.numbers import cardinal, minutes, ordinal, plural, year
 
 _MONTH = "|".join(
-    sorted([*abbreviations.MONTHS, *(name.title() for name in abbreviations.MONTH_NAMES)], key=len, reverse=True)
+    sorted(
+        [spelled for name in (*abbreviations.MONTHS, *abbreviations.MONTH_NAMES) for spelled in (name.title(), name.upper())],
+        key=len,
+        reverse=True,
+    )
 )
 _WEEKDAY = "|".join(sorted(abbreviations.WEEKDAYS, key=len, reverse=True))
 _END = r"(?![\w/]|[.,:-]\d)"
@@ -99,7 +103,7 @@ def _year(written: str | None) -> str:
 
 
 def _month(written: str) -> str:
-    return abbreviations.MONTHS.get(written, written.lower())
+    return abbreviations.MONTHS.get(written.title(), written.lower())
 
 
 def _month_date(match: re.Match) -> str:

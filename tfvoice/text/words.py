@@ -14,6 +14,8 @@ _SLASHED_WORD = re.compile(rf"({'|'.join(re.escape(word) for word in _SLASHED)})
 _ROMAN_WORD = re.compile(r"[IVXLCDM]{1,15}(?=('s)?(?![A-Za-z0-9']))")
 _AMPERSAND = re.compile(r"([A-Z]{1,3})&([A-Z]{1,3})(?![A-Za-z])")
 _STATE = re.compile(rf"({'|'.join(abbreviations.STATES)})(?=\s+\d{{5}}\b|[.,;:!?)]|\s*$|\s+[a-z])")
+# "Yeah, ID."
+_STATES_OR_WORDS = frozenset("ID OK HI OH ME IN OR".split())
 _NUMBER_NEXT = re.compile(r"\s?#?(?:\d|[IVXL]{2,8}\b|[VX]\b)")
 _NAME_NEXT = re.compile(r"\s+(?:[\"'(]?[A-Z])")
 
@@ -62,7 +64,10 @@ def read_word(text: str, start: int, shouted: bool = False) -> tuple[str, int] |
         return None
     if _is_letter(text, start, match, shouted):
         return match[0], match.end()
-    return acronyms.speak_word(match[0], shouted), match.end()
+    if text[start - 1 : start] == "'" or (match[0] == "CO" and text[match.end() : match.end() + 1] == "-"):
+        return match[0].lower(), match.end()
+    around = (context.previous_word(text, start), context.next_word(text, match.end())) if match[0].isupper() else ()
+    return acronyms.speak_word(match[0], shouted, *around), match.end()
 
 
 def is_abbreviated(text: str, start: int) -> bool:
@@ -96,7 +101,12 @@ def _read_state(text: str, start: int) -> tuple[str, int] | None:
         return None
     match = _STATE.match(text, start)
     city = context.previous_word(text, start - 2)
-    return (abbreviations.STATES[match[1]], match.end()) if match and city.istitle() else None
+    if not match or not city.istitle():
+        return None
+    first = not context.previous_word(text, start - 2 - len(city))
+    if first and match[1] in _STATES_OR_WORDS and not re.match(r"\s+\d{5}", text[match.end() : match.end() + 8]):
+        return None
+    return abbreviations.STATES[match[1]], match.end()
 
 
 def _read_dotted(text: str, start: int) -> tuple[str, int] | None:
@@ -128,7 +138,7 @@ def _read_abbreviation(text: str, start: int) -> tuple[str, int] | None:
     match = _ABBREVIATION.match(text, start)
     if not match:
         return None
-    written, dot, end = match[1], match.end() - 1, match.end()
+    written, dot, end = _title(match[1]), match.end() - 1, match.end()
     numbered = abbreviations.NUMBERED.get(written)
     if numbered and _NUMBER_NEXT.match(text, end):
         return numbered, end
@@ -136,6 +146,8 @@ def _read_abbreviation(text: str, start: int) -> tuple[str, int] | None:
         return abbreviations.STREETS[written], dot if context.ends_sentence(text, dot) else end
     if written in abbreviations.TITLES and _NAME_NEXT.match(text, end):
         return abbreviations.TITLES[written], end
+    if written in abbreviations.LEADING_ABBREVIATIONS:
+        return abbreviations.LEADING_ABBREVIATIONS[written], end
     if written in abbreviations.CLOSING_ABBREVIATIONS:
         return abbreviations.CLOSING_ABBREVIATIONS[written], dot if context.ends_sentence(text, dot) else end
     if written in abbreviations.MONTHS and written != "May":
@@ -147,6 +159,11 @@ def _read_abbreviation(text: str, start: int) -> tuple[str, int] | None:
     if len(written) == 1 and written.isupper() and written != "I" and _NAME_NEXT.match(text, end):
         return (written, end) if not context.ends_sentence(text, dot) else None
     return None
+
+
+def _title(written: str) -> str:
+    """An abbreviation in capitals as the tables have it: "MR" as "Mr"."""
+    return written.title() if len(written) > 1 and written.isupper() else written
 
 
 def _is_after_name(text: str, start: int) -> bool:
@@ -162,7 +179,7 @@ def _read_undotted(text: str, start: int) -> tuple[str, int] | None:
     match = _WORD.match(text, start)
     if not match or match.end() - start > 7 or text[match.end() : match.end() + 1] == "." and match[0] != "etc":
         return None
-    written, end = match[0], match.end()
+    written, end = _title(match[0]), match.end()
     if written in abbreviations.STREETS and re.search(r"(?:[A-Z][a-z]+|\d(?:st|nd|rd|th))\s$", text[max(0, start - 24) : start]):
         return abbreviations.STREETS[written], end
     if written in abbreviations.TITLES_WITHOUT_DOT and _NAME_NEXT.match(text, end):
