@@ -71,7 +71,9 @@ def speak_word(word: str, shouted: bool = False, before: str = "", after: str = 
         return letters(stem) + (apostrophe + ending).lower()
     if stem.islower() and not _VOWEL.search(stem.upper()) and stem.upper() in abbreviations.SPELLED_ACRONYMS:
         return letters(stem) + (apostrophe + ending).lower()
-    return word.lower()
+    # What is spoken stays as it is when it is normalised again, so "Dept" is read as "dept" is.
+    lower = word.lower()
+    return abbreviations.UNDOTTED.get(lower) or (lower if word == lower else speak_word(lower))
 
 
 def speak_mixed(chunk: str) -> str:
@@ -80,12 +82,12 @@ def speak_mixed(chunk: str) -> str:
 
 
 def _speak_run(run: str) -> str:
-    if run.isdigit():
+    if run.isdecimal():
         return pairs(run) if len(run) < 5 else digits(run)
     if len(run) == 1 or run in abbreviations.MIXED:
         return abbreviations.MIXED.get(run) or run.upper()
     if run.isupper():
-        return letters(run) if is_spelled(run) or len(run) == 2 else run.lower()
+        return letters(run) if is_spelled(run) or len(run) == 2 else speak_word(run.lower())
     if not _VOWEL.search(run.upper()) or run.upper() in abbreviations.SPELLED_ACRONYMS - abbreviations.ALSO_WORDS:
         return letters(run)
-    return run.lower()
+    return speak_word(run.lower())

@@ -47,7 +47,7 @@ _FILE = re.compile(
 )
 _ABSOLUTE_PATH = re.compile(r"((?:[~.]{0,2}/|[A-Z]:\\)[\w-]{1,64}(?:[/\\.][\w-]{1,64}){1,12}/?)(?!\w)")
 _IDENTIFIER = re.compile(r"([A-Za-z0-9]{1,64}(?:_[A-Za-z0-9]{1,64}){1,12}(?:\(\))?)(?!\w)")
-_HASHTAG = re.compile(r"#([A-Za-z]\w{0,100})")
+_HASHTAG = re.compile(r"#(?!\d+(?:st|nd|rd|th)\b)(\d{0,6}[A-Za-z]\w{0,100})")
 _MENTION = re.compile(r"@([A-Za-z]\w{0,60}(?:\.[A-Za-z]\w{0,60}){0,3})")
 _DOTTED_NAME = re.compile(r"([a-z]{1,40}(?:\.[a-z]{1,40}){1,8}(?:\(\))?)(?![\w.])")
 _CHUNK = re.compile(r"[A-Za-z0-9]+(?:'s(?![A-Za-z]))?")
@@ -112,7 +112,7 @@ def speak_address(written: str) -> str:
     words = []
     ending = written.rpartition(".")[2]
     for part in _PARTS.findall(written.rstrip("/")):
-        if part.isdigit():
+        if part.isdecimal():
             words.append(pairs(part) if len(part) < 5 else digits(part))
         elif part in _MARKS:
             words.append(_MARKS[part])
@@ -140,10 +140,11 @@ def _speak_name(name: str, is_ending: bool) -> str:
         return _SPOKEN_ENDINGS[name.lower()]
     if name.islower() and len(name) == 2:
         name = name.upper()
-    return acronyms.letters(name) if acronyms.is_spelled(name.upper()) and not _is_word(name) else name.lower()
+    spelled = acronyms.is_spelled(name.upper()) and not _is_word(name)
+    return acronyms.letters(name) if spelled else acronyms.speak_word(name.lower())
 
 
-_SPOKEN_ENDINGS = {"edu": "E D U", "txt": "T X T", "docx": "doc X", "jpeg": "J peg", "py": "P Y", "io": "I O", "www": "W W W"}
+_SPOKEN_ENDINGS = {"etc": "E T C", "edu": "E D U", "txt": "T X T", "docx": "doc X", "jpeg": "J peg", "py": "P Y", "io": "I O", "www": "W W W"}
 _SPOKEN_ENDINGS |= {"js": "J S", "md": "M D", "ts": "T S", "app": "app", "org": "org", "exe": "E X E", "in": "in"}
 
 

@@ -86,7 +86,7 @@ def _dot_is_boundary(text: str, dot: int, following: str) -> bool:
     if before in TITLES or before in WEEKDAYS or before in MONTHS:
         street = before in STREETS and previous_word(text, dot - len(before))[:1].isupper()
         return ends_sentence(text, dot) if street or before not in TITLES else False
-    if before in NUMBERED and following[:1].isdigit():
+    if before in NUMBERED and following[:1].isdecimal():
         return False
     if before in CLOSING_ABBREVIATIONS or before in STREETS:
         return ends_sentence(text, dot)

@@ -24,6 +24,7 @@ _MONTH_DATE = re.compile(
     rf"({_MONTH})\b\.?\s+(\d{{1,2}})(?:st|nd|rd|th)?(?:\s?[-–]\s?(\d{{1,2}})(?:st|nd|rd|th)?)?"
     rf"(?:,?\s+([12]\d{{3}})(?![\d:,]\d|\w))?(?![\w:/]|[.,]\d)"
 )
+_MONTH_RANGE = re.compile(rf"({_MONTH})\.?[-–](?=(?:{_MONTH})\b)")
 _MONTH_YEAR = re.compile(rf"({_MONTH})\b\.?,?\s+([12]\d{{3}})(?!\w|[.,]\d)")
 _DAY_MONTH = re.compile(
     rf"(\d{{1,2}})(?:st|nd|rd|th)?(?:\s?[-–]\s?(\d{{1,2}})(?:st|nd|rd|th)?)?\s(?:of\s)?({_MONTH})\b"
@@ -31,9 +32,9 @@ _DAY_MONTH = re.compile(
 )
 _WEEKDAY_DATE = re.compile(rf"({_WEEKDAY})\b(?:\.(?=,|\s+(?:[\da-z]|(?:{_MONTH})\b))|(?=,?\s+(?:(?:{_MONTH})\b|\d)))")
 _MERIDIEM = r"\s?([AaPp])(?:\.\s?[Mm]\b|[Mm]\b)"
-_CLOCK = re.compile(rf"([01]?\d|2[0-4]):([0-5]\d)(?::([0-5]\d)(?:\.(\d{{1,6}}))?)?(?:{_MERIDIEM})?(Z\b)?(?![\d:]|[A-Za-z])")
+_CLOCK = re.compile(rf"([01]?\d|2[0-4]):([0-5]\d)(?::([0-5]\d)(?:\.(\d{{1,6}}))?)?(?:{_MERIDIEM}|([ap])\b)?(Z\b)?(?![\d:]|[A-Za-z])")
 _HOUR = re.compile(rf"(1[0-2]|0?[1-9]){_MERIDIEM}")
-_DECADE = re.compile(r"'?(\d0|[12]\d\d0)'?s(?![\w'])")
+_DECADE = re.compile(r"'?(\d0|[12]\d\d0)'?s(?!\w|'\w)")
 _SHORT_YEAR = re.compile(r"'(\d\d)(?![\w'])")
 _ERA = re.compile(r"(\d{1,4})\s?(B\.?C\.?E|B\.?C|A\.?D|C\.?E)(?![A-Za-z])")
 _AFTER_ERA = re.compile(r"(?:A\.?D)\.?\s(\d{1,4})(?![\d:,]\d|\w)")
@@ -127,12 +128,17 @@ def _day_month(match: re.Match) -> str:
     return f"{article}{ordinal(day)}{until} of {_month(month)}{_year(written_year)}"
 
 
+def _month_range(match: re.Match) -> str:
+    return f"{_month(match[1])} to"
+
+
 def _weekday(match: re.Match) -> str:
     return abbreviations.WEEKDAYS[match[1]]
 
 
 def _clock(match: re.Match) -> str:
-    hour, minute, second, tenths, half, zulu = match.groups()
+    hour, minute, second, tenths, half, short_half, zulu = match.groups()
+    half = half or short_half
     words = [cardinal(hour)]
     if int(minute):
         words.append(minutes(int(minute)))
@@ -184,6 +190,7 @@ _RULES = {
     True: (
         (_MONTH_DATE, _month_date),
         (_MONTH_YEAR, _month_year),
+        (_MONTH_RANGE, _month_range),
         (_WEEKDAY_DATE, _weekday),
         (_AFTER_ERA, _after_era),
     ),

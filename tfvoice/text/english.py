@@ -12,6 +12,8 @@ from tfvoice.text import codes, dates, quantities, units, words
 from tfvoice.text.folding import fold
 from tfvoice.text.tokens import PAUSES, Normalized, Piece, assemble
 
+# Nine words of ten: small letters before a blank or a comma, which no rule changes unless they are in a table.
+_PLAIN = re.compile(r"([a-z]{2,})(?:'[a-z]+)?(?=[\s,])")
 _BLANKS = re.compile(r"\s+")
 _ELLIPSIS = re.compile(r"\.(?:\s?\.)+")
 _DASHES = re.compile(r"\s+(?:-{1,3}|–)\s+|\s*(?:—|-{2,3}|–{2,})\s*")
@@ -68,6 +70,11 @@ _SYMBOLS = {
     "¢": "cents",
     "₹": "rupees",
 }
+_OPERATORS = {">=": "greater than or equal to", "<=": "less than or equal to", "!=": "not equal to", "==": "equals"}
+_OPERATORS |= {"&&": "and", "||": "or", "->": "to", "=>": "to"}
+_OPERATOR = re.compile("|".join(map(re.escape, _OPERATORS)))
+_SHARP = re.compile(r"(?<![A-Za-z])[A-G]$")
+_DOT_NAME = re.compile(r"\.(?=[A-Za-z])")
 _STARS = re.compile(r"\*+|_+|#{2,}|={2,}|~{2,}|\^{2,}|\|{2,}|\+{3,}|>{2,}|<{2,}")
 
 
@@ -113,13 +120,16 @@ class _Scan:
             return self._read_blanks(start) or self._read_dash(start)
         if symbol.isascii() and symbol.isalpha():
             return self._read_letters(start)
-        if symbol.isdigit() or symbol in "¼½¾⅓⅔⅛⅜⅝⅞⅕⅖⅗⅘⅙⅚$£€¥₹₩₽₺₪₫฿₿'.(+":
+        if symbol.isdecimal() or symbol in "¼½¾⅓⅔⅛⅜⅝⅞⅕⅖⅗⅘⅙⅚$£€¥₹₩₽₺₪₫฿₿'.(+":
             reading = self._read_digits(start)
             if reading:
                 return reading
         return self._read_dash(start) or self._read_symbol(start)
 
     def _read_letters(self, start: int) -> tuple[str, int] | None:
+        plain = _PLAIN.match(self.text, start)
+        if plain and plain[1] not in words.ABBREVIATED:
+            return plain[0], plain.end()
         after_letter = start > 0 and self.text[start - 1].isalnum()
         if not after_letter:
             for read in (dates.read_date, codes.read_code, quantities.read_quantity):
@@ -133,21 +143,21 @@ class _Scan:
         shouted = self.shouted[bisect_right(self.starts, start) - 1]
         reading = words.read_word(self.text, start, shouted)
         following = self.text[reading[1] : reading[1] + 1] if reading else ""
-        return codes.read_chunk(self.text, start) if following.isdigit() else reading
+        return codes.read_chunk(self.text, start) if following.isdecimal() else reading
 
     def _read_digits(self, start: int) -> tuple[str, int] | None:
         after_letter = start > 0 and self.text[start - 1].isalnum()
         symbol = self.text[start]
-        if after_letter and not symbol.isdigit():
+        if after_letter and not symbol.isdecimal():
             return None
-        reading = codes.read_address(self.text, start) if symbol.isdigit() or symbol == "." else None
+        reading = codes.read_address(self.text, start) if symbol.isdecimal() or symbol == "." else None
         if reading:
             return reading
         for read in (dates.read_date, codes.read_code, quantities.read_quantity):
             reading = read(self.text, start)
             if reading:
                 return self._number(reading)
-        return codes.read_chunk(self.text, start) if symbol.isdigit() else None
+        return codes.read_chunk(self.text, start) if symbol.isdecimal() else None
 
     def _number(self, reading: tuple[str, int]) -> tuple[str, int]:
         self.number_end = reading[1]
@@ -167,7 +177,7 @@ class _Scan:
             return "to", spaced.end()
         dash = _DASHES.match(self.text, start)
         if dash:
-            equation = self.text[dash.end() : dash.end() + 1].isdigit() and start == self.number_end
+            equation = self.text[dash.end() : dash.end() + 1].isdecimal() and start == self.number_end
             return "minus" if equation else ",", dash.end()
         if self.text[start] in "-–" and self._is_sign(start):
             return "minus", start + 1
@@ -177,7 +187,7 @@ class _Scan:
         follows = self.text[start + 1 : start + 3]
         before = self.text[start - 1 : start]
         money = follows[:1] in units.CURRENCIES
-        return (follows[:1].isdigit() or follows[:1] == "." and follows[1:].isdigit() or money) and (
+        return (follows[:1].isdecimal() or follows[:1] == "." and follows[1:].isdecimal() or money) and (
             not before or before.isspace() or before in "([{\"'=<>/*"
         )
 
@@ -186,9 +196,14 @@ class _Scan:
         emoticon = _EMOTICON.match(text, start)
         if emoticon and (start == 0 or text[start - 1].isspace()):
             return "", emoticon.end(), "emoticon"
-        reading = codes.read_address(text, start) if text[start] in "#@~/." else None
+        reading = codes.read_address(text, start) if text[start] in "#@~/._" else None
         if reading:
             return reading
+        operator = _OPERATOR.match(text, start)
+        if operator:
+            return _OPERATORS[operator[0]], operator.end()
+        if _DOT_NAME.match(text, start) and (start == 0 or text[start - 1].isspace()):
+            return "dot", start + 1
         ellipsis = _ELLIPSIS.match(text, start)
         if ellipsis:
             follows = text[ellipsis.end() : ellipsis.end() + 8].lstrip()
@@ -207,6 +222,8 @@ class _Scan:
         sections = _SECTIONS.match(text, start)
         if sections:
             return "sections" if len(sections[1]) > 1 else "section", sections.end()
+        if symbol == "#" and _SHARP.search(text[max(0, start - 2) : start]):
+            return "sharp", start + 1
         number = _HASH.match(text, start)
         if number:
             return "number", number.end()
@@ -232,6 +249,8 @@ class _Scan:
         if not opening and self.brackets:
             self.brackets -= 1
             return ",", start + 1
+        if not opening and before.isdecimal() and self.text[start + 1 : start + 2].isspace():
+            return ",", start + 1  # "1) one"
         return None
 
     def _read_mark(self, start: int, before: str, follows: str) -> tuple[str, int] | None:
@@ -239,19 +258,19 @@ class _Scan:
         text, symbol = self.text, self.text[start]
         alone = (not before or before.isspace()) and (not follows or follows.isspace())
         if symbol == "*":
-            between = before.isdigit() and follows.isdigit()
+            between = before.isdecimal() and follows.isdecimal()
             operands = alone and text[start - 2 : start - 1].isalnum() and text[start + 2 : start + 3].isalnum()
-            if between or (operands and (text[start - 2].isdigit() or text[start + 2].isdigit())):
+            if between or (operands and (text[start - 2].isdecimal() or text[start + 2].isdecimal())):
                 return "times", start + 1
             return ("asterisk", start + 1) if alone and start and operands else ("", start + 1)
         if symbol == "/":
-            return ("slash", start + 1) if alone else ("over", start + 1) if before.isdigit() and follows.isdigit() else ("", start + 1)
+            return ("slash", start + 1) if alone else ("over", start + 1) if before.isdecimal() and follows.isdecimal() else ("", start + 1)
         if symbol in "<>":
             tag = not follows.isspace() and symbol == "<" and re.compile(r"</?[A-Za-z][^<>\n]{0,60}>").match(text, start)
             closing = symbol == ">" and not alone and (before.isalpha() or before in "\"'/!")
             return ("", start + 1) if tag or closing or (symbol == ">" and start == 0) else (_SYMBOLS[symbol], start + 1)
         if symbol == "~":
-            return ("about", start + 1) if follows.isdigit() or follows in units.CURRENCIES else ("tilde" if alone else "", start + 1)
+            return ("about", start + 1) if follows.isdecimal() or follows in units.CURRENCIES else ("tilde" if alone else "", start + 1)
         return ("bar" if symbol == "|" and not alone else "", start + 1)
 
 

@@ -8,7 +8,7 @@ import re
 from typing import NamedTuple
 
 from tfvoice.text import units
-from tfvoice.text.abbreviations import STREET_NAMES
+from tfvoice.text.abbreviations import STATES, STREET_NAMES
 from tfvoice.text.context import next_word, previous_word
 from tfvoice.text.numbers import cardinal, digits, fraction, ordinal, pairs, plural, year
 
@@ -18,7 +18,7 @@ _VULGAR = {
     **{"¼": "1/4", "½": "1/2", "¾": "3/4", "⅐": "1/7", "⅑": "1/9", "⅒": "1/10", "⅓": "1/3", "⅔": "2/3", "⅕": "1/5"},
     **{"⅖": "2/5", "⅗": "3/5", "⅘": "4/5", "⅙": "1/6", "⅚": "5/6", "⅛": "1/8", "⅜": "3/8", "⅝": "5/8", "⅞": "7/8"},
 }
-_PART = rf"(?P<numerator>\d{{1,4}})/(?P<denominator>\d{{1,4}})(?![\d/])|(?P<vulgar>[{''.join(_VULGAR)}])"
+_PART = rf"(?P<numerator>\d{{1,4}})/(?P<denominator>\d{{1,4}})(?:rds|ths|nds|th)?(?![\w/])|(?P<vulgar>[{''.join(_VULGAR)}])"
 _FRACTION = re.compile(_PART)
 _MIXED_FRACTION = re.compile(rf"(\d{{1,9}})(?:[ -](?=\d)|\s?(?=[{''.join(_VULGAR)}]))(?:{_PART})")
 _RANGE = re.compile(r"(?:\s[-–—]\s|[-–—−])(?=[\d.¼½¾⅓⅔])")
@@ -34,10 +34,11 @@ _PER = re.compile(rf"\s?/\s?({_SYMBOLS})(?![A-Za-z0-9²³])|\s?/\s?(?=[A-Za-z]{{
 _POWER = re.compile(r"\^(-?\d{1,4})(?!\d)|([⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,4})")
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _MONEY = re.compile("|".join(re.escape(symbol) for symbol in sorted(units.CURRENCIES, key=len, reverse=True)) + "")
+_COMMA_CENTS = re.compile(r"(\d{1,6}),(\d\d)(?![\d,.])")
 _CODE = re.compile(rf"({'|'.join(units.CURRENCY_CODES)})\s?(?=[\d.])")
 _AFTER_MONEY = re.compile(rf"\s?([$£€¥₹])(?![\d])|\s({'|'.join(units.CURRENCY_CODES)})\b")
-_ORDINAL = re.compile(rf"({_INTEGER})(?:st|nd|rd|th|ST|ND|RD|TH)(?![\w])")
-_PLURAL = re.compile(r"(\d+)'?s(?![\w'])")
+_ORDINAL = re.compile(rf"({_INTEGER})(?:st|nd|rd|th|ST|ND|RD|TH)(?!\w)")
+_PLURAL = re.compile(r"(\d+)'?s(?!\w|'\w)")
 _FEET = re.compile(r"(\d{1,2})'\s?(\d{1,2}(?:\.\d)?)(?:\"|'')|(\d{1,3})'(?=\s?[x×]|\s(?:tall|wide|high|long|deep|by)\b)")
 _INCH_MARK = re.compile(r"(\d{1,3}(?:\.\d+)?)\"(?!\w)")
 _BY = re.compile(rf"({_INTEGER}(?:\.\d+)?)\s?[x×]\s?({_INTEGER}(?:\.\d+)?)(?:\s?[x×]\s?({_INTEGER}(?:\.\d+)?))?(?!\w|\.\d)")
@@ -53,7 +54,7 @@ _PHRASES = {"24/7": "twenty four seven", "20/20": "twenty twenty", "50/50": "fif
 _PHRASE = re.compile(rf"({'|'.join(_PHRASES)})(?![\w/-])")
 _SERVICES = frozenset({"911", "411", "311", "211"})
 # A number after these is read by its digits in groups, or one by one.
-_IN_PAIRS = frozenset("route highway interstate hwy rte room rm apartment apt suite flight boeing bus area".split())
+_IN_PAIRS = frozenset("route highway interstate hwy rte room rm apartment apt suite flight boeing bus area rfc".split())
 _BY_DIGIT = frozenset("zip code pin extension ext account id serial password dial".split())
 _VERSIONED = frozenset("version python java php ruby ios android macos ubuntu tensorflow keras chapter section".split())
 _IN_YEAR = frozenset(
@@ -162,7 +163,7 @@ def _read_amounts(text: str, start: int) -> tuple[str, int] | None:
     short = _BARE_SCALE.match(text, end)
     if short:
         return f"{spoken} {_BARE_SCALES[short[1]]}", short.end()
-    if text[end : end + 1].isalpha() and last.written.isdigit():
+    if text[end : end + 1].isalpha() and last.written.isdecimal():
         return None
     return _bare(text, start, first, second), end
 
@@ -188,6 +189,8 @@ def _read_unit(text: str, end: int, one: bool) -> tuple[str, int] | None:
     match = _UNIT.match(text, end)
     unit = match and units.UNITS[match[2]]
     symbol = match and match[2]
+    if symbol == "s" and not match[1] and re.search(r"-\d{3,}$|\d{4}$", text[max(0, end - 8) : end]):
+        return None  # "737-800s"
     if match and match[1] == "-" and not symbol.isalpha():
         return None
     if not match:
@@ -197,13 +200,8 @@ def _read_unit(text: str, end: int, one: bool) -> tuple[str, int] | None:
             unit = units.ATTACHED[symbol]
     if not unit:
         return _read_code(text, end, one)
-    spoken, end = unit.one if one else unit.several, match.end()
-    per = _PER.match(text, end)
-    if per and per[1]:
-        spoken, end = f"{spoken} per {units.UNITS[per[1]].one}", per.end()
-    elif per:
-        spoken, end = f"{spoken} per", per.end()
-    elif symbol in units.DOTTED and text[end : end + 1] == "." and re.match(r"\.[\s)]*[a-z0-9,;(]", text[end : end + 8]):
+    spoken, end = _with_per(text, unit.one if one else unit.several, match.end())
+    if symbol in units.DOTTED and text[end : end + 1] == "." and re.match(r"\.[\s)]*[a-z0-9,;(]", text[end : end + 8]):
         end += 1
     return spoken, end
 
@@ -214,7 +212,15 @@ def _read_code(text: str, end: int, one: bool) -> tuple[str, int] | None:
     if not match:
         return None
     unit = (units.CURRENCIES.get(match[1]) or units.CURRENCY_CODES[match[2]]).unit
-    return unit.one if one else unit.several, match.end()
+    return _with_per(text, unit.one if one else unit.several, match.end())
+
+
+def _with_per(text: str, spoken: str, end: int) -> tuple[str, int]:
+    """A unit with what it is per: "/h" after kilometers, "/month" after dollars."""
+    per = _PER.match(text, end)
+    if not per:
+        return spoken, end
+    return (f"{spoken} per {units.UNITS[per[1]].one}" if per[1] else f"{spoken} per"), per.end()
 
 
 def _read_money(text: str, start: int) -> tuple[str, int] | None:
@@ -226,8 +232,10 @@ def _read_money(text: str, start: int) -> tuple[str, int] | None:
         return None
     currency = units.CURRENCIES[symbol[0]] if symbol else units.CURRENCY_CODES[code[1]]
     begin = match.end()
-    minus = text[begin : begin + 1] in "-−" and text[begin + 1 : begin + 2].isdigit()
-    first = _amount(text, begin + minus + (text[begin : begin + 1] == " "))
+    minus = text[begin : begin + 1] in "-−" and text[begin + 1 : begin + 2].isdecimal()
+    begin += minus + (text[begin : begin + 1] == " ")
+    comma = _COMMA_CENTS.match(text, begin)
+    first = _Amount(f"{comma[1]}.{comma[2]}", "", comma.end()) if comma else _amount(text, begin)
     if not first:
         return None
     sign = "minus " if minus else ""
@@ -238,11 +246,7 @@ def _read_money(text: str, start: int) -> tuple[str, int] | None:
     if scale:
         end = scale.end()
     spoken = f"{sign}{_speak_money(currency, first, second, scale and units.SHORT_SCALES.get(scale[1], scale[1]), adjective)}"
-    per = _PER.match(text, end)
-    if per:
-        spoken = f"{spoken} per {units.UNITS[per[1]].one}" if per[1] else f"{spoken} per"
-        end = per.end()
-    return spoken, end
+    return _with_per(text, spoken, end)
 
 
 def _speak_money(currency: units.Currency, first: _Amount, second: _Amount | None, scale: str | None, adjective: bool) -> str:
@@ -278,13 +282,13 @@ def _bare(text: str, start: int, first: _Amount, second: _Amount | None) -> str:
 
 def _in_context(text: str, start: int, end: int, amount: _Amount, before: str) -> str:
     written = amount.written
-    if not written.isdigit():
+    if not written.isdecimal():
         if before in _VERSIONED and re.fullmatch(r"\d{1,4}\.\d{1,4}", written):
             return " point ".join(cardinal(part) for part in written.split("."))
         return amount.spoken
-    if before in _BY_DIGIT and len(written) > 2:
+    if (before in _BY_DIGIT and len(written) > 2) or (len(written) == 5 and before.upper() in STATES):
         return digits(written)
-    if before in _IN_PAIRS or (2 < len(written) < 5 and _HOUSE.match(text, end)):
+    if before in _IN_PAIRS or (before == "us" and text[start - 1] == "-") or (2 < len(written) < 5 and _HOUSE.match(text, end)):
         return pairs(written)
     if written in _SERVICES and not next_word(text, end).islower():
         return digits(written)
@@ -327,7 +331,8 @@ def _feet(match: re.Match) -> str:
 def _inch_mark(match: re.Match) -> str:
     opened = match.string.count('"', max(0, match.start() - 300), match.start()) % 2
     inch = units.ATTACHED["in"]
-    return "" if opened else f"{speak_number(match[1])} {inch.one if match[1] == '1' else inch.several}"
+    one = match[1] == "1" or _is_adjective_from(match.string, match.start(), match.end())
+    return "" if opened else f"{speak_number(match[1])} {inch.one if one else inch.several}"
 
 
 def _ratio(match: re.Match) -> str:
@@ -351,7 +356,7 @@ def _read_by(text: str, start: int) -> tuple[str, int] | None:
         return None
     joint = " times " if _IS_RESULT.match(text, match.end()) else " by "
     sides = [side for side in match.groups() if side]
-    spoken = joint.join(pairs(side) if side.isdigit() and len(side) < 5 else speak_number(side) for side in sides)
+    spoken = joint.join(pairs(side) if side.isdecimal() and len(side) < 5 else speak_number(side) for side in sides)
     unit = _read_unit(text, match.end(), False)
     return (f"{spoken} {unit[0]}", unit[1]) if unit else (spoken, match.end())
 

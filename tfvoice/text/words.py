@@ -10,13 +10,14 @@ _DOTTED = re.compile(r"((?:[A-Za-z]{1,3}\.){1,8}[A-Za-z]{1,3})(?![A-Za-z0-9@])")
 _LETTERS = re.compile(r"(?:[A-Za-z]\.)+[A-Za-z]")
 _ABBREVIATION = re.compile(r"([A-Za-z]{1,7})\.")
 _SLASHED = {"w/o": "without", "w/": "with", "c/o": "care of", "b/c": "because", "A/C": "A C", "n/a": "N A", "N/A": "N A"}
+_SLASHED |= {"km/h": "kilometers per hour", "m/s": "meters per second"}
 _SLASHED_WORD = re.compile(rf"({'|'.join(re.escape(word) for word in _SLASHED)})(?![A-Za-z])(?!/)")
 _ROMAN_WORD = re.compile(r"[IVXLCDM]{1,15}(?=('s)?(?![A-Za-z0-9']))")
-_AMPERSAND = re.compile(r"([A-Z]{1,3})&([A-Z]{1,3})(?![A-Za-z])")
+_AMPERSAND = re.compile(r"([A-Z]{1,3})&([A-Z]{1,3})(s?)(?![A-Za-z])")
 _STATE = re.compile(rf"({'|'.join(abbreviations.STATES)})(?=\s+\d{{5}}\b|[.,;:!?)]|\s*$|\s+[a-z])")
 # "Yeah, ID."
 _STATES_OR_WORDS = frozenset("ID OK HI OH ME IN OR".split())
-_NUMBER_NEXT = re.compile(r"\s?#?(?:\d|[IVXL]{2,8}\b|[VX]\b)")
+_NUMBER_NEXT = re.compile(r"\s?[#(]?(?:\d|[IVXL]{2,8}\b|[VX]\b)")
 _NAME_NEXT = re.compile(r"\s+(?:[\"'(]?[A-Z])")
 
 # After these, a Roman numeral of any length is a cardinal.
@@ -41,7 +42,15 @@ _NOT_RULED_BY_X = frozenset({"malcolm", "king", "queen", "pope"})
 # What may follow "Charles I" where the "I" is no pronoun.
 _AFTER_FIRST = re.compile(r"\s*(?:$|[.,;:!?)\"'-]|(?:of|and|in|was|is|became|ruled|reigned|died|who|had)\b)")
 # Two letters or more that stand alone and are no acronym.
-_ALONE = re.compile(r"II|III|VII|VIII|IX|X[IVX]+|M[MDCLXVI]{3,}")
+_ALONE = re.compile(r"II|III|VII|VIII|IX|X(?!X{1,2}(?![IVX]))[IVX]+|M[MDCLXVI]{3,}")
+
+
+# All abbreviations of small letters without a dot.
+ABBREVIATED = frozenset(
+    word
+    for word in (*abbreviations.UNDOTTED, *abbreviations.MIXED, *map(str.lower, abbreviations.SPELLED_ACRONYMS), "pp")
+    if word.islower()
+)
 
 
 def read_word(text: str, start: int, shouted: bool = False) -> tuple[str, int] | None:
@@ -64,8 +73,9 @@ def read_word(text: str, start: int, shouted: bool = False) -> tuple[str, int] |
         return None
     if _is_letter(text, start, match, shouted):
         return match[0], match.end()
-    if text[start - 1 : start] == "'" or (match[0] == "CO" and text[match.end() : match.end() + 1] == "-"):
-        return match[0].lower(), match.end()
+    if match[0] == "CO" and text[match.end() : match.end() + 1] == "-":
+        return "co", match.end()
+    shouted = shouted or text[start - 1 : start] == "'"
     around = (context.previous_word(text, start), context.next_word(text, match.end())) if match[0].isupper() else ()
     return acronyms.speak_word(match[0], shouted, *around), match.end()
 
@@ -85,14 +95,16 @@ def _is_letter(text: str, start: int, match: re.Match, shouted: bool) -> bool:
 
 
 def _read_slashed(text: str, start: int) -> tuple[str, int] | None:
-    match = text[start + 1 : start + 2] == "/" and _SLASHED_WORD.match(text, start)
+    match = "/" in text[start + 1 : start + 3] and _SLASHED_WORD.match(text, start)
     return (_SLASHED[match[1]], match.end()) if match else None
 
 
 def _read_ampersand(text: str, start: int) -> tuple[str, int] | None:
     """Capitals with an ampersand between them: "AT&T"."""
     match = _AMPERSAND.match(text, start)
-    return (f"{acronyms.letters(match[1])} and {acronyms.letters(match[2])}", match.end()) if match else None
+    if not match:
+        return None
+    return f"{acronyms.letters(match[1])} and {acronyms.letters(match[2])}" + "'s" * bool(match[3]), match.end()
 
 
 def _read_state(text: str, start: int) -> tuple[str, int] | None:
