@@ -111,13 +111,14 @@ class _Scan:
                 start += 1
                 continue
             spoken, end, *reason = reading
-            yield Piece(start, end, spoken, *reason)
+            if spoken or not self.text[start].isspace():
+                yield Piece(start, end, spoken, *reason)
             start = end
 
     def _read(self, start: int) -> tuple[str, int] | tuple[str, int, str] | None:
         symbol = self.text[start]
         if symbol.isspace():
-            return self._read_blanks(start) or self._read_dash(start)
+            return self._read_dash(start) or self._read_blanks(start)
         if symbol.isascii() and symbol.isalpha():
             return self._read_letters(start)
         if symbol.isdecimal() or symbol in "¼½¾⅓⅔⅛⅜⅝⅞⅕⅖⅗⅘⅙⅚$£€¥₹₩₽₺₪₫฿₿'.(+":
@@ -163,10 +164,10 @@ class _Scan:
         self.number_end = reading[1]
         return reading
 
-    def _read_blanks(self, start: int) -> tuple[str, int] | None:
-        """A blank line is the end of a sentence; other blanks say nothing."""
+    def _read_blanks(self, start: int) -> tuple[str, int]:
+        """A blank line is the end of a sentence; other blanks say nothing, and are passed at once."""
         end = _BLANKS.match(self.text, start).end()
-        return (".", end) if self.text.count("\n", start, end) > 1 else None
+        return "." if self.text.count("\n", start, end) > 1 else "", end
 
     def _read_dash(self, start: int) -> tuple[str, int] | None:
         """A dash: "to" between numbers, "minus" before one, otherwise a pause."""
