@@ -188,7 +188,7 @@ class _Scan:
         follows = self.text[start + 1 : start + 3]
         before = self.text[start - 1 : start]
         money = follows[:1] in units.CURRENCIES
-        return (follows[:1].isdecimal() or follows[:1] == "." and follows[1:].isdecimal() or money) and (
+        return (follows[:1].isdecimal() or (follows[:1] == "." and follows[1:].isdecimal()) or money) and (
             not before or before.isspace() or before in "([{\"'=<>/*"
         )
 
@@ -265,13 +265,27 @@ class _Scan:
                 return "times", start + 1
             return ("asterisk", start + 1) if alone and start and operands else ("", start + 1)
         if symbol == "/":
-            return ("slash", start + 1) if alone else ("over", start + 1) if before.isdecimal() and follows.isdecimal() else ("", start + 1)
+            return (
+                ("slash", start + 1)
+                if alone
+                else ("over", start + 1)
+                if before.isdecimal() and follows.isdecimal()
+                else ("", start + 1)
+            )
         if symbol in "<>":
-            tag = not follows.isspace() and symbol == "<" and re.compile(r"</?[A-Za-z][^<>\n]{0,60}>").match(text, start)
+            tag = (
+                not follows.isspace() and symbol == "<" and re.compile(r"</?[A-Za-z][^<>\n]{0,60}>").match(text, start)
+            )
             closing = symbol == ">" and not alone and (before.isalpha() or before in "\"'/!")
-            return ("", start + 1) if tag or closing or (symbol == ">" and start == 0) else (_SYMBOLS[symbol], start + 1)
+            return (
+                ("", start + 1) if tag or closing or (symbol == ">" and start == 0) else (_SYMBOLS[symbol], start + 1)
+            )
         if symbol == "~":
-            return ("about", start + 1) if follows.isdecimal() or follows in units.CURRENCIES else ("tilde" if alone else "", start + 1)
+            return (
+                ("about", start + 1)
+                if follows.isdecimal() or follows in units.CURRENCIES
+                else ("tilde" if alone else "", start + 1)
+            )
         return ("bar" if symbol == "|" and not alone else "", start + 1)
 
 

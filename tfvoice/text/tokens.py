@@ -225,4 +225,3 @@ def _script(letter: str) -> str:
     """The script of a letter by its Unicode name: "Cyrillic"."""
     name = unicodedata.name(letter, "unknown").split()[0]
     return name if name == "CJK" else name.title()
-
