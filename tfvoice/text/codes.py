@@ -26,126 +26,23 @@ _EXPONENT = re.compile(r"(\d+(?:\.\d+)?)[eE]([+-]?)(\d{1,3})(?!\w)")
 _ACCOUNT = re.compile(r"401\(?k\)?(?!\w)")
 _BRACKETED = re.compile(r"(\d{3})\(([a-z])\)(?:\((\d{1,2})\))?(?!\w)")
 
-_TLDS = [
-    "com",
-    "org",
-    "net",
-    "edu",
-    "gov",
-    "mil",
-    "int",
-    "info",
-    "biz",
-    "io",
-    "ai",
-    "co",
-    "app",
-    "dev",
-    "uk",
-    "us",
-    "ca",
-    "de",
-    "fr",
-    "jp",
-    "au",
-    "ch",
-    "nl",
-    "se",
-    "eu",
-    "ru",
-    "cn",
-    "br",
-    "es",
-    "tv",
-    "ly",
-    "gg",
-    "xyz",
-]
-_FILES = [
-    "py",
-    "txt",
-    "pdf",
-    "doc",
-    "docx",
-    "xls",
-    "xlsx",
-    "ppt",
-    "pptx",
-    "csv",
-    "tsv",
-    "json",
-    "xml",
-    "html",
-    "htm",
-    "css",
-    "js",
-    "ts",
-    "md",
-    "rst",
-    "toml",
-    "yaml",
-    "yml",
-    "ini",
-    "cfg",
-    "conf",
-    "log",
-    "sh",
-    "bat",
-    "exe",
-    "dll",
-    "zip",
-    "gz",
-    "tar",
-    "tgz",
-    "bz2",
-    "xz",
-    "rar",
-    "7z",
-    "jpg",
-    "jpeg",
-    "png",
-    "gif",
-    "bmp",
-    "svg",
-    "webp",
-    "mp3",
-    "mp4",
-    "wav",
-    "flac",
-    "ogg",
-    "avi",
-    "mov",
-    "mkv",
-    "c",
-    "h",
-    "cpp",
-    "hpp",
-    "java",
-    "rb",
-    "go",
-    "rs",
-    "php",
-    "sql",
-    "db",
-    "bin",
-    "iso",
-    "apk",
-    "dmg",
-    "ipynb",
-    "npz",
-    "npy",
-    "onnx",
-    "tflite",
-]
+_TLDS = (
+    "com|org|net|edu|gov|mil|int|info|biz|io|ai|co|app|dev|uk|us|ca|de|fr|jp|au|ch|nl|se|eu|ru|cn|br|es|tv|ly|gg|xyz"
+)
+_FILES = (
+    "py|txt|pdf|docx?|xlsx?|pptx?|csv|tsv|json|xml|html?|css|js|ts|md|rst|toml|ya?ml|ini|cfg|conf|log|sh|bat|exe|dll|"
+    "zip|gz|tar|tgz|bz2|xz|rar|7z|jpe?g|png|gif|bmp|svg|webp|mp3|mp4|wav|flac|ogg|avi|mov|mkv|c|h|cpp|hpp|java|rb|go|rs|"
+    "php|sql|db|bin|iso|apk|dmg|ipynb|npz|npy|onnx|tflite"
+)
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,62})"
-_DOMAIN = rf"(?:{_LABEL}\.){{1,6}}(?:{'|'.join(sorted(_TLDS, key=len, reverse=True))})"
+_DOMAIN = rf"(?:{_LABEL}\.){{1,6}}(?:{_TLDS})"
 _PATH = r"(?::\d{1,5})?(?:[/?#](?:[\w./?=&%#~+:@!$-]{0,300}[\w/=&%#~$-])?)?"
 _EMAIL = re.compile(rf"(?:mailto:)?([\w.+-]{{1,64}}@(?:{_LABEL}\.){{1,6}}[A-Za-z]{{2,24}})(?!\w)")
 _URL = re.compile(rf"(?:https?|ftp)://([\w.-]{{0,249}}\w{_PATH})")
 _SITE = re.compile(rf"((?:[wW]{{3}}\.(?:{_LABEL}\.){{0,5}}[A-Za-z]{{2,24}}|{_DOMAIN})(?![A-Za-z0-9@-]){_PATH})")
 _FILE = re.compile(
     rf"((?:[~.]{{0,2}}/)?(?:[\w-]{{1,64}}/){{0,8}}[\w-]{{1,100}}(?:\.[\w-]{{1,32}}){{0,3}}"
-    rf"\.(?:{'|'.join(sorted(_FILES, key=len, reverse=True))}))(?![\w/])"
+    rf"\.(?:{_FILES}))(?![\w/])"
 )
 _ABSOLUTE_PATH = re.compile(r"((?:[~.]{0,2}/|[A-Z]:\\)[\w-]{1,64}(?:[/\\.][\w-]{1,64}){1,12}/?)(?!\w)")
 _IDENTIFIER = re.compile(r"([A-Za-z0-9]{1,64}(?:_[A-Za-z0-9]{1,64}){1,12}(?:\(\))?)(?!\w)")
@@ -256,7 +153,16 @@ _SPOKEN_ENDINGS = {
     "io": "I O",
     "www": "W W W",
 }
-_SPOKEN_ENDINGS |= {"js": "J S", "md": "M D", "ts": "T S", "app": "app", "org": "org", "exe": "E X E", "in": "in"}
+_SPOKEN_ENDINGS |= {
+    "js": "J S",
+    "md": "M D",
+    "ts": "T S",
+    "app": "app",
+    "org": "org",
+    "exe": "E X E",
+    "in": "in",
+    "co": "co",
+}
 
 
 def _is_word(name: str) -> bool:

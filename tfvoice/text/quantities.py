@@ -51,7 +51,7 @@ _BY = re.compile(
 _RATIO = re.compile(r"(\d{1,4}):(\d{1,4})(?![\d:])")
 _COORDINATE = re.compile(r"(\d{1,3})°\s?(\d{1,2})'\s?(?:(\d{1,2}(?:\.\d+)?)(?:\"|'')\s?)?([NSEW]\b)?")
 _HOUSE = re.compile(
-    rf"\s(?:[NSEW]\.?\s)?(?:(?:[A-Z][a-z]{{1,20}}|\d{{1,3}}(?:st|nd|rd|th))\s){{1,3}}(?:{'|'.join(STREET_NAMES)})\b"
+    rf"\s(?:[NSEW]\.?\s)?(?:(?:[A-Z][a-z]{{1,20}}|\d{{1,3}}(?:st|nd|rd|th))\s){{1,3}}(?:{'|'.join(sorted(STREET_NAMES))})\b"
 )
 _IS_RESULT = re.compile(r"\s?=")
 
@@ -63,43 +63,10 @@ _SERVICES = frozenset({"911", "411", "311", "211"})
 _IN_PAIRS = word_set("route highway interstate hwy rte room rm apartment apt suite flight boeing bus area rfc")
 _BY_DIGIT = word_set("zip code pin extension ext account id serial password dial")
 _VERSIONED = word_set("version python java php ruby ios android macos ubuntu tensorflow keras chapter section")
-_IN_YEAR = frozenset(
-    [
-        "in",
-        "since",
-        "by",
-        "from",
-        "until",
-        "till",
-        "during",
-        "before",
-        "after",
-        "around",
-        "circa",
-        "early",
-        "late",
-        "mid",
-        "of",
-        "year",
-        "spring",
-        "summer",
-        "autumn",
-        "fall",
-        "winter",
-        "january",
-        "february",
-        "march",
-        "april",
-        "may",
-        "june",
-        "july",
-        "august",
-        "september",
-        "october",
-        "november",
-        "december",
-    ]
-)
+_IN_YEAR = word_set("""
+    in since by from until till during before after around circa early late mid of year spring summer autumn fall winter
+    january february march april may june july august september october november december
+    """)
 # Small words after a number that end in s and are no plural.
 _NO_PLURALS = word_set("as is was has does this his its us yes plus versus perhaps always sometimes across")
 _SINGULAR_AFTER = frozenset({"a", "an"})

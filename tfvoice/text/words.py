@@ -36,12 +36,12 @@ _COUNTED = abbreviations.word_set("""
 # After these, it is the place in a line of rulers or popes; "I" needs more than that.
 _RULERS = abbreviations.word_set("""
     henry elizabeth louis george charles james william richard edward john paul pius benedict gregory leo napoleon
-    alexander nicholas philip francis ivan peter catherine frederick ramses rameses ptolemy mary urban clement innocent
-    boniface adrian sixtus julius otto felipe juan carlos edmund robert david malcolm harald haakon gustav gustavus
-    christian victor umberto wilhelm friedrich ludwig maximilian ferdinand joseph leopold albert baldwin
-    constantine theodosius justinian michael basil darius xerxes cyrus artaxerxes mehmed selim suleiman murad mahmud abdul hassan
-    mohammed alfonso pedro manuel henri philippe humbert amenhotep thutmose seti cleopatra margaret margrethe haile
-    pope king queen
+    alexander nicholas philip francis ivan peter catherine frederick ramses rameses ptolemy mary urban clement
+    innocent boniface adrian sixtus julius otto felipe juan carlos edmund robert david malcolm harald haakon gustav
+    gustavus christian victor umberto wilhelm friedrich ludwig maximilian ferdinand joseph leopold albert baldwin
+    constantine theodosius justinian michael basil darius xerxes cyrus artaxerxes mehmed selim suleiman murad mahmud
+    abdul hassan mohammed alfonso pedro manuel henri philippe humbert amenhotep thutmose seti cleopatra margaret
+    margrethe haile pope king queen
     """)
 _NOT_RULED_BY_X = frozenset({"malcolm", "king", "queen", "pope"})
 # What may follow "Charles I" where the "I" is no pronoun.
