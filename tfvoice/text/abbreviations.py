@@ -117,6 +117,8 @@ NUMBERED = {
     "ste": "suite",
     "Rte": "route",
     "Hwy": "highway",
+    "b": "born",
+    "d": "died",
     "c": "circa",
     "ca": "circa",
     "approx": "approximately",
@@ -129,6 +131,7 @@ CLOSING_ABBREVIATIONS = {
     "Jr": "junior",
     "Sr": "senior",
     "Esq": "esquire",
+    "Ret": "retired",
     "Inc": "incorporated",
     "Corp": "corporation",
     "Ltd": "limited",
@@ -263,7 +266,8 @@ SPELLED_ACRONYMS = word_set("""
     MTV MVP NAACP NBA NBC NCAA NFL NGO NHL NHS NRA NSA NYC NYPD OCD PBS PC PDF PE PGA PM PR PTA PTSD QA RAF RNA RSVP
     RV SEC SMS SOS SPF SUV TGIF TLC TV UAE UCLA UFO UI UK UN UPS URL US USA USB USC USSR UV UX VAT VIP VP WWW XML
     YMCA AC GPL SQL CSS PHP LLC LTE VPN DMV ETA HDMI LAPD NYSE OPCW POW POV REM RPG SOB WMD CCTV CAD COD DOA DOB DUI
-    EKG HOV ROTC UNHCR IDE SDK LLM GAN RNN CTC TTS ASR
+    EKG HOV ROTC UNHCR IDE SDK LLM GAN RNN CTC TTS ASR USDA USPS OECD IAEA EEOC AARP USGS USMC USAF UCSD ICBM ASPCA
+    OEM EMT ENT EEG UGC ADHD IEP IDF IVF IUD
     """)
 # Of those, what is an ordinary word where all words are capitals.
 ALSO_WORDS = word_set("COD ETA IDE LA LED REM US UPS SEC SOB CAD PE AC")

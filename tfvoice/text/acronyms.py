@@ -83,6 +83,8 @@ def speak_mixed(chunk: str) -> str:
     runs = _RUNS.findall(chunk)
     if len(runs) > 1 and runs[-1] == "s" and runs[-2].isdecimal():
         return plural(" ".join(map(_speak_run, runs[:-1])))
+    if len(runs) > 1 and runs[-1] == "ers" and runs[-2].isdecimal():
+        return f"{speak_mixed(chunk[:-3])}ers".replace("eers", "ers")  # "49ers"
     return " ".join(map(_speak_run, runs))
 
 

@@ -21,7 +21,7 @@ _MONTH = "|".join(
 )
 _WEEKDAY = "|".join(sorted(abbreviations.WEEKDAYS, key=len, reverse=True))
 _END = r"(?![\w/]|[.,:-]\d)"
-_ISO_DATE = re.compile(rf"(\d{{4}})-(\d\d)-(\d\d)(?:(?:T(?=\d\d:\d\d))|{_END})")
+_ISO_DATE = re.compile(rf"(\d{{4}})([-/])(\d\d)\2(\d\d)(?:(?:T(?=\d\d:\d\d))|{_END})")
 _NUMERIC_DATE = re.compile(rf"(\d{{1,2}})([/.-])(\d{{1,2}})\2(\d{{4}}|\d\d){_END}")
 _MONTH_AND_DAY = re.compile(rf"(\d{{1,2}})/(\d{{1,2}}){_END}")
 _MONTH_DATE = re.compile(
@@ -76,7 +76,7 @@ def _end(match: re.Match) -> int:
 
 
 def _iso_date(match: re.Match) -> str:
-    return _month_day_year(match[2], match[3], match[1])
+    return _month_day_year(match[3], match[4], match[1])
 
 
 def _numeric_date(match: re.Match) -> str:

@@ -73,6 +73,7 @@ _SYMBOLS = {
 _OPERATORS = {">=": "greater than or equal to", "<=": "less than or equal to", "!=": "not equal to", "==": "equals"}
 _OPERATORS |= {"&&": "and", "||": "or", "->": "to", "=>": "to"}
 _OPERATOR = re.compile("|".join(map(re.escape, _OPERATORS)))
+_GRADE = re.compile(r"(?:^|[^A-Za-z])[A-F][-–](?![A-Za-z0-9])")
 _SHARP = re.compile(r"(?<![A-Za-z])[A-G]$")
 _DOT_NAME = re.compile(r"\.(?=[A-Za-z])")
 _STARS = re.compile(r"\*+|_+|#{2,}|={2,}|~{2,}|\^{2,}|\|{2,}|\+{3,}|>{2,}|<{2,}")
@@ -180,7 +181,9 @@ class _Scan:
         if dash:
             equation = self.text[dash.end() : dash.end() + 1].isdecimal() and start == self.number_end
             return "minus" if equation else ",", dash.end()
-        if self.text[start] in "-–" and self._is_sign(start):
+        if self.text[start] in "-–" and (
+            self._is_sign(start) or _GRADE.search(self.text[max(0, start - 2) : start + 2])
+        ):
             return "minus", start + 1
         return None
 
@@ -276,9 +279,11 @@ class _Scan:
             tag = (
                 not follows.isspace() and symbol == "<" and re.compile(r"</?[A-Za-z][^<>\n]{0,60}>").match(text, start)
             )
-            closing = symbol == ">" and not alone and (before.isalpha() or before in "\"'/!")
+            closing = symbol == ">" and not alone and (before.isalpha() or (before and before in "\"'/!"))
             return (
-                ("", start + 1) if tag or closing or (symbol == ">" and start == 0) else (_SYMBOLS[symbol], start + 1)
+                ("", start + 1)
+                if tag or closing or (symbol == ">" and before in ("", "\n") and follows.isspace())
+                else (_SYMBOLS[symbol], start + 1)
             )
         if symbol == "~":
             return (

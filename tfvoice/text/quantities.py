@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tfvoice.text import units
 from tfvoice.text.abbreviations import STATES, STREET_NAMES, word_set
 from tfvoice.text.context import next_word, previous_word
-from tfvoice.text.numbers import cardinal, digits, fraction, ordinal, pairs, plural, year
+from tfvoice.text.numbers import cardinal, digits, fraction, minutes, ordinal, pairs, plural, year
 
 _INTEGER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)"
 _NUMBER = re.compile(rf"{_INTEGER}(?:\.\d+)?|\.\d+")
@@ -59,6 +59,8 @@ _IS_RESULT = re.compile(r"\s?=")
 _PHRASES = {"24/7": "twenty four seven", "20/20": "twenty twenty", "50/50": "fifty fifty", "50-50": "fifty fifty"}
 _PHRASE = re.compile(rf"({'|'.join(_PHRASES)})(?![\w/-])")
 _SERVICES = frozenset({"911", "411", "311", "211"})
+_AIRLINERS = word_set("707 717 727 737 747 757 767 777 787")
+_ARTICLES = word_set("a an the")
 # A number after these is read by its digits in groups, or one by one.
 _IN_PAIRS = word_set("route highway interstate hwy rte room rm apartment apt suite flight boeing bus area rfc")
 _BY_DIGIT = word_set("zip code pin extension ext account id serial password dial")
@@ -163,6 +165,9 @@ def _read_amounts(text: str, start: int) -> tuple[str, int] | None:
     unit = _read_unit(text, end, one or _is_adjective_from(text, start, end))
     if unit:
         return f"{spoken} {unit[0]}", unit[1]
+    if "/" in last.written and text[end : end + 1] == '"' and not _is_quoted(text, start):
+        inch = units.ATTACHED["in"]
+        return f"{spoken} {inch.one if one else inch.several}", end + 1
     if scale:
         return spoken, end
     power = _POWER.match(text, end)
@@ -308,11 +313,15 @@ def _in_context(text: str, start: int, end: int, amount: _Amount, before: str) -
         return pairs(written)
     if written in _SERVICES and not next_word(text, end).islower():
         return digits(written)
+    if written in _AIRLINERS and (before in _ARTICLES or not next_word(text, end).islower()):
+        return pairs(written)
     return year(written) if _is_year(text, end, written, before) else amount.spoken
 
 
 def _is_year(text: str, end: int, written: str, before: str) -> bool:
     """Whether four digits are read as a year is, which is also how most read 1100 to 2099 before other nouns."""
+    if before == "year" and len(written) == 4:
+        return True
     if len(written) != 4 or written[0] not in "12" or int(written) > 2099:
         return False
     if before in _IN_YEAR:
@@ -345,13 +354,23 @@ def _feet(match: re.Match) -> str:
 
 
 def _inch_mark(match: re.Match) -> str:
-    opened = match.string.count('"', max(0, match.start() - 300), match.start()) % 2
     inch = units.ATTACHED["in"]
     one = match[1] == "1" or _is_adjective_from(match.string, match.start(), match.end())
-    return "" if opened else f"{speak_number(match[1])} {inch.one if one else inch.several}"
+    return (
+        ""
+        if _is_quoted(match.string, match.start())
+        else f"{speak_number(match[1])} {inch.one if one else inch.several}"
+    )
+
+
+def _is_quoted(text: str, start: int) -> bool:
+    """Whether a quotation mark is open at a place, so that the next one closes it and means no inches."""
+    return text.count('"', max(0, start - 300), start) % 2 == 1
 
 
 def _ratio(match: re.Match) -> str:
+    if len(match[2]) == 2 and int(match[1]) > 24 and 0 < int(match[2]) < 60:
+        return f"{cardinal(match[1])} {minutes(int(match[2]))}"  # a duration
     return f"{cardinal(match[1])} to {cardinal(match[2])}"
 
 

@@ -100,6 +100,8 @@ def is_abbreviated(text: str, start: int) -> bool:
 
 def _is_letter(text: str, start: int, match: re.Match, shouted: bool) -> bool:
     """Whether a capital alone is the name of a letter: "Plan B"; "A" and "I" are words at the start of a sentence."""
+    if re.fullmatch("[A-HJ-Z]'s", match[0]):
+        return True
     if len(match[0]) > 1 or not match[0].isupper() or shouted:
         return False
     if match[0] == "I":
