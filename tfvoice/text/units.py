@@ -207,7 +207,6 @@ CURRENCY_CODES = {
     "INR": Currency(_unit("indian rupee"), None),
     "BTC": CURRENCIES["₿"],
 }
-SCALES = {"thousand": "thousand", "million": "million", "billion": "billion", "trillion": "trillion"}
 # After an amount of money that they touch: "$5M".
 SHORT_SCALES = {"k": "thousand", "K": "thousand", "m": "million", "M": "million", "mn": "million", "mm": "million"}
 SHORT_SCALES |= {"b": "billion", "B": "billion", "bn": "billion", "t": "trillion", "T": "trillion", "tn": "trillion"}
