@@ -79,8 +79,8 @@ def read_symbol(text: str, start: int) -> Reading:
       start: where it is; not at a letter, a digit or a blank.
 
     Returns:
-      what is said ("" for emphasis), where it ends in the text, and for emoticons and markup the reason why nothing is said;
-      None for silent punctuation, and for what has no words.
+      what is said ("" for emphasis), where it ends in the text, and for emoticons and markup the reason why nothing is
+      said; None for silent punctuation, and for what has no words.
     """
     emoticon = _EMOTICON.match(text, start)
     if emoticon and (start == 0 or text[start - 1].isspace()):
