@@ -23,8 +23,8 @@ CMUDICT = "cmudict"
 CMUDICT_PATH = Path(__file__).parent / "data" / "cmudict.dict.gz"
 
 _VARIANT = re.compile(r"(.+)\((\d+)\)")
-_SIBILANTS = frozenset("S Z SH ZH CH JH".split())
-_VOICELESS = frozenset("P T K F TH".split())
+_SIBILANTS = frozenset(["S", "Z", "SH", "ZH", "CH", "JH"])
+_VOICELESS = frozenset(["P", "T", "K", "F", "TH"])
 # Endings of written words, longest first, and what takes their place in the word that is looked up.
 _ENDINGS = (("'s", ""), ("s'", "s"), ("s'", ""), ("ies", "y"), ("s", ""), ("es", ""))
 # Of a word in `s` these are no ending: "glass", "bonus", "basis".

@@ -1,4 +1,4 @@
-"""Grapheme to phoneme: letters of a word to its phonemes, by recurrent layers that read and recurrent layers that write.
+"""Grapheme to phoneme: letters of a word to its phonemes, by a recurrent encoder and a recurrent decoder.
 
 The encoder reads the letters in both directions; the decoder writes one phoneme after the other, each layer starting
 from the state of its encoder layer, as in Deep Voice (Arik et al., arXiv 1702.07825, section 3.1; layers as in Yao and
