@@ -57,7 +57,11 @@ class G2pRun(Run):
     ):
         """A run that is to be trained on a lexicon, of which nothing is on disk yet; `source` gives only weights."""
         lexicon = lexicon_.load(data_dir)
-        classes = {"letters": g2p_data.letters_of(lexicon), "phonemes": list(lexicon.inventory.symbols)}
+        letters = g2p_data.letters_of(lexicon)
+        if source is not None:
+            # Classes keep their numbers, so that the weights of letters are taken where all are known.
+            letters = source.letters + "".join(letter for letter in letters if letter not in source.letters)
+        classes = {"letters": letters, "phonemes": list(lexicon.inventory.symbols)}
         return cls(run_dir, config, info | classes, training=True)
 
     @classmethod
