@@ -11,6 +11,7 @@ from tfvoice.text.phonemes import ARPABET
 from tfvoice.tts import g2p_data
 from tfvoice.tts.g2p_data import WordIndex, WordPipeline
 
+
 @pytest.fixture(scope="module")
 def index(lexicon_file):
     return WordIndex(lexicon.read(lexicon_file), "train")
@@ -46,7 +47,7 @@ def test_the_splits_of_cmudict_are_those_that_results_are_published_for():
 def test_a_split_that_is_not_there_is_an_error(lexicon_file):
     with pytest.raises(TfvoiceError, match="there is no split tests; did you mean test"):
         WordIndex(lexicon.read(lexicon_file), "tests")
-    with pytest.raises(TfvoiceError, match="none of its 1 words falls into the split .*; use a lexicon of some hundred"):
+    with pytest.raises(TfvoiceError, match=r"none of its 1 words falls into the split .*; use a lexicon of some"):
         for split in g2p_data.SPLITS:
             WordIndex(lexicon.parse(["hello HH AH0 L OW1"], None, "small.dict"), split)
 

@@ -57,7 +57,7 @@ def test_other_weights_have_effect(g2p_run, predictor):
 def test_log_probabilities_belong_to_the_phonemes(g2p_run):
     phonemes, scores = g2p_predict.words_to_phonemes(g2p_run, tf.constant(["abc", "?"]), 2)
     classes = g2p_data.encode(g2p_run.inventory, phonemes.numpy()[0].decode().split())
-    logits = g2p_run.model(*map(np.array, ([[0, 1, 2]], [3], [classes], [len(classes)])))
+    logits = g2p_run.model(*(np.array(one, np.int32) for one in ([[0, 1, 2]], [3], [classes], [len(classes)])))
     taken = tf.gather(tf.nn.log_softmax(logits)[0], [*classes, 0], batch_dims=1)
     assert float(scores[0]) == pytest.approx(float(tf.reduce_sum(taken)), abs=1e-4)
     assert phonemes.numpy()[1] == b""

@@ -43,7 +43,7 @@ def words():
 
 
 def log_probabilities(model, letters, pronunciations):
-    """ln of the probability of each of several pronunciations of a word, its end included, and the likeliest classes."""
+    """ln of the probability of pronunciations of a word, ends included, and the likeliest class of each step."""
     counts = np.array([len(one) for one in pronunciations], np.int32)
     table = np.zeros([len(counts), max(1, counts.max())], np.int32)
     for row, one in enumerate(pronunciations):
