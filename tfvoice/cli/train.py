@@ -1,4 +1,4 @@
-"""Trains a model on a converted corpus: a speech recogniser or an audio generator.
+"""Trains a model: a speech recogniser or an audio generator on a converted corpus, a G2P model on a lexicon.
 
   tfvoice_train --model=wavenet_asr --data=vctk_records --run=runs/vctk
 
@@ -25,10 +25,10 @@ from tfvoice.cli.signals import StopRequest
 
 FLAGS = Flags()
 MODEL = FLAGS.string(
-    "model", "wavenet_asr, deepspeech2 or sample_rnn. Default: that of --init_from, else wavenet_asr.", metavar="NAME"
+    "model", "wavenet_asr, deepspeech2, sample_rnn, g2p. Default: as --init_from, else wavenet_asr.", metavar="NAME"
 )
 DATA = FLAGS.string(
-    "data", "Folder that tfvoice_convert wrote, with the splits train and valid.", metavar="DIR", required=True
+    "data", "Folder that tfvoice_convert wrote; for g2p, cmudict or a lexicon.", metavar="DIR", required=True
 )
 RUN = FLAGS.string("run", "Folder of the run: a new one, or one to resume.", metavar="DIR", required=True)
 CONFIG = FLAGS.string(
