@@ -67,6 +67,8 @@ class NextPhonemeObjective:
       smoothing: see `LossConfig`.
     """
 
+    unit = "nats per phoneme"
+
     def __init__(self, model, data: WordPipeline, smoothing: float):
         self.model = model
         self.signature = data.signature
