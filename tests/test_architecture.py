@@ -25,7 +25,7 @@ ROWS = [
     "data",
     "checkpoints run training",
     "report",
-    "asr generation",
+    "asr generation tts",
     "tasks",
     "export serving converters",
     "cli",

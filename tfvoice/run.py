@@ -5,6 +5,7 @@ wrote is brought up to date by `_MIGRATIONS` when it is read; the folder itself 
 """
 
 import contextlib
+import hashlib
 import logging
 import random
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +17,7 @@ import pydantic
 from tfvoice import checkpoints, hardware, storage
 from tfvoice import config as config_
 from tfvoice.config import Config
+from tfvoice.data import shards
 from tfvoice.errors import TfvoiceError
 
 DESCRIPTION = "experiment.json"
@@ -83,6 +85,17 @@ class Run:
     def resolved(cls, settings, run_dir: str | Path, data_dir: str | Path, overwrite: bool):
         """The settings of a training, with values in place of what they leave to the data; arguments as for `train`."""
         return settings
+
+    @classmethod
+    def data_info(cls, data_dir: str | Path) -> dict[str, Any]:
+        """What a run writes about its data: where they are, the sha256 of what identifies them, and the corpus.
+
+        Raises:
+          TfvoiceError: there are no such data.
+        """
+        corpus = shards.read_manifest(data_dir).corpus
+        digest = hashlib.sha256((Path(data_dir) / shards.MANIFEST).read_bytes()).hexdigest()
+        return {"data": str(Path(data_dir).resolve()), "manifest_sha256": digest, "corpus": corpus}
 
     @classmethod
     def open(cls, run_dir: str | Path, training: bool = False):

@@ -24,11 +24,18 @@ def _generation() -> Task:
     return GENERATION
 
 
+def _g2p() -> Task:
+    from tfvoice.tts.g2p_task import G2P
+
+    return G2P
+
+
 # Functions, so that a command imports the task that it uses and no other.
 TASKS: dict[str, Callable[[], Task]] = {
     "wavenet_asr": _recognition,
     "deepspeech2": _recognition,
     "sample_rnn": _generation,
+    "g2p": _g2p,
 }
 
 

@@ -190,7 +190,7 @@ def test_another_configuration_or_other_data_are_refused_by_key(finished, conver
     other = shutil.copytree(converted, tmp_path / "other")
     with open(other / "manifest.json", "a") as file:
         file.write("\n")
-    fact = f"another configuration: data: {converted} -> {other} (another manifest.json). Use"
+    fact = f"another configuration: data: {converted} -> {other} (of other content). Use"
     with pytest.raises(TfvoiceError, match=re.escape(fact)):
         tasks.train(finished, other, settings())
     assert fingerprints(finished) == before

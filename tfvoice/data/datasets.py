@@ -3,10 +3,25 @@
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from tfvoice.data import records
+
+
+class Speed(NamedTuple):
+    """In what the speed of a training is logged.
+
+    Attributes:
+      name: in `metrics.jsonl` and TensorBoard.
+      unit: on the terminal.
+      samples: so many of the samples that a batch counts are one unit.
+    """
+
+    name: str
+    unit: str
+    samples: int
 
 
 class BatchDataset:

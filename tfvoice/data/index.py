@@ -23,6 +23,7 @@ from tfvoice.audio import features
 from tfvoice.config import nearest
 from tfvoice.data import records, shard_index, shards
 from tfvoice.data.config import FilterConfig
+from tfvoice.data.datasets import Speed
 from tfvoice.data.shard_index import IndexEntry
 from tfvoice.data.shards import Manifest, Shard
 from tfvoice.errors import TfvoiceError
@@ -78,6 +79,11 @@ class Index:
     def seconds(self) -> float:
         """Audio of all utterances, in seconds."""
         return float(self.samples.sum()) / self.sample_rate_hz
+
+    @property
+    def speed(self) -> Speed:
+        """Training is measured by seconds of audio."""
+        return Speed("audio_seconds_per_second", "s/s", self.sample_rate_hz)
 
     def subset(self, rows: np.ndarray) -> "Index":
         """The index of some utterances, in the order of `rows`."""

@@ -19,6 +19,7 @@ LICENCES = {
     "ljspeech": "public domain",
     "librispeech": "CC BY 4.0",
     "an4": "free to use, by Carnegie Mellon University",
+    "cmudict": "BSD 2-clause, by Carnegie Mellon University",
     "common_voice": "CC0 1.0",
     "tedlium": "CC BY-NC-ND 3.0",
     "voxforge": "GPL 3.0",

@@ -15,6 +15,7 @@ import tensorflow as tf
 from tensorboard.plugins.audio import metadata as audio_plugin
 
 from tfvoice import storage
+from tfvoice.data.datasets import Speed
 from tfvoice.run import Run
 from tfvoice.training.task import Validation
 
@@ -29,9 +30,11 @@ class MetricsLogger:
     Args:
       run: the run.
       state: its progress (a `TrainingState`); lines of later steps, left by a process that was killed, are removed.
+      speed: of the training data.
     """
 
-    def __init__(self, run: Run, state):
+    def __init__(self, run: Run, state, speed: Speed):
+        self._speed = speed
         self._path = run.run_dir / "metrics.jsonl"
         self._drop_after(state)
         self._writer = tf.summary.create_file_writer(str(run.run_dir / "logs"))
@@ -49,12 +52,12 @@ class MetricsLogger:
             return
         if not sys.stderr.isatty() and time.monotonic() - self._printed > _PRINT_SECONDS:
             self._printed = time.monotonic()
-            print(f"step {step:7d}  train loss {loss:9.4f}  {rate:.3g} s/s", flush=True)
+            print(f"step {step:7d}  train loss {loss:9.4f}  {rate:.3g} {self._speed.unit}", flush=True)
         with self._writer.as_default(step):
             tf.summary.scalar("train/loss", loss)
             tf.summary.scalar("train/gradient_norm", norm)
             tf.summary.scalar("train/learning_rate", learning_rate)
-            tf.summary.scalar("train/audio_seconds_per_second", rate)
+            tf.summary.scalar(f"train/{self._speed.name}", rate)
 
     def validation(self, state, validation: Validation, rate: float) -> None:
         """Logs one validation.
@@ -62,7 +65,7 @@ class MetricsLogger:
         Args:
           state: a `TrainingState`.
           validation: its result.
-          rate: seconds of audio trained on in a second.
+          rate: speed of the training.
         """
         _release_memory()
         line = {
@@ -73,14 +76,14 @@ class MetricsLogger:
             "train_loss": _rounded(state.loss, 4),
             "valid_loss": _rounded(validation.loss, 4),
             **validation.rates,
-            "audio_seconds_per_second": float(f"{rate:.4g}"),
+            self._speed.name: float(f"{rate:.4g}"),
             "skipped_steps": state.skipped,
             "memory_mib": round(_memory_mib(), 1),
         }
         with open(self._path, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         train_loss = math.nan if state.loss is None else state.loss
-        rates = "".join(f"  {part}" for part in (validation.text, f"{rate:.3g} s/s") if part)
+        rates = "".join(f"  {part}" for part in (validation.text, f"{rate:.3g} {self._speed.unit}") if part)
         print(
             f"epoch {state.epoch:3d}  {state.minutes:6.1f} min  train loss {train_loss:7.2f}  "
             f"valid loss {validation.loss:7.2f}{rates}",

@@ -20,8 +20,10 @@ class TrainingConfig(Config):
       optimizer: `adamw`, `sgd` with a Nesterov momentum of 0.9, or `maxprop`, that of the original WaveNet recogniser.
       learning_rate: peak value.
       warmup: share of all steps in which the learning rate rises from 0.
-      decay: what follows: `cosine` down to a thousandth, `exponential`, a step down after each epoch, or `constant`.
+      decay: what follows: `cosine` down to a thousandth, `exponential`, a step down after each epoch or
+        after `decay_steps`, or `constant`.
       epoch_factor: of the learning rate after each epoch, where `decay` is `exponential`.
+      decay_steps: `epoch_factor` then applies after each so many steps; 0: after each epoch.
       weight_decay: of AdamW, on kernels only.
       clip_norm: gradients of a larger global norm are scaled down to it; 0: never. The loss is a mean over
         utterances or samples, so that the norm does not depend on the batch size.
@@ -48,6 +50,7 @@ class TrainingConfig(Config):
     warmup: float = pydantic.Field(0.05, ge=0, le=1)
     decay: Literal["cosine", "exponential", "constant"] = "cosine"
     epoch_factor: float = pydantic.Field(0.99, gt=0, le=1)
+    decay_steps: int = pydantic.Field(0, ge=0)
     weight_decay: float = pydantic.Field(0.01, ge=0)
     clip_norm: float = pydantic.Field(50.0, ge=0)
     clip_value: float = pydantic.Field(0.0, ge=0)

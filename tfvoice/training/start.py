@@ -1,11 +1,8 @@
 """How a training starts: a new run, perhaps with the weights of another one; a run to resume; a run to extend."""
 
-import hashlib
 from pathlib import Path
-from typing import Any
 
 from tfvoice import config as config_
-from tfvoice.data import shards
 from tfvoice.errors import TfvoiceError
 from tfvoice.run import Run, RunConfig, model_name, read_description, with_precision
 from tfvoice.training import transfer
@@ -15,7 +12,17 @@ from tfvoice.training.task import Task
 # What can change when a run is resumed: no weight depends on it.
 _CHANGEABLE = ("sampling.", "training.patience:", "training.validate_steps:")
 # What can change, too, when a run that has finished is extended.
-_STAGE_KEYS = ("epochs", "learning_rate", "warmup", "decay", "epoch_factor", "weight_decay", "clip_norm", "clip_value")
+_STAGE_KEYS = (
+    "epochs",
+    "learning_rate",
+    "warmup",
+    "decay",
+    "epoch_factor",
+    "decay_steps",
+    "weight_decay",
+    "clip_norm",
+    "clip_value",
+)
 _CHANGEABLE_BY_STAGE = (*_CHANGEABLE, "augmentation.", *(f"training.{key}:" for key in _STAGE_KEYS))
 
 
@@ -46,7 +53,7 @@ def extended_epochs(run_dir: str | Path, epochs: int) -> int:
 
 def make(task: Task, run_dir: Path, settings: RunConfig, data_dir, source: Run | None) -> Run:
     """A new run, of which nothing is on disk yet; its weights are those of `source` where they fit."""
-    run = task.run.new(run_dir, settings, data_dir, _data_info(data_dir), source)
+    run = task.run.new(run_dir, settings, data_dir, task.run.data_info(data_dir), source)
     if source is not None:
         taken = transfer.take_weights(run, source)
         print(f"{source.run_dir}: {taken.describe()}")
@@ -71,9 +78,10 @@ def open_existing(task: Task, run_dir: Path, settings: RunConfig, data_dir, init
     changeable = _CHANGEABLE_BY_STAGE if extended else _CHANGEABLE
     changed = [difference for difference in differences if not difference.startswith(_CHANGEABLE)]
     refused = [difference for difference in differences if not difference.startswith(changeable)]
-    new_data = run.info.get("manifest_sha256") != _digest(data_dir)
+    data_info = task.run.data_info(data_dir)
+    new_data = run.info.get("manifest_sha256") != data_info["manifest_sha256"]
     if new_data:
-        changed.append(f"data: {run.info.get('data')} -> {Path(data_dir).resolve()} (another manifest.json)")
+        changed.append(f"data: {run.info.get('data')} -> {data_info['data']} (of other content)")
     origin = run.info.get("init_from", {}).get("run")
     if init_from is not None and origin != str(Path(init_from).resolve()):
         refused.append(f"init_from: {origin} -> {Path(init_from).resolve()}")
@@ -90,7 +98,7 @@ def open_existing(task: Task, run_dir: Path, settings: RunConfig, data_dir, init
             "new_data": new_data,
             "earlier": earlier,
         }
-        run.info |= {**_data_info(data_dir), "stages": [*run.info.get("stages", []), stage]}
+        run.info |= {**data_info, "stages": [*run.info.get("stages", []), stage]}
     run.config = settings
     return run
 
@@ -101,13 +109,3 @@ def _has_finished(run: Run) -> bool:
         return False
     state = TrainingState.restore(run.checkpoint("last"))
     return bool(state.finished) and state.stage == len(run.info.get("stages", []))
-
-
-def _data_info(data_dir) -> dict[str, Any]:
-    """What a run says about its data."""
-    corpus = shards.read_manifest(data_dir).corpus
-    return {"data": str(Path(data_dir).resolve()), "manifest_sha256": _digest(data_dir), "corpus": corpus}
-
-
-def _digest(data_dir) -> str:
-    return hashlib.sha256((Path(data_dir) / shards.MANIFEST).read_bytes()).hexdigest()

@@ -69,8 +69,8 @@ class TrainingJob(Protocol):
 
     Attributes:
       objective: forward pass and loss.
-      train_data, valid_data: batches; each has `index` (with `describe()` and `sample_rate_hz`), `steps(epoch)` and
-        `batches(epoch, position, epochs)`.
+      train_data, valid_data: batches; each has `index` (with `describe()` and `speed`), `steps(epoch)` and
+        `batches(epoch, position, epochs)`; a batch has `epoch`, `position` and `samples`, which `speed` counts.
     """
 
     objective: Objective

@@ -20,6 +20,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfvoice import checkpoints, storage
+from tfvoice.data.datasets import Speed
 from tfvoice.errors import TfvoiceError
 from tfvoice.run import Run, RunConfig, clear, is_run
 from tfvoice.training import start, step
@@ -150,7 +151,7 @@ class Trainer:
         train_data = self._job.train_data
         print(train_data.index.describe())
         print(self._job.valid_data.index.describe())
-        with MetricsLogger(self._run, state) as logger:
+        with MetricsLogger(self._run, state, train_data.index.speed) as logger:
             # One dataset for the whole run: to make one an epoch costs memory that is never given back.
             batches = iter(train_data.batches(state.epoch, state.position, epochs=self._settings.epochs - state.epoch))
             self._callbacks.on_train_begin()
@@ -169,7 +170,7 @@ class Trainer:
 
     def _epoch(self, batches: Iterator, stop: StopConditions, logger: MetricsLogger) -> None:
         """Runs the rest of the current epoch, and validates at its end."""
-        state = self.state
+        state, speed = self.state, self._job.train_data.index.speed
         bar = tqdm(
             total=self._steps(state.epoch),
             initial=state.position // self._settings.accumulate,
@@ -179,7 +180,7 @@ class Trainer:
             leave=False,
             dynamic_ncols=True,
         )
-        clock = _Clock(self._job.train_data.index.sample_rate_hz)
+        clock = _Clock(speed)
         saved = time.monotonic()
         if not state.position:
             self._callbacks.on_epoch_begin(state.epoch)
@@ -195,7 +196,7 @@ class Trainer:
                 logger.step(state.step, loss, norm, rate, clock.rate)
                 bar.update()
                 minutes_left = (self._total_steps + state.stage_step - state.step) * state.minutes / state.step
-                bar.set_postfix_str(f"loss {loss:.4g}, {clock.rate:.3g} s/s, {minutes_left:.0f} min left")
+                bar.set_postfix_str(f"loss {loss:.4g}, {clock.rate:.3g} {speed.unit}, {minutes_left:.0f} min left")
                 if self._validates_within_epoch() and self._batches_left():
                     with clock.paused():
                         self._validate(logger, clock.rate)
@@ -287,24 +288,24 @@ class Trainer:
 
 
 class _Clock:
-    """Time of training steps, and audio trained on in a second since the start, pauses excluded."""
+    """Time of training steps, and what is trained on in a second since the start, pauses excluded."""
 
-    def __init__(self, sample_rate_hz: int):
-        self._rate_hz = sample_rate_hz
-        self._audio_seconds = self._seconds = 0.0
+    def __init__(self, speed: Speed):
+        self._speed = speed
+        self._samples, self._seconds = 0, 0.0
         self._last = time.monotonic()
 
     @property
     def rate(self) -> float:
-        """Seconds of audio in a second."""
-        return self._audio_seconds / max(self._seconds, 1e-9)
+        """In the unit of the speed."""
+        return self._samples / self._speed.samples / max(self._seconds, 1e-9)
 
     def step(self, group: list) -> float:
         """Counts the batches of a step; returns the seconds since the last step."""
         now = time.monotonic()
         seconds, self._last = now - self._last, now
         self._seconds += seconds
-        self._audio_seconds += sum(int(batch.samples) for batch in group) / self._rate_hz
+        self._samples += sum(int(batch.samples) for batch in group)
         return seconds
 
     @contextlib.contextmanager
@@ -330,6 +331,7 @@ def learning_rate(step: int, total_steps: int, settings: TrainingConfig) -> floa
     if settings.decay == "constant":
         return peak
     if settings.decay == "exponential":
-        return peak * settings.epoch_factor ** (step * settings.epochs // total_steps)
+        past = step // settings.decay_steps if settings.decay_steps else step * settings.epochs // total_steps
+        return peak * settings.epoch_factor**past
     done = min(1.0, (step - warmup) / max(1.0, total_steps - warmup))
     return peak * max(1e-3, 0.5 * (1 + math.cos(math.pi * done)))
