@@ -2,9 +2,9 @@
 
 A lattice is a directed graph of labels. A labelling is the labels on a way through it, from a node that may be first
 to one that may be last; the probability of the lattice is the sum over all paths of all of its labellings. With a
-single way through it, that is CTC as in `tfvoice.ctc`: Graves et al., "Connectionist Temporal Classification", ICML
-2006, equations 5 to 8 and 10 to 14 (forward and backward variables), whose predecessors of a state are here those of the
-graph.
+single way through it, that is CTC as in `tfvoice.ctc` (Graves et al., "Connectionist Temporal Classification", ICML
+2006, equations 5 to 14): in the recursions of its forward and backward variables, the predecessors of a state are here
+those of the graph.
 
 The states of a path are the nodes, and a rest after each of them and before all. In CTC the class of every rest is
 blank; here each rest has a class of its own.
@@ -106,7 +106,7 @@ def minimum_frames(lattice: Lattice) -> int:
     return int(needed[lattice.last].min()) if len(lattice.labels) else 0
 
 
-def loss(log_probabilities: Sequence, lattices: LatticeBatch) -> tf.Tensor:
+def loss(log_probabilities: Sequence, lattices: LatticeBatch, bias: tf.Tensor | None = None) -> tf.Tensor:
     """Negative log probability of each row's lattice.
 
     The posterior of each state is computed by Numba outside the graph. It is also the gradient, with which a sum of
@@ -115,6 +115,7 @@ def loss(log_probabilities: Sequence, lattices: LatticeBatch) -> tf.Tensor:
     Args:
       log_probabilities: of classes, `[batch, frames, classes]`, nats.
       lattices: of the rows; one that has no path, because it has too few frames, has loss 0 and gradient 0.
+      bias: added to the log probabilities of the nodes, `[batch, frames, nodes]`; it passes no gradient.
 
     Returns:
       float32 `[batch]`, nats.
@@ -122,9 +123,10 @@ def loss(log_probabilities: Sequence, lattices: LatticeBatch) -> tf.Tensor:
     values = tf.cast(log_probabilities.values, tf.float32)
     classes = tf.concat([lattices.labels, lattices.rests], axis=1)
     emissions = tf.gather(values, classes, axis=2, batch_dims=1)
+    biased = emissions if bias is None else emissions + tf.pad(bias, [[0, 0], [0, 0], [0, tf.shape(lattices.rests)[1]]])
     posteriors, costs = tf.numpy_function(
         _posteriors_of_batch,
-        [emissions, log_probabilities.lengths, *lattices],
+        [biased, log_probabilities.lengths, *lattices],
         [tf.float32, tf.float32],
         stateful=False,
     )

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfvoice import ctc_lattice
+from tfvoice.data.aligned import SILENCE
 from tfvoice.errors import TfvoiceError
 from tfvoice.tts.phoneme_lattice import PhonemeLattice
 
@@ -35,37 +36,34 @@ class AlignedPhonemes(NamedTuple):
     score: float
 
 
-def align(
-    log_probabilities: np.ndarray, graph: PhonemeLattice, samples: int, hop_samples: int, silence: str
-) -> AlignedPhonemes:
+def align(log_probabilities: np.ndarray, graph: PhonemeLattice, samples: int, hop_samples: int) -> AlignedPhonemes:
     """Aligns an utterance.
 
     Args:
       log_probabilities: `[frames, classes]`, nats; frame t is centred on sample `t * hop_samples`.
       graph: of its text.
       samples: length of the audio.
-      hop_samples: samples from one frame to the next.
-      silence: its phoneme. Silence at an end that is shorter than a frame is dropped.
+      hop_samples: samples from one frame to the next. Silence at an end that is shorter is dropped.
 
     Raises:
       AlignmentError: there are fewer frames than the phonemes need, or fewer samples than phonemes.
     """
-    emissions, blank = log_probabilities[:, graph.lattice.labels], log_probabilities[:, -1]
-    path = ctc_lattice.best_path(emissions, blank, graph.lattice)
+    emissions = ctc_lattice.emissions_of(log_probabilities, graph.lattice)
+    path = ctc_lattice.best_path(emissions, graph.lattice)
     if not path.nodes:
         needed = ctc_lattice.minimum_frames(graph.lattice)
-        raise AlignmentError(f"its phonemes need {needed} frames and it has {len(blank)}")
-    posteriors, _ = ctc_lattice.posteriors_of(emissions, blank, graph.lattice)
+        raise AlignmentError(f"its phonemes need {needed} frames and it has {len(emissions)}")
+    posteriors, _ = ctc_lattice.posteriors_of(emissions, graph.lattice)
     times = _expected_times(posteriors[:, path.nodes], path.spans)
     spoken = graph.spoken(path.nodes)
     ends = np.append(np.rint(times * hop_samples).astype(np.int64), samples)
-    nodes, ends = _without_short_ends(spoken, ends, graph, silence, hop_samples)
+    nodes, ends = _without_short_ends(spoken, ends, graph, hop_samples)
     best = log_probabilities.max(axis=1).sum()
     return AlignedPhonemes(
         [graph.phonemes[node] for node in nodes],
         [graph.words[node] for node in nodes],
         _increasing(ends),
-        float(path.log_probability - best) / len(blank),
+        float(path.log_probability - best) / len(emissions),
     )
 
 
@@ -82,12 +80,12 @@ def _expected_times(posteriors: np.ndarray, spans: list[tuple[int, int]]) -> np.
     return np.maximum.accumulate(np.where(total > 0.5, expected, middles))
 
 
-def _without_short_ends(spoken: list[int], ends: np.ndarray, graph: PhonemeLattice, silence: str, shortest: int):
+def _without_short_ends(spoken: list[int], ends: np.ndarray, graph: PhonemeLattice, shortest: int):
     """Drops the silence before and after the speech where it is shorter than `shortest` samples."""
     samples = ends[-1]
-    if len(spoken) > 1 and graph.phonemes[spoken[0]] == silence and ends[0] < shortest:
+    if len(spoken) > 1 and graph.phonemes[spoken[0]] == SILENCE and ends[0] < shortest:
         spoken, ends = spoken[1:], ends[1:]
-    if len(spoken) > 1 and graph.phonemes[spoken[-1]] == silence and samples - ends[-2] < shortest:
+    if len(spoken) > 1 and graph.phonemes[spoken[-1]] == SILENCE and samples - ends[-2] < shortest:
         spoken, ends = spoken[:-1], np.append(ends[:-2], samples)
     return spoken, ends
 

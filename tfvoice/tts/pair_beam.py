@@ -5,6 +5,7 @@ follows (a, b) is (b, c) for some c. The search is CTC's prefix beam search othe
 algorithm 1). Speech starts in silence.
 """
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,7 +22,7 @@ _NONE = -1
 
 def pairs_of(phonemes: Sequence[int], count: int) -> list[int]:
     """The classes of the pairs of a phoneme sequence, for `count` phonemes; `phonemes_of` inverts it."""
-    return [first * count + second for first, second in zip(phonemes, phonemes[1:], strict=False)]
+    return [first * count + second for first, second in itertools.pairwise(phonemes)]
 
 
 def phonemes_of(pairs: Sequence[int], count: int) -> list[int]:
@@ -32,7 +33,7 @@ def phonemes_of(pairs: Sequence[int], count: int) -> list[int]:
     """
     if not len(pairs):
         return []
-    for before, after in zip(pairs, pairs[1:], strict=False):
+    for before, after in itertools.pairwise(pairs):
         if before % count != after // count:
             raise ValueError(f"pairs {before} and {after} do not share a phoneme.")
     return [pairs[0] // count, *(pair % count for pair in pairs)]
@@ -57,8 +58,22 @@ def search(
     labels = pairs_of([silence, *found], phonemes)
     if not labels:
         return [], []
-    path = ctc_lattice.best_path(values[:, labels], values[:, -1], ctc_lattice.chain(labels))
+    chain = ctc_lattice.chain(labels, phonemes**2)
+    path = ctc_lattice.best_path(ctc_lattice.emissions_of(values, chain), chain)
     return labels, path.spans
+
+
+def greedy(log_probabilities: np.ndarray, phonemes: int) -> tuple[list[int], list[tuple[int, int]]]:
+    """The best class of each frame, runs merged and blanks dropped; neighbours need not share a phoneme.
+
+    Arguments and result as for `search`, a thousandth of its time.
+    """
+    best = log_probabilities.argmax(axis=1)
+    starts = np.flatnonzero(np.diff(best, prepend=-1))
+    ends = [*starts[1:].tolist(), len(best)]
+    kept = [(int(best[start]), (int(start), end)) for start, end in zip(starts, ends, strict=True)]
+    kept = [(pair, span) for pair, span in kept if pair < phonemes**2]
+    return [pair for pair, _ in kept], [span for _, span in kept]
 
 
 @compiled
@@ -73,7 +88,7 @@ def _search(values, phonemes, silence, width):
     """Phonemes after the first silence."""
     frames = values.shape[0]
     # The tree: each node is a phoneme after its parent; the root is the silence.
-    size = 1 + frames * width * 2
+    size = 1 + frames * width
     parent, last = np.full(size, _NONE, np.int64), np.full(size, silence, np.int64)
     children = np.full((size, phonemes), _NONE, np.int32)
     place = np.full(size, _NONE, np.int64)

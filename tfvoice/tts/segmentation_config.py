@@ -29,12 +29,24 @@ class PronunciationConfig(Config):
     variants: bool = False
 
 
+class SilenceConfig(Config):
+    """How pairs with silence are learned.
+
+    Attributes:
+      guided_epochs: in so many first epochs, the pairs at the ends of an utterance are kept out of its silence; see
+        `segmentation_scoring.edge_bias`.
+    """
+
+    guided_epochs: int = pydantic.Field(10, ge=0)
+
+
 class SegmentationRunConfig(RunConfig):
     """Everything that decides the result of training a segmentation model, its data apart."""
 
     model: SegmentationConfig = SegmentationConfig()
     features: FeatureConfig = FeatureConfig()
     pronunciation: PronunciationConfig = PronunciationConfig()
+    silence: SilenceConfig = SilenceConfig()
     data: DataConfig = DataConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
     training: TrainingConfig = TrainingConfig()

@@ -19,19 +19,26 @@ from tfvoice.tts import phoneme_lattice
 from tfvoice.tts.phoneme_lattice import PhonemeLattice
 
 _EXAMPLES = 5
+# Why an utterance cannot be aligned, and how a sentence about several of them says so.
+REASONS = {
+    "bad_phonemes": "with braces that hold no phonemes",
+    "no_words": "without words",
+    "unknown_words": "with words without phonemes",
+    "shorter_than_phonemes": "shorter than their phonemes",
+}
 
 
-@dataclass(frozen=True)
-class UnusableText:
-    """Why the phonemes of a text are unknown.
+class UnusableError(TfvoiceError):
+    """An utterance that cannot be aligned.
 
     Attributes:
-      reason: in one word.
+      reason: a key of `REASONS`.
       detail: the fact.
     """
 
-    reason: str
-    detail: str
+    def __init__(self, reason: str, detail: str):
+        super().__init__(f"{reason}: {detail}")
+        self.reason, self.detail = reason, detail
 
 
 @dataclass
@@ -49,7 +56,7 @@ class LatticeIndex:
     index: Index
     lattices: list[PhonemeLattice]
     words: list[list[str]]
-    unusable: dict[str, UnusableText] = field(default_factory=dict)
+    unusable: dict[str, UnusableError] = field(default_factory=dict)
     unknown: Counter = field(default_factory=Counter)
 
     def notice(self) -> str:
@@ -77,27 +84,30 @@ class LatticeIndex:
         return LatticeBatch(*tensors)
 
 
-def text_lattice(run, text: str) -> tuple[PhonemeLattice, list[str], list[str]] | UnusableText:
-    """The lattice of a text, its words, and the words that have no phonemes.
+def lattice_of(run, text: str, frames: int) -> tuple[PhonemeLattice, list[str]]:
+    """The lattice of a text, and its words.
 
     Args:
       run: a `SegmentationRun`.
       text: as in the record.
+      frames: of the utterance.
+
+    Raises:
+      UnusableError: the text has no words, or words without phonemes, or more phonemes than there are frames.
     """
     try:
-        pronounced = run.pronouncer.pronounce(text)
+        pronounced = run.pronunciations(text)
     except PhonemeError as error:
-        return UnusableText("bad_phonemes", str(error))
+        raise UnusableError("bad_phonemes", str(error)) from None
     if not pronounced:
-        return UnusableText("no_words", f"{text!r} has no words")
-    if unknown := [word.word for word in pronounced if not word.phonemes]:
-        return UnusableText("unknown_words", ", ".join(unknown))
-    choices = [[word.phonemes] for word in pronounced]
-    if run.config.pronunciation.variants:
-        for choice, word in zip(choices, pronounced, strict=True):
-            if word.by in ("lexicon", "rule"):
-                choice[:] = run.lexicon.find(word.word).pronunciations
-    return phoneme_lattice.build(choices, run.ids), [word.word for word in pronounced]
+        raise UnusableError("no_words", f"{text!r} has no words")
+    if unknown := [word for word, found in pronounced if not found]:
+        raise UnusableError("unknown_words", ", ".join(unknown))
+    graph = phoneme_lattice.build([found for _, found in pronounced], run.ids)
+    needed = ctc_lattice.minimum_frames(graph.lattice)
+    if needed > frames:
+        raise UnusableError("shorter_than_phonemes", f"its phonemes need {needed} frames and it has {frames}")
+    return graph, [word for word, _ in pronounced]
 
 
 def scan(run, data_dir: str | Path, split: str, filtered: bool) -> LatticeIndex:
@@ -123,41 +133,26 @@ def scan(run, data_dir: str | Path, split: str, filtered: bool) -> LatticeIndex:
     index = index_.scan_clips(manifest, data_dir, split, 1)
     frames = features.frame_count(config.features, index.samples)
     scanned = LatticeIndex(index, [], [])
-    rows, labels = [], []
+    rows = []
     for row, text in enumerate(index.texts):
         reason = _length_reason(config.data, index.samples[row] / index.sample_rate_hz) if filtered else None
-        found = None if reason else text_lattice(run, text)
-        if isinstance(found, UnusableText):
-            reason = _add_unusable(scanned, index.ids[row], found)
-        elif found and ctc_lattice.minimum_frames(found[0].lattice) > frames[row]:
-            detail = f"{ctc_lattice.minimum_frames(found[0].lattice)} frames are needed and there are {frames[row]}"
-            reason = _add_unusable(scanned, index.ids[row], UnusableText("shorter_than_phonemes", detail))
+        try:
+            graph, words = (None, []) if reason else lattice_of(run, text, int(frames[row]))
+        except UnusableError as error:
+            scanned.unusable[index.ids[row]] = error
+            scanned.unknown.update(error.detail.split(", ") if error.reason == "unknown_words" else ())
+            reason = REASONS[error.reason]
         if reason:
             index.dropped[reason] += 1
             continue
         rows.append(row)
-        labels.append(found[0].lattice.labels)
-        scanned.lattices.append(found[0])
-        scanned.words.append(found[1])
+        scanned.lattices.append(graph)
+        scanned.words.append(words)
+    labels = [graph.lattice.labels for graph in scanned.lattices]
     scanned.index = replace(index.subset(np.array(rows, np.int64)), labels=labels)
     if not rows:
         raise TfvoiceError(f"{data_dir}: nothing to use in {scanned.index.describe()}. {scanned.notice()}".rstrip())
     return scanned
-
-
-_SENTENCES = {
-    "bad_phonemes": "with braces that hold no phonemes",
-    "no_words": "without words",
-    "unknown_words": "with words without phonemes",
-    "shorter_than_phonemes": "shorter than their phonemes",
-}
-
-
-def _add_unusable(scanned: LatticeIndex, id: str, found: UnusableText) -> str:
-    scanned.unusable[id] = found
-    if found.reason == "unknown_words":
-        scanned.unknown.update(found.detail.split(", "))
-    return _SENTENCES[found.reason]
 
 
 def _length_reason(config, seconds: float) -> str | None:

@@ -1,12 +1,14 @@
 """A run of a segmentation model: waveforms to log probabilities of phoneme pairs, and texts to lattices of pairs."""
 
 import functools
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from tfvoice import config as config_
 from tfvoice.audio import features
 from tfvoice.data.aligned import SILENCE
 from tfvoice.data.utterances import UtterancePipeline
@@ -15,8 +17,9 @@ from tfvoice.lengths import Sequence
 from tfvoice.models.deep_voice.segmentation import Segmentation
 from tfvoice.run import Run
 from tfvoice.text import lexicon as lexicon_
+from tfvoice.text import phonemes as phonemes_
 from tfvoice.text.lexicon import PronunciationLexicon
-from tfvoice.text.phonemes import PhonemeInventory
+from tfvoice.text.phonemes import PhonemeInventory, Pronunciation
 from tfvoice.training.config import DTYPE_POLICIES
 from tfvoice.tts import segmentation_data
 from tfvoice.tts.g2p_predict import G2pPredictor
@@ -80,6 +83,10 @@ class SegmentationRun(Run):
         """The id of each of `phonemes`."""
         return {phoneme: number for number, phoneme in enumerate(self.phonemes)}
 
+    def without_stress(self, phoneme: str) -> str:
+        """A phoneme as the network knows it."""
+        return phoneme if phoneme in self.ids else phonemes_.base(phoneme)
+
     @functools.cached_property
     def lexicon(self) -> PronunciationLexicon:
         """The lexicon of the configuration.
@@ -101,6 +108,20 @@ class SegmentationRun(Run):
         g2p = self.config.pronunciation.g2p
         return Pronouncer(self.lexicon, G2pPredictor(G2pRun.load(g2p)).pronounce if g2p else None)
 
+    def pronunciations(self, text: str) -> list[tuple[str, list[Pronunciation]]]:
+        """The words of a text, and the pronunciations that each may have; none for a word that has no phonemes.
+
+        Raises:
+          PhonemeError: braces in the text hold anything but phonemes.
+        """
+        words = []
+        for word in self.pronouncer.pronounce(text):
+            found = [word.phonemes] if word.phonemes else []
+            if self.config.pronunciation.variants and word.by in ("lexicon", "rule"):
+                found = list(self.lexicon.find(word.word).pronunciations)
+            words.append((word.word, found))
+        return words
+
     def log_probabilities(self, samples: np.ndarray | tf.Tensor, lengths: np.ndarray | tf.Tensor) -> Sequence:
         """Waveforms to log probabilities, compiled once for all shapes.
 
@@ -114,6 +135,15 @@ class SegmentationRun(Run):
         return self._log_probabilities(
             tf.convert_to_tensor(samples, tf.float32), tf.convert_to_tensor(lengths, tf.int32)
         )
+
+    def fingerprint(self) -> str:
+        """SHA-256 of everything that decides its alignments: configuration, weights and lexicon."""
+        digest = hashlib.sha256(config_.to_json(self.config).encode())
+        for weight in self.model.weights:
+            digest.update(weight.numpy().tobytes())
+        for word in self.lexicon.words():
+            digest.update(f"{word} {self.lexicon.pronunciations(word)}".encode())
+        return digest.hexdigest()
 
     def class_labels(self) -> list[str]:
         """The pairs, then the blank."""

@@ -25,6 +25,8 @@ _KERNEL = (5, 9)
 class SegmentationConfig(Config):
     """Architecture of the network.
 
+    Deep Voice has 512 units, 3 layers and an output of pairs; how many channels its convolutions have is not published.
+
     Attributes:
       convolution_channels: output channels of both convolutions.
       units: size of a recurrent state; each of the two directions has one.
@@ -34,6 +36,13 @@ class SegmentationConfig(Config):
       convolution_dropout: dropout rate after the last convolution.
       recurrent_dropout: dropout rate after the last recurrent layer.
     """
+
+    # The paper's 20 MFCC; no augmentation, which would move boundaries or hide them.
+    SECTIONS: ClassVar[dict[str, dict[str, Any]]] = {
+        "features": {"kind": "mfcc", "bins": 40},
+        "augmentation": {"frequency_masks": 0, "time_masks": 0},
+        "training": {"epochs": 40, "batch_size": 16, "learning_rate": 1e-3},
+    }
 
     name: Literal["segmentation"] = "segmentation"
     convolution_channels: int = pydantic.Field(16, ge=1)
@@ -72,8 +81,10 @@ class Segmentation(keras.Model):
             for number in range(2)
         ]
         self.recurrents = [
-            [Recurrent(config.units, "gru", name=f"forward_{number}"),
-             Recurrent(config.units, "gru", backward=True, name=f"backward_{number}")]
+            [
+                Recurrent(config.units, "gru", name=f"forward_{number}"),
+                Recurrent(config.units, "gru", backward=True, name=f"backward_{number}"),
+            ]
             for number in range(config.layers)
         ]
         outputs = phonemes * phonemes + 1 if config.output == "pairs" else 2 * phonemes + 1
