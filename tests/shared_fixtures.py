@@ -20,6 +20,7 @@ from tfvoice.data.corpora import vctk
 from tfvoice.data.shards import ConversionConfig
 from tfvoice.export import export
 from tfvoice.generation.generator import Generator
+from tfvoice.tts.g2p_run import G2pRun
 
 ASTERISK = Path(__file__).parent / "data" / "asterisk"
 _CLIPS = (1, 2, 5, 10, 14, 15, 19, 20, 21, 24, 25, 27, 37, 50, 61, 66, 88, 119)
@@ -84,6 +85,37 @@ def generator_run(tmp_path_factory):
     made = Generator.create(tmp_path_factory.mktemp("runs") / "piano", settings, {"sample_rate_hz": 8000})
     for number, weight in enumerate(made.model.trainable_variables):
         weight.assign(0.3 * np.random.default_rng(number).standard_normal(weight.shape))
+    checkpoints.save(made.checkpoint("best"), {"weights": made.model.weights}, {})
+    return made
+
+
+@pytest.fixture(scope="session")
+def lexicon_file(tmp_path_factory):
+    """A lexicon of 600 words of a language that is spoken as it is written, but for `c`, which has two variants."""
+    random, sounds = np.random.default_rng(0), dict(zip("abcde", ("AA1", "B", "K", "D", "EH0"), strict=True))
+    words = dict.fromkeys("".join(random.choice(list("abcde"), random.integers(2, 6))) for _ in range(900))
+    lines = []
+    for word in list(words)[:600]:
+        lines.append(f"{word} {' '.join(sounds[letter] for letter in word)}")
+        if "c" in word:
+            lines.append(f"{word}(2) {' '.join((sounds | {'c': 'S'})[letter] for letter in word)}")
+    path = tmp_path_factory.mktemp("lexicon") / "toy.dict"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def g2p_run(tmp_path_factory, lexicon_file):
+    """A run of a G2P model with random weights, without a checkpoint `last`. Read only."""
+    settings = tasks.resolve("g2p", None, ("model.units=8",))
+    run_dir = tmp_path_factory.mktemp("runs") / "g2p"
+    made = G2pRun.new(run_dir, settings, lexicon_file, G2pRun.data_info(lexicon_file))
+    made.write()
+    for number, weight in enumerate(made.model.trainable_variables):
+        weight.assign(np.random.default_rng(number).standard_normal(weight.shape))
+    # Words end, and their phonemes vary.
+    made.model.output_layer.bias.assign(np.where(np.arange(made.model.classes) == 0, 2.0, 0.0))
+    made.model.output_layer.kernel.assign(2 * np.array(made.model.output_layer.kernel))
     checkpoints.save(made.checkpoint("best"), {"weights": made.model.weights}, {})
     return made
 

@@ -181,7 +181,8 @@ def test_a_shipped_configuration_builds(path):
     name = model_of(path)
     config = tasks.resolve(name, path.stem)
     assert config == tasks.resolve(name, str(path))
-    run = tasks.of_model(name).run("none", config, info={"sample_rate_hz": 16000}, training=True)
+    of_data = {"sample_rate_hz": 16000, "letters": "abc", "phonemes": ["AH0", "B"]}
+    run = tasks.of_model(name).run("none", config, info=of_data, training=True)
     assert run.model.count_params() > 0
 
 

@@ -10,6 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from tfvoice import tasks
 from tfvoice.asr.recognizer import Recognizer
+from tfvoice.data.datasets import Speed
 from tfvoice.training import callbacks
 from tfvoice.training.callbacks import MetricsLogger
 from tfvoice.training.task import Validation
@@ -34,7 +35,8 @@ def monitor(made):
     for path in (made.run_dir / "logs").glob("*"):
         path.unlink()
     (made.run_dir / "metrics.jsonl").unlink(missing_ok=True)
-    return lambda step=0, validations=0: MetricsLogger(made, TrainingState(step=step, validations=validations))
+    speed = Speed("audio_seconds_per_second", "s/s", 16000)
+    return lambda step=0, validations=0: MetricsLogger(made, TrainingState(step=step, validations=validations), speed)
 
 
 @pytest.fixture

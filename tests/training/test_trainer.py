@@ -314,6 +314,9 @@ def test_the_learning_rate_warms_up_and_follows_its_schedule():
     stepwise = constant.model_copy(update={"decay": "exponential", "epoch_factor": 0.9, "epochs": 4})
     rates = [trainer.learning_rate(step, 40, stepwise) for step in range(40)]
     assert rates == pytest.approx([0.5 * 0.9 ** (step // 10) for step in range(40)])
+    of_steps = stepwise.model_copy(update={"decay_steps": 3})
+    rates = [trainer.learning_rate(step, 40, of_steps) for step in range(40)]
+    assert rates == pytest.approx([0.5 * 0.9 ** (step // 3) for step in range(40)])
     for total in (1, 3, 25, 27):
         assert max(trainer.learning_rate(step, total, chosen) for step in range(total)) <= 0.5
 

@@ -1,5 +1,6 @@
 """Evaluates a trained model on a split: word and character error rates of a recogniser, bits per sample of a generator
-and the statistics of its samples. Each has a confidence interval; the worst utterances are listed.
+and the statistics of its samples, word and phoneme error rates of a G2P model. Each has a confidence interval; the
+worst utterances or words are listed.
 
   tfvoice_eval --run=runs/vctk --split=test
   tfvoice_eval --run=runs/vctk --split=test --decoder=lm --lm=english.arpa
@@ -19,11 +20,11 @@ from tfvoice.cli.flags import Flags
 FLAGS = Flags()
 RUN = FLAGS.string("run", "Folder of a run of tfvoice_train.", metavar="DIR", required=True)
 DATA = FLAGS.string(
-    "data", "Folder that tfvoice_convert wrote. Default: the one that the run was trained on.", metavar="DIR"
+    "data", "Folder that tfvoice_convert wrote, or a lexicon. Default: what the run was trained on.", metavar="DIR"
 )
 SPLIT = FLAGS.string("split", "Split to evaluate: train, valid or test.", "test", "NAME")
 CHECKPOINT = FLAGS.choice(
-    "checkpoint", ["best", "last"], "Which weights; best is the lowest CER or bits per sample on valid.", "best"
+    "checkpoint", ["best", "last"], "Which weights; best is the lowest CER, bits per sample or WER on valid.", "best"
 )
 DECODER = DecoderFlags(FLAGS)
 COMPARE = FLAGS.strings("compare", "Another run, whose report of this split is shown beside it in the page.", "DIR")

@@ -3,8 +3,8 @@
   tfvoice_export --run=runs/english --output=models/english/1
 
 The graph holds the whole model: a recogniser takes WAV files or samples and gives text with word times; a generator
-takes a seed and gives audio. model_card.md describes the model to its users, tfvoice.json to a server. Serve it with
-tfvoice_serve or TensorFlow Serving. Its inputs and outputs:
+takes a seed and gives audio; a G2P model takes words and gives phonemes. model_card.md describes the model to its
+users, tfvoice.json to a server. Serve it with tfvoice_serve or TensorFlow Serving. Its inputs and outputs:
 
   saved_model_cli show --dir=models/english/1 --tag_set=serve --signature_def=serving_default
 """
@@ -21,7 +21,7 @@ OUTPUT = FLAGS.string(
     required=True,
 )
 CHECKPOINT = FLAGS.choice(
-    "checkpoint", ["best", "last"], "Which weights; best is the lowest CER or bits per sample on valid.", "best"
+    "checkpoint", ["best", "last"], "Which weights; best is the lowest CER, bits per sample or WER on valid.", "best"
 )
 FORMAT = FLAGS.choice(
     "format",

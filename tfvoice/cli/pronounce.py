@@ -9,6 +9,7 @@ line by line. The lexicon is CMUdict; words of --lexicon, in the same format, go
   tfvoice_pronounce --lexicon=names.dict --run=runs/g2p story.txt
 """
 
+import functools
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -19,7 +20,11 @@ from tfvoice.errors import TfvoiceError
 
 FLAGS = Flags("TEXT_OR_FILE")
 LEXICON = FLAGS.string("lexicon", "Lexicon in the format of CMUdict, whose words go before it.", metavar="FILE")
-RUN = FLAGS.string("run", "Folder of a run of tfvoice_train --model=g2p, for words without an entry.", metavar="DIR")
+RUN = FLAGS.string(
+    "run",
+    "Folder of a run of tfvoice_train --model=g2p, for words without an entry. Default: that of the package, if any.",
+    metavar="DIR",
+)
 CHECKPOINT = FLAGS.choice("checkpoint", ["best", "last"], "Which weights; best is the lowest WER on valid.", "best")
 
 
@@ -28,30 +33,36 @@ def main(argv: list[str]) -> int:
     if len(argv) != 2:
         raise UsageError("give one text in quotes, a file, or - for the standard input.")
     from tfvoice.text import lexicon
-    from tfvoice.tts.pronounce import Pronouncer
+    from tfvoice.tts.pronounce import PACKAGED_RUN, Pronouncer
 
+    run = RUN.value or (PACKAGED_RUN if PACKAGED_RUN.is_dir() else None)
     words = lexicon.cmudict()
     if LEXICON.value:
         words = words.after(lexicon.read(LEXICON.value, words.inventory))
-    pronouncer = Pronouncer(words, _predict() if RUN.value else None)
+    pronouncer = Pronouncer(words, _first_use(run) if run else None)
     unknown = 0
     for text in _texts(argv[1]):
         for word in pronouncer.pronounce(text):
             unknown += word.by == "unknown"
             print(word.word, " ".join(word.phonemes), word.by, sep="\t")
     if unknown:
-        advice = "add them to --lexicon" if RUN.value else "add them to --lexicon, or a G2P model with --run=DIR"
+        advice = "add them to --lexicon" if run else "add them to --lexicon, or a G2P model with --run=DIR"
         print(f"tfvoice_pronounce: words without phonemes: {unknown}; {advice}.", file=sys.stderr)
     return 1 if unknown else 0
 
 
-def _predict():
-    """What pronounces words by the model of --run."""
-    load_tensorflow()
-    from tfvoice import tasks
-    from tfvoice.tts.g2p_predict import G2pPredictor
+def _first_use(run):
+    """What pronounces words by a model, which is loaded for the first of them: TensorFlow takes seconds to start."""
 
-    return G2pPredictor(tasks.load(RUN.value, CHECKPOINT.value, "tfvoice_pronounce")).pronounce
+    @functools.cache
+    def load():
+        load_tensorflow()
+        from tfvoice import tasks
+        from tfvoice.tts.g2p_predict import G2pPredictor
+
+        return G2pPredictor(tasks.load(run, CHECKPOINT.value, "tfvoice_pronounce"))
+
+    return lambda words: load().pronounce(words)
 
 
 def _texts(argument: str) -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""Trains a model on a converted corpus: a speech recogniser or an audio generator.
+"""Trains a model: a speech recogniser or an audio generator on a converted corpus, a G2P model on a lexicon.
 
   tfvoice_train --model=wavenet_asr --data=vctk_records --run=runs/vctk
 
@@ -24,9 +24,14 @@ from tfvoice.cli.flags import Flags, UsageError
 from tfvoice.cli.signals import StopRequest
 
 FLAGS = Flags()
-MODEL = FLAGS.string("model", "wavenet_asr (default), deepspeech2, sample_rnn; or that of --init_from.", metavar="NAME")
+MODEL = FLAGS.string(
+    "model", "wavenet_asr (default), deepspeech2, sample_rnn, g2p; or that of --init_from.", metavar="NAME"
+)
 DATA = FLAGS.string(
-    "data", "Folder that tfvoice_convert wrote, with the splits train and valid.", metavar="DIR", required=True
+    "data",
+    "Folder that tfvoice_convert wrote, with the splits train and valid; for g2p, cmudict or a lexicon file.",
+    metavar="DIR",
+    required=True,
 )
 RUN = FLAGS.string("run", "Folder of the run: a new one, or one to resume.", metavar="DIR", required=True)
 CONFIG = FLAGS.string(

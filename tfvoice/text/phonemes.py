@@ -71,7 +71,7 @@ class PhonemeInventory:
         try:
             return [self.ids[symbol] for symbol in pronunciation]
         except KeyError as error:
-            raise PhonemeError(f"{self.unknown(error.args[0])}.") from None
+            raise PhonemeError(self.unknown(error.args[0])) from None
 
     def decode(self, ids: Iterable[int]) -> Pronunciation:
         """Symbols of ids."""
@@ -91,14 +91,15 @@ class PhonemeInventory:
             raise PhonemeError("there are no phonemes.")
         for symbol in symbols:
             if symbol not in self.ids and symbol not in self.unmarked:
-                raise PhonemeError(f"{self.unknown(symbol)}.")
+                raise PhonemeError(self.unknown(symbol))
         return self._stressed(symbols)
 
     def unknown(self, symbol: str) -> str:
-        """What is wrong with a symbol, for an error message: the nearest one, or all of them."""
-        close = difflib.get_close_matches(symbol.upper(), [*self.symbols, *self.unmarked], n=1)
-        advice = f"did you mean {close[0]}?" if close else f"known: {', '.join(self.symbols)}"
-        return f"{symbol!r} is no phoneme; {advice}".rstrip("?")
+        """What is wrong with a symbol, as a sentence that names the nearest one, or all of them."""
+        candidates = self.symbols if stress(symbol) is not None else self.bases[1:]
+        close = difflib.get_close_matches(symbol.upper(), candidates, n=1)
+        advice = f"did you mean {close[0]}?" if close else f"known: {', '.join(self.symbols)}."
+        return f"{symbol!r} is no phoneme; {advice}"
 
     @functools.cached_property
     def _cased(self) -> dict[str, str]:

@@ -14,6 +14,8 @@ from tfvoice.tts.g2p_run import G2pRun
 # Words of a graph call: enough to keep the cores busy, and few enough to be of nearly one length.
 _BATCH = 256
 _UNKNOWN = -1
+# From this block of Unicode on there are no further accented or capital letters of alphabets in everyday use.
+_PUNCTUATION = 0x2000
 
 
 def spelling_table(letters: str) -> np.ndarray:
@@ -24,7 +26,7 @@ def spelling_table(letters: str) -> np.ndarray:
     """
     classes = {letter: number for number, letter in enumerate(letters)}
     found = {}
-    for code in range(0x30000):
+    for code in [*range(_PUNCTUATION), *(ord(letter) for letter in letters if ord(letter) >= _PUNCTUATION)]:
         character = chr(code)
         for spelled in (character, character.lower(), _plain(character)):
             if spelled in classes:

@@ -4,6 +4,9 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from tfvoice import checkpoints
 from tfvoice.errors import TfvoiceError
 from tfvoice.models.deep_voice.g2p import G2p
 from tfvoice.run import Run
@@ -57,7 +60,11 @@ class G2pRun(Run):
     ):
         """A run that is to be trained on a lexicon, of which nothing is on disk yet; `source` gives only weights."""
         lexicon = lexicon_.load(data_dir)
-        classes = {"letters": g2p_data.letters_of(lexicon), "phonemes": list(lexicon.inventory.symbols)}
+        letters = g2p_data.letters_of(lexicon)
+        if source is not None:
+            # Classes keep their numbers, so that the weights of letters are taken where all are known.
+            letters = source.letters + "".join(letter for letter in letters if letter not in source.letters)
+        classes = {"letters": letters, "phonemes": list(lexicon.inventory.symbols)}
         return cls(run_dir, config, info | classes, training=True)
 
     @classmethod
@@ -112,3 +119,24 @@ class G2pRun(Run):
         model = G2p(self.config.model, len(self.letters), len(self.inventory.symbols))
         model.build(None)
         return model
+
+
+def pack(run: G2pRun, folder: str | Path) -> Path:
+    """Writes a copy of a run to be given to others: its configuration, and its weights in float16.
+
+    Nothing in it names a path of this machine. It cannot be resumed.
+
+    Args:
+      run: with its weights.
+      folder: of the copy.
+
+    Returns:
+      The folder.
+    """
+    info = run.info | {"data": Path(str(run.info.get("data", ""))).name}
+    copy = G2pRun(folder, run.config, info)
+    copy.write()
+    weights = checkpoints.named(run.model.weights)
+    halved = {name: np.asarray(value).astype(np.float16) for name, value in weights.items()}
+    copy.save_checkpoint("best", {"weights": halved}, {})
+    return copy.run_dir

@@ -1,7 +1,7 @@
 """Beam search for the phonemes of many words at once, as one graph.
 
 All hypotheses of all words take a step together. A word is done when its best hypothesis has ended: the probability of
-the others can only fall. The length is bounded, since a network may never end a word.
+the others can only fall. The length is bounded by that of the word, since a network may never end it.
 """
 
 from typing import NamedTuple
@@ -38,7 +38,8 @@ def search(model: G2p, letters: tf.Tensor, lengths: tf.Tensor, beam: int) -> Hyp
     """
     words = model.encode(letters, lengths)
     batch = tf.shape(letters)[0]
-    limit = _PER_LETTER * tf.shape(letters)[1] + _MORE
+    limits = _PER_LETTER * lengths[:, tf.newaxis] + _MORE
+    steps = tf.reduce_max(limits)
     states = [tf.repeat(state, beam, axis=0) for state in words.states]
     # At first there is one hypothesis, not several equal ones.
     scores = tf.tile([[0.0] + [_IMPOSSIBLE] * (beam - 1)], [batch, 1])
@@ -46,27 +47,29 @@ def search(model: G2p, letters: tf.Tensor, lengths: tf.Tensor, beam: int) -> Hyp
     # An ended hypothesis continues with boundaries, at no cost.
     ended = _IMPOSSIBLE * (1 - tf.one_hot(BOUNDARY, model.classes))
 
+    def has_ended(count, previous):
+        # The boundary before the first step is no end.
+        return ((previous == BOUNDARY) & (count > 0)) | (count >= limits)
+
     def step(count, previous, scores, classes, states):
         rows = tf.reshape(previous, [-1, 1])
         logits, states = model.decode(words, states, rows, tf.ones_like(rows[:, 0]))
         costs = tf.reshape(tf.nn.log_softmax(logits), [batch, beam, model.classes])
-        costs = tf.where(_has_ended(count, previous)[:, :, tf.newaxis], ended, costs)
+        costs = tf.where(has_ended(count, previous)[:, :, tf.newaxis], ended, costs)
         totals = tf.reshape(scores[:, :, tf.newaxis] + costs, [batch, -1])
         scores, places = tf.math.top_k(totals, beam)
         parents, previous = places // model.classes, places % model.classes
         classes = tf.gather(classes, parents, batch_dims=1)
-        classes = tf.where(tf.range(limit) == count, previous[:, :, tf.newaxis], classes)
+        classes = tf.where(tf.range(steps) == count, previous[:, :, tf.newaxis], classes)
         rows = tf.reshape(parents + tf.range(batch)[:, tf.newaxis] * beam, [-1])
         return count + 1, previous, scores, classes, [tf.gather(state, rows) for state in states]
 
     def searching(count, previous, *_):
-        return (count < limit) & ~tf.reduce_all(_has_ended(count, previous)[:, 0])
+        return ~tf.reduce_all(has_ended(count, previous)[:, 0])
 
-    start = (tf.constant(0), previous, scores, tf.fill([batch, beam, limit], BOUNDARY), states)
-    _, _, scores, classes, _ = tf.while_loop(searching, step, start)
+    start = (tf.constant(0), previous, scores, tf.fill([batch, beam, steps], BOUNDARY), states)
+    # The number of words may be known when this is traced, and is not after a step.
+    hypotheses, rows = tf.TensorShape([None, beam]), tf.TensorShape([None, model.config.units])
+    shapes = (tf.TensorShape([]), hypotheses, hypotheses, tf.TensorShape([None, beam, None]), [rows] * len(states))
+    _, _, scores, classes, _ = tf.while_loop(searching, step, start, shapes)
     return Hypotheses(classes, scores)
-
-
-def _has_ended(count, previous):
-    """Which hypotheses have ended; the boundary before the first step is no end."""
-    return (previous == BOUNDARY) & (count > 0)

@@ -5,11 +5,15 @@
 
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 from tfvoice.text import phonemes
 from tfvoice.text.lexicon import PronunciationLexicon
 from tfvoice.text.phonemes import Pronunciation
+
+# The run that comes with the package, from `g2p_run.pack`.
+PACKAGED_RUN = Path(__file__).parent / "data" / "g2p"
 
 # Words to phonemes, empty for a word that has none.
 Predict = Callable[[Sequence[str]], list[Pronunciation]]
