@@ -34,6 +34,10 @@ def _segmentation() -> Task:
     from tfvoice.tts.segmentation_task import SEGMENTATION
 
     return SEGMENTATION
+def _duration_f0() -> Task:
+    from tfvoice.tts.duration_f0_task import DURATION_F0
+
+    return DURATION_F0
 
 
 # Functions, so that a command imports the task that it uses and no other.
@@ -43,6 +47,7 @@ TASKS: dict[str, Callable[[], Task]] = {
     "sample_rnn": _generation,
     "g2p": _g2p,
     "segmentation": _segmentation,
+    "duration_f0": _duration_f0,
 }
 
 
