@@ -34,6 +34,8 @@ def _segmentation() -> Task:
     from tfvoice.tts.segmentation_task import SEGMENTATION
 
     return SEGMENTATION
+
+
 def _duration_f0() -> Task:
     from tfvoice.tts.duration_f0_task import DURATION_F0
 
