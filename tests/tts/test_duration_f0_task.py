@@ -64,31 +64,33 @@ def test_other_exports_are_refused(duration_f0_run):
             function(duration_f0_run)
 
 
+def loss(outputs, targets, **weights):
+    objective = ProsodyObjective(None, types.SimpleNamespace(signature=None), ProsodyLossConfig(**weights))
+    return float(objective.losses(outputs, targets, tf.constant(1.0)).minimised)
+
+
 def test_the_loss_is_its_weighted_terms():
-    data = types.SimpleNamespace(signature=None)
-    weights = ProsodyLossConfig(duration=2, voicing=3, f0=5, f0_change=7)
+    # The second phoneme is padding.
     outputs = Prosody(
         tf.constant([[1.0, 9.0]]), tf.constant([[0.5, 9.0]]), tf.constant([[[1.0, 3.0, 2.0], [9.0, 9.0, 0.0]]])
     )
     targets = (
         tf.constant([[-0.5, 0.0]]),
         tf.constant([[1.0, 0.0]]),
-        tf.constant([[[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]]),
+        tf.zeros([1, 2, 3]),
         tf.constant([[[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]]]),
         tf.constant([1]),
     )
-    losses = ProsodyObjective(None, data, weights).losses(outputs, targets, tf.constant(1.0))
-    expected = 2 * 1.5 + 3 * np.log(1 + np.exp(-0.5)) + 5 * (1 + 2) / 3 + 7 * (2 + 1) / 2
-    np.testing.assert_allclose(losses.minimised, expected, rtol=1e-6)
-    assert losses.logged is losses.minimised
+    expected = 2 * 1.5 + 3 * np.log(1 + np.exp(-0.5)) + 5 * (1 + 2) / 3 + 7 * (2 + 1) / 3
+    assert loss(outputs, targets, duration=2, voicing=3, f0=5, f0_change=7) == pytest.approx(expected, rel=1e-6)
 
 
-def test_a_single_value_of_f0_has_no_change():
-    objective = ProsodyObjective(None, types.SimpleNamespace(signature=None), ProsodyLossConfig())
-    one = tf.ones([1, 1])
-    outputs = Prosody(one, tf.fill([1, 1], 50.0), tf.ones([1, 1, 1]))
-    targets = (one, one, tf.ones([1, 1, 1]), tf.ones([1, 1, 1]), tf.constant([1]))
-    np.testing.assert_allclose(objective.losses(outputs, targets, tf.constant(1.0)).logged, 0, atol=1e-6)
+def test_f0_changes_from_phoneme_to_phoneme_too():
+    f0 = tf.constant([[[1.0, 2.0], [5.0, 5.0], [4.0, 2.0], [100.0, 0.0]]])
+    zeros, points = tf.zeros([1, 4]), tf.zeros([1, 4, 2])
+    targets = (zeros, zeros, points, points, tf.constant([3]))
+    found = loss(Prosody(zeros, zeros, f0), targets, duration=0, voicing=0, f0=0, f0_change=1)
+    assert found == (1 + 3 + 0 + 1 + 2) / 2
 
 
 def test_it_is_evaluated_and_exported(trained, tmp_path):

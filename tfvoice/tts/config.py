@@ -45,7 +45,7 @@ class ProsodyLossConfig(Config):
       duration: of the absolute error of the duration.
       voicing: of the cross entropy of the voicing.
       f0: of the absolute error of F0, a mean over its values, those without a voice counting as 0.
-      f0_change: of the absolute change of F0 from value to value, a mean over a phoneme.
+      f0_change: of the absolute change of predicted F0 from value to value, a mean over a phoneme and to the next one.
     """
 
     duration: float = pydantic.Field(1.0, ge=0)

@@ -96,21 +96,23 @@ def contours(index: ProsodyIndex, place: int, predicted: PhonemeProsody) -> np.n
       uint8 `[height, width, 3]`.
     """
     alignment, rate_hz = index.alignments[place], index.sample_rate_hz
-    true = (alignment.ends, np.where(alignment.f0_hz > 0, alignment.f0_hz, np.nan))
-    ends = np.maximum.accumulate(np.round(np.cumsum(predicted.seconds) * rate_hz).astype(int))
+    true = np.where(alignment.f0_hz > 0, alignment.f0_hz, np.nan)
+    own_ends = np.maximum.accumulate(np.round(np.cumsum(predicted.seconds) * rate_hz).astype(int))
     figure = Figure(figsize=(9, 4.2), dpi=plots.DOTS_PER_INCH, layout="constrained")
-    upper, lower = figure.subplots(2, 1)
-    _plot_contour(upper, alignment.phonemes, *true, alignment.frame_samples, rate_hz, "C0", "true")
-    for axes, boundaries in ((upper, alignment.ends), (lower, ends)):
-        curve = _contour(predicted, boundaries, alignment.frame_samples)
-        _plot_contour(axes, alignment.phonemes, boundaries, curve, alignment.frame_samples, rate_hz, "C1", "predicted")
-    upper.set_title("true durations", fontsize=8, loc="left")
-    lower.set_title("predicted durations", fontsize=8, loc="left")
-    longest = max(alignment.ends[-1], ends[-1]) / rate_hz
-    for axes in (upper, lower):
+    rows = (("true durations", alignment.ends), ("predicted durations", own_ends))
+    longest = max(alignment.ends[-1], own_ends[-1]) / rate_hz
+    for axes, (title, ends) in zip(figure.subplots(2, 1), rows, strict=True):
+        curves = {"predicted": _contour(predicted, ends, alignment.frame_samples)}
+        if ends is alignment.ends:
+            curves["true"] = true
+        for label, curve in curves.items():
+            seconds = (np.arange(len(curve)) + 0.5) * alignment.frame_samples / rate_hz
+            axes.plot(seconds, curve, ".", markersize=2, label=label)
+        _label(axes, alignment.phonemes, ends / rate_hz)
         axes.set(xlim=(0, longest), ylabel="F0 (Hz)")
+        axes.set_title(title, fontsize=8, loc="left")
         axes.legend(frameon=False, fontsize=7, loc="upper right")
-    lower.set_xlabel("seconds")
+    axes.set_xlabel("seconds")
     return plots.pixels(FigureCanvasAgg(figure))
 
 
@@ -120,15 +122,13 @@ def _contour(predicted: PhonemeProsody, ends: np.ndarray, frame_samples: int) ->
     return np.where(voiced, prosody.frame_f0(ends, predicted.f0_hz, frame_samples), np.nan)
 
 
-def _plot_contour(axes, symbols, ends, f0_hz, frame_samples: int, rate_hz: int, color: str, label: str) -> None:
-    seconds = (np.arange(len(f0_hz)) + 0.5) * frame_samples / rate_hz
-    axes.plot(seconds, f0_hz, ".", markersize=2, color=color, label=label)
+def _label(axes, symbols: list[str], ends: np.ndarray) -> None:
+    """Writes phonemes at the lower edge of a plot, whatever its range, and marks their ends, in seconds."""
     starts = np.concatenate([[0], ends[:-1]])
-    for symbol, start, end in zip(symbols, starts / rate_hz, ends / rate_hz, strict=True):
+    for symbol, start, end in zip(symbols, starts, ends, strict=True):
         axes.axvline(end, color="0.85", linewidth=0.5, zorder=0)
-        # At the lower edge, whatever the range of F0.
         place = axes.get_xaxis_transform()
-        axes.text((start + end) / 2, 0.02, symbol, fontsize=5, ha="center", rotation=90, transform=place)
+        axes.text((start + end) / 2, 0.02, symbol, fontsize=6, ha="center", rotation=90, transform=place)
 
 
 def _tiles(report: dict[str, Any]) -> list[dict[str, str]]:

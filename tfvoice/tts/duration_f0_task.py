@@ -90,21 +90,23 @@ class ProsodyObjective:
     def losses(self, outputs, targets, units):
         """The loss of a phoneme; the same is minimised."""
         duration, voiced, f0, measured, lengths = targets
+        valid = tf.sequence_mask(lengths, tf.shape(duration)[1], tf.float32)
         terms = (
             (self._weights.duration, tf.abs(outputs.duration - duration)),
             (self._weights.voicing, tf.nn.sigmoid_cross_entropy_with_logits(labels=voiced, logits=outputs.voicing)),
             (self._weights.f0, tf.reduce_mean(tf.abs(outputs.f0 - f0) * measured, axis=2)),
-            (self._weights.f0_change, _mean_change(outputs.f0)),
+            (self._weights.f0_change, _mean_change(outputs.f0, valid)),
         )
-        valid = tf.sequence_mask(lengths, tf.shape(duration)[1], tf.float32)
         loss = tf.add_n([weight * tf.reduce_sum(term * valid) for weight, term in terms]) / units
         return Losses(loss, loss)
 
 
-def _mean_change(f0: tf.Tensor) -> tf.Tensor:
-    """Mean absolute difference of neighbouring values; 0 for a single one."""
-    changes = f0.shape[2] - 1
-    return tf.reduce_sum(tf.abs(f0[:, :, 1:] - f0[:, :, :-1]), axis=2) / max(1, changes)
+def _mean_change(f0: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
+    """Absolute change from each value to the next, that of the next phoneme included: `[batch, phonemes]`, means."""
+    following = tf.pad(f0[:, 1:, :1], [[0, 0], [0, 1], [0, 0]])
+    has_following = tf.pad(valid[:, 1:], [[0, 0], [0, 1]])
+    joins = tf.abs(following - f0[:, :, -1:])[:, :, 0] * has_following
+    return (tf.reduce_sum(tf.abs(f0[:, :, 1:] - f0[:, :, :-1]), axis=2) + joins) / f0.shape[2]
 
 
 class DurationF0Task:

@@ -54,7 +54,7 @@ def oracle(model, phonemes, stresses):
     return Prosody(outputs[:, 0], outputs[:, 1], outputs[:, 2:])
 
 
-def test_the_faithful_network_has_the_parameters_of_the_paper():
+def test_parameters_are_those_of_the_equations():
     config = tasks.resolve("duration_f0", "duration_f0_faithful").model
     model = DurationF0(config, 40)
     model.build(None)
@@ -62,6 +62,9 @@ def test_the_faithful_network_has_the_parameters_of_the_paper():
     dense = (44 + 1) * 256 + (256 + 1) * 256
     recurrent = 3 * 128 * (256 + 128 + 2) + 3 * 128 * (128 + 128 + 2)
     assert model.count_params() == dense + recurrent + (128 + 1) * 22 == 327_446
+    both = DurationF0(DurationF0Config(), 40)
+    both.build(None)
+    assert both.count_params() == dense + 2 * 2 * 3 * 128 * (256 + 128 + 2) + (256 + 1) * 22 == 675_862
     assert (config.dropout, config.bidirectional, config.f0_values) == (0.2, False, 20)
 
 

@@ -2,8 +2,8 @@
 
 Deep Voice (Arik et al., arXiv 1702.07825, section 3.3) predicts all three with one network: dense layers, recurrent
 layers over the phonemes, and a dense layer with an output for the duration, one for the probability of a voice, and 20
-for F0 at points that are spread evenly over the duration. The default runs in both directions and has fewer units;
-`docs/deep_voice.md` says what else no source states, and why.
+for F0 at points that are spread evenly over the duration. The default runs in both directions, with more dropout;
+`docs/deep_voice.md` lists what no source states.
 
 All quantities are normalised: the durations and the F0 of the training data have a mean of 0 and a deviation of 1.
 """
@@ -35,7 +35,7 @@ class DurationF0Config(Config):
     """
 
     SECTIONS: ClassVar[dict[str, dict[str, Any]]] = {
-        "training": {"epochs": 100, "batch_size": 32, "learning_rate": 2e-3, "clip_norm": 1.0}
+        "training": {"epochs": 30, "batch_size": 32, "learning_rate": 2e-3, "clip_norm": 1.0, "average": 0.99}
     }
 
     name: Literal["duration_f0"] = "duration_f0"
@@ -43,7 +43,7 @@ class DurationF0Config(Config):
     recurrent: int = pydantic.Field(128, ge=1)
     bidirectional: bool = True
     f0_values: int = pydantic.Field(20, ge=1)
-    dropout: float = pydantic.Field(0.2, ge=0, lt=1)
+    dropout: float = pydantic.Field(0.5, ge=0, lt=1)
 
 
 class Prosody(NamedTuple):
