@@ -48,8 +48,6 @@ def evaluate_run(
     data_dir = run.data_dir(data_dir)
     compared = html.load_compared(run_dir, compare, split, duration_f0_report.METRIC, duration_f0_report.row, data_dir)
     index = run.index(run.config, data_dir, split)
-    # Refuses phonemes that the run does not know in its own words.
-    run.pipeline(index)
     predicted = ProsodyPredictor(run).predict(index.phonemes)
     found = [
         duration_f0_metrics.errors(alignment, target.prosody, each)

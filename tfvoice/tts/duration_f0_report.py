@@ -97,7 +97,7 @@ def contours(index: ProsodyIndex, place: int, predicted: PhonemeProsody) -> np.n
     """
     alignment, rate_hz = index.alignments[place], index.sample_rate_hz
     true = np.where(alignment.f0_hz > 0, alignment.f0_hz, np.nan)
-    own_ends = np.maximum.accumulate(np.round(np.cumsum(predicted.seconds) * rate_hz).astype(int))
+    own_ends = np.round(np.cumsum(predicted.seconds) * rate_hz).astype(int)
     figure = Figure(figsize=(9, 4.2), dpi=plots.DOTS_PER_INCH, layout="constrained")
     rows = (("true durations", alignment.ends), ("predicted durations", own_ends))
     longest = max(alignment.ends[-1], own_ends[-1]) / rate_hz

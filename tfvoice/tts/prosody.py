@@ -48,7 +48,7 @@ def measure(alignment: PhonemeAlignment, sample_rate_hz: int, values: int) -> Me
     starts = np.concatenate([[0], ends[:-1]])
     share = (np.arange(values) + 0.5) / values
     points = starts[:, np.newaxis] + share * (ends - starts)[:, np.newaxis]
-    frames = np.minimum(points // alignment.frame_samples, len(alignment.f0_hz) - 1).astype(int)
+    frames = (points // alignment.frame_samples).astype(int)
     measured = alignment.f0_hz[frames] > 0
     voiced = measured.mean(axis=1) >= 0.5
     seconds = (ends - starts) / sample_rate_hz
