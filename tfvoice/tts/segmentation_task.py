@@ -72,8 +72,8 @@ class PairObjective:
     def split(self, batch: Batch):
         """Features and their lengths; lattices, and in how many of the first and last frames there is silence."""
         silence = segmentation_scoring.edge_silence(batch.features, batch.lengths)
-        counted = tf.where(batch.epoch < self._guided_epochs, silence, 0)
-        return (batch.features, batch.lengths), (*self._scanned.batch_in_graph(batch.rows), counted)
+        guide = tf.where(batch.epoch < self._guided_epochs, silence, -1)
+        return (batch.features, batch.lengths), (*self._scanned.batch_in_graph(batch.rows), guide)
 
     def units(self, batch: Batch):
         """The number of utterances."""
