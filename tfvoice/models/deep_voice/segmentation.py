@@ -1,7 +1,7 @@
 """Segmentation of Deep Voice: MFCC to pairs of phonemes, trained with CTC.
 
 Arik et al., "Deep Voice: Real-time Neural Text-to-Speech", arXiv 1702.07825, section 3.2. A pair stands where its two
-phonemes meet, so that the frames in which the network emits pairs are the boundaries of phonemes. `docs/deep_voice.md`
+phonemes meet, so that the frames in which the network emits pairs are the boundaries of phonemes. `docs/alignment.md`
 lists what no source states.
 """
 
