@@ -3,7 +3,7 @@ import re
 import numpy as np
 
 from tfvoice.tts import textgrid
-from tfvoice.tts.textgrid import Interval
+from tfvoice.tts.textgrid import TierInterval
 
 
 def parsed(text):
@@ -18,7 +18,7 @@ def parsed(text):
 
 
 def test_intervals_follow_each_other_from_0_to_the_end():
-    words = [Interval(0.5, ""), Interval(1.25, 'say "hi"')]
+    words = [TierInterval(0.5, ""), TierInterval(1.25, 'say "hi"')]
     phones = textgrid.intervals(["", "HH", "AY1"], np.array([8000, 12000, 20000]), 16000)
     text = textgrid.format({"words": words, "phones": phones})
     assert text.startswith('File type = "ooTextFile"\nObject class = "TextGrid"\n\nxmin = 0\nxmax = 1.25\n')
