@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tfvoice import tasks
+from tfvoice.tts.duration_f0_data import ProsodyStatistics
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "tfvoice").rglob("*.py"))
@@ -182,6 +183,7 @@ def test_a_shipped_configuration_builds(path):
     config = tasks.resolve(name, path.stem)
     assert config == tasks.resolve(name, str(path))
     of_data = {"sample_rate_hz": 16000, "letters": "abc", "phonemes": ["AH0", "B"]}
+    of_data["statistics"] = dict.fromkeys(ProsodyStatistics._fields, 1.0)
     run = tasks.of_model(name).run("none", config, info=of_data, training=True)
     assert run.model.count_params() > 0
 

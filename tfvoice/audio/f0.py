@@ -25,8 +25,8 @@ from tfvoice.errors import TfvoiceError
 
 _PYIN_HOP_SECONDS = 0.008
 _PYIN_PERIODS = 3
-# Louder parts than this have a voice or a noise, softer ones dither: three steps of 16 bits.
-_SILENCE = 1e-4
+# Frames whose samples differ by less than six steps of 16 bits hold dither at most. Constant samples have every period.
+_SILENCE = 2e-4
 
 
 class F0Config(Config):
@@ -69,10 +69,15 @@ def estimate(samples: np.ndarray, sample_rate_hz: int, config: F0Config = F0Conf
     if not np.isfinite(samples).all():
         raise TfvoiceError("The audio holds samples that are not finite; convert it again.")
     count = -(-len(samples) // config.frame_samples)
-    if not count or np.abs(samples).max() <= _SILENCE:
+    if not count:
+        return np.zeros(0, np.float32)
+    # Between two pulses of the lowest voice there may be silence.
+    reach = math.ceil(sample_rate_hz / config.min_hz / config.frame_samples)
+    audible = _audible(samples, count, config.frame_samples, reach)
+    if not audible.any():
         return np.zeros(count, np.float32)
     grid, hop_samples = {"pyin": _pyin, "world": _world}[config.method](samples, sample_rate_hz, config)
-    return _at_middles(grid, hop_samples, count, config.frame_samples)
+    return np.where(audible, _at_middles(grid, hop_samples, count, config.frame_samples), np.float32(0))
 
 
 def interpolate(f0_hz: np.ndarray) -> np.ndarray:
@@ -123,6 +128,13 @@ def _world(samples: np.ndarray, sample_rate_hz: int, config: F0Config) -> tuple[
     f0_hz = pyworld.stonemask(wave, coarse, seconds, sample_rate_hz)
     # The refinement can leave the range.
     return np.where((f0_hz >= config.min_hz) & (f0_hz <= config.max_hz), f0_hz, 0.0), hop_samples
+
+
+def _audible(samples: np.ndarray, count: int, frame_samples: int, reach: int) -> np.ndarray:
+    """Whether a frame, or one up to `reach` frames away, holds more than a constant and dither; bool `[frames]`."""
+    padded = np.pad(samples, (0, count * frame_samples - len(samples)), mode="edge")
+    loud = np.ptp(padded.reshape(count, frame_samples), axis=1) > _SILENCE
+    return np.convolve(loud, np.ones(2 * reach + 1))[reach : reach + count] > 0.5
 
 
 def _at_middles(grid_hz: np.ndarray, hop_samples: int, count: int, frame_samples: int) -> np.ndarray:

@@ -9,11 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from tfvoice.audio import f0
+from tfvoice.data import aligned
 from tfvoice.data.aligned import PhonemeAlignment
 from tfvoice.text import phonemes
 from tfvoice.text.phonemes import PhonemeError
-
-_SILENCES = (phonemes.SILENCE, phonemes.SILENCE.lower())
 
 
 class PhonemeProsody(NamedTuple):
@@ -88,7 +87,7 @@ def frame_f0(ends: np.ndarray, f0_hz: np.ndarray, frame_samples: int) -> np.ndar
 
 def is_silence(symbol: str) -> bool:
     """Whether a phoneme is silence."""
-    return symbol in _SILENCES
+    return symbol == aligned.SILENCE
 
 
 def symbol_classes(symbols, bases: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
