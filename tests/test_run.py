@@ -248,7 +248,8 @@ def test_runs_of_version_0_1_0_are_resumed_and_saved_in_the_new_format(name, tmp
     ]
     assert written.state_of(run_dir)["step"] == state.step
     after = json.loads((run_dir / "experiment.json").read_text())
-    assert after["config"]["training"].pop("freeze") == [], "a key that version 0.1.0 did not have"
+    newer = {key: after["config"]["training"].pop(key) for key in ("freeze", "decay_steps")}
+    assert newer == {"freeze": [], "decay_steps": 0}, "keys that version 0.1.0 did not have"
     assert (description["schema"], after["schema"]) == (1, 2) and after["config"] == description["config"]
 
 

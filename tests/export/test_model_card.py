@@ -10,10 +10,11 @@ from tfvoice.data import corpora
 from tfvoice.export import model_card
 from tfvoice.generation.generator import Generator
 from tfvoice.generation.task import GENERATION
+from tfvoice.text import lexicon
 
 
 def test_every_published_corpus_has_a_licence():
-    assert set(model_card.LICENCES) == set(corpora.CORPORA) - {"manifest", "audio"}
+    assert set(model_card.LICENCES) == {*corpora.CORPORA, lexicon.CMUDICT} - {"manifest", "audio"}
 
 
 def test_the_card_of_a_recogniser_has_alphabet_sample_rate_and_error_rates(recognizer_run, tmp_path, monkeypatch):

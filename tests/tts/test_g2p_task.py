@@ -1,6 +1,7 @@
 """The training of a G2P model: it learns, it validates, and it can be stopped and resumed."""
 
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -49,6 +50,12 @@ def test_a_run_stopped_within_an_epoch_resumes_bit_for_bit(finished, lexicon_fil
         assert tasks.train(run, lexicon_file, settings, StopConditions(max_steps=step)).step == step
     tasks.train(run, lexicon_file, settings)
     assert_same_run(run, finished, EXACT, {"weights", "optimizer", "raw"})
+
+
+def test_the_search_of_a_finished_run_can_change(finished, lexicon_file, tmp_path):
+    run = shutil.copytree(finished, tmp_path / "run")
+    tasks.train(run, lexicon_file, tasks.resolve("g2p", None, (*SETTINGS, "search.beam=2")))
+    assert G2pRun.load(run).config.search.beam == 2
 
 
 def test_a_changed_lexicon_is_refused(finished, lexicon_file, settings, tmp_path):

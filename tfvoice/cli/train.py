@@ -28,10 +28,7 @@ MODEL = FLAGS.string(
     "model", "wavenet_asr (default), deepspeech2, sample_rnn, g2p; or that of --init_from.", metavar="NAME"
 )
 DATA = FLAGS.string(
-    "data",
-    "Folder that tfvoice_convert wrote, with the splits train and valid; for g2p, cmudict or a lexicon file.",
-    metavar="DIR",
-    required=True,
+    "data", "Folder that tfvoice_convert wrote; for g2p, cmudict or a lexicon.", metavar="DIR", required=True
 )
 RUN = FLAGS.string("run", "Folder of the run: a new one, or one to resume.", metavar="DIR", required=True)
 CONFIG = FLAGS.string(

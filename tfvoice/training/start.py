@@ -10,7 +10,7 @@ from tfvoice.training.state import TrainingState
 from tfvoice.training.task import Task
 
 # What can change when a run is resumed: no weight depends on it.
-_CHANGEABLE = ("sampling.", "training.patience:", "training.validate_steps:")
+_CHANGEABLE = ("sampling.", "search.", "training.patience:", "training.validate_steps:")
 # What can change, too, when a run that has finished is extended.
 _STAGE_KEYS = (
     "epochs",

@@ -102,7 +102,8 @@ class Task(Protocol):
       commands: names of the commands that are for its runs, beside those that are for every run: `tfvoice_sample`.
       run: class of its runs; `run.config_class` is the schema of its configurations, and `run.new(run_dir, settings,
         data_dir, info, source)` makes a run that is to be trained, of which nothing is on disk yet; `source` is the run
-        whose weights it starts from, or None.
+        whose weights it starts from, or None. `info` comes from `run.data_info(data_dir)`, by which a resumed run knows
+        its data again.
     """
 
     name: str
