@@ -106,47 +106,49 @@ def minimum_frames(lattice: Lattice) -> int:
     return int(needed[lattice.last].min()) if len(lattice.labels) else 0
 
 
-def loss(log_probabilities: Sequence, lattices: LatticeBatch, bias: tf.Tensor | None = None) -> tf.Tensor:
+def loss(logits: Sequence, lattices: LatticeBatch, bias: tf.Tensor | None = None) -> tf.Tensor:
     """Negative log probability of each row's lattice.
 
-    The posterior of each state is computed by Numba outside the graph. It is also the gradient, with which a sum of
-    log probabilities weighted by it has the right gradient: no op with a gradient of its own is needed.
+    The posterior of each class is computed by Numba outside the graph. It is also the gradient, and the logits weighted
+    by it, less the log of their sum, have that gradient: no op with a gradient of its own is needed.
 
     Args:
-      log_probabilities: of classes, `[batch, frames, classes]`, nats.
+      logits: unnormalised, `[batch, frames, classes]`.
       lattices: of the rows; one that has no path, because it has too few frames, has loss 0 and gradient 0.
       bias: added to the log probabilities of the nodes, `[batch, frames, nodes]`; it passes no gradient.
 
     Returns:
       float32 `[batch]`, nats.
     """
-    values = tf.cast(log_probabilities.values, tf.float32)
-    classes = tf.concat([lattices.labels, lattices.rests], axis=1)
-    emissions = tf.gather(values, classes, axis=2, batch_dims=1)
-    biased = emissions if bias is None else emissions + tf.pad(bias, [[0, 0], [0, 0], [0, tf.shape(lattices.rests)[1]]])
-    posteriors, costs = tf.numpy_function(
-        _posteriors_of_batch,
-        [biased, log_probabilities.lengths, *lattices],
-        [tf.float32, tf.float32],
-        stateful=False,
-    )
-    posteriors = tf.stop_gradient(tf.ensure_shape(posteriors, [None, None, None]))
+    values, lengths = tf.cast(logits.values, tf.float32), tf.cast(logits.lengths, tf.int32)
+    within = tf.sequence_mask(lengths, tf.shape(values)[1])
+    # Masked, because a non-finite number in the padding would reach the gradient: 0 * nan is nan.
+    values = tf.where(within[..., tf.newaxis], values, 0.0)
+    totals = tf.reduce_logsumexp(values, axis=2)
+    if bias is None:
+        bias = tf.zeros([tf.shape(values)[0], tf.shape(values)[1], tf.shape(lattices.labels)[1]])
+    arguments = [values, totals, bias, lengths, *lattices]
+    posteriors, costs = tf.numpy_function(_posteriors_of_batch, arguments, [tf.float32, tf.float32], stateful=False)
+    posteriors = tf.stop_gradient(tf.ensure_shape(posteriors, values.shape))
     costs = tf.stop_gradient(tf.ensure_shape(costs, [None]))
-    # Where the posterior is 0 the log probability may be -inf.
-    surrogate = -tf.reduce_sum(tf.math.multiply_no_nan(emissions, posteriors), axis=[1, 2])
+    usable = tf.cast(within & (tf.reduce_max(posteriors, axis=[1, 2]) > 0)[:, tf.newaxis], tf.float32)
+    # Where the posterior is 0 a logit may be -inf.
+    weighted = tf.reduce_sum(tf.math.multiply_no_nan(values, posteriors), axis=2)
+    surrogate = tf.reduce_sum(usable * totals - weighted, axis=1)
     return surrogate + tf.stop_gradient(costs - surrogate)
 
 
-def _posteriors_of_batch(emissions, frames, labels, rests, predecessors, first, last, nodes):
-    posteriors, costs = np.zeros(emissions.shape, np.float32), np.zeros(len(emissions), np.float32)
-    width = labels.shape[1]
+def _posteriors_of_batch(values, totals, bias, frames, labels, rests, predecessors, first, last, nodes):
+    """The posterior of each class, `[batch, frames, classes]`, zeros for a row without a path; and the costs."""
+    posteriors, costs = np.zeros(values.shape, np.float32), np.zeros(len(values), np.float32)
     for row, (count, length) in enumerate(zip(nodes, frames, strict=True)):
-        of_row = (values[row, :count] for values in (predecessors, first, last))
+        of_row = (each[row, :count] for each in (predecessors, first, last))
         lattice = Lattice(labels[row, :count], rests[row, : count + 1], *of_row)
-        places = np.r_[:count, width : width + count + 1]
-        found, cost = posteriors_of(emissions[row, :length][:, places], lattice)
+        emissions = emissions_of(values[row, :length], lattice) - totals[row, :length, np.newaxis]
+        emissions[:, :count] += bias[row, :length, :count]
+        found, cost = posteriors_of(emissions, lattice)
         if math.isfinite(cost):
-            posteriors[row, :length, places] = found.T
+            _add_by_class(posteriors[row], found, np.concatenate([lattice.labels, lattice.rests]))
             costs[row] = cost
     return posteriors, costs
 
@@ -193,6 +195,14 @@ def best_path(emissions: np.ndarray, lattice: Lattice) -> BestPath:
     kept = [(int(states[start]), (int(start), int(end))) for start, end in zip(changes, ends, strict=True)]
     kept = [(node, span) for node, span in kept if node >= 0]
     return BestPath([node for node, _ in kept], [span for _, span in kept], float(score))
+
+
+@compiled
+def _add_by_class(posteriors, found, classes):
+    """Adds the posteriors of states to those of their classes."""
+    for t in range(len(found)):
+        for state in range(len(classes)):
+            posteriors[t, classes[state]] += found[t, state]
 
 
 @compiled

@@ -14,7 +14,6 @@ from tfvoice.ctc_lattice import LatticeBatch
 from tfvoice.data import aligned, utterances
 from tfvoice.data.utterances import Batch
 from tfvoice.errors import TfvoiceError
-from tfvoice.lengths import Sequence
 from tfvoice.training.task import Losses, ModelCard, Validation
 from tfvoice.tts import segmentation_scoring
 from tfvoice.tts.segmentation_data import LatticeIndex
@@ -92,8 +91,7 @@ class PairObjective:
         *lattices, silence = targets
         lattices = LatticeBatch(*lattices)
         bias = segmentation_scoring.edge_bias(silence, outputs.lengths, tf.shape(outputs.values)[1], lattices)
-        costs = ctc_lattice.loss(Sequence(tf.nn.log_softmax(outputs.values), outputs.lengths), lattices, bias)
-        loss = tf.reduce_sum(costs) / units
+        loss = tf.reduce_sum(ctc_lattice.loss(outputs, lattices, bias)) / units
         return Losses(loss, loss)
 
 
