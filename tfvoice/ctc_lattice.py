@@ -11,11 +11,13 @@ blank; here each rest has a class of its own.
 """
 
 import math
+from concurrent import futures
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from tfvoice import hardware
 from tfvoice.compiled import compiled
 from tfvoice.lengths import Sequence
 
@@ -141,7 +143,9 @@ def loss(logits: Sequence, lattices: LatticeBatch, bias: tf.Tensor | None = None
 def _posteriors_of_batch(values, totals, bias, frames, labels, rests, predecessors, first, last, nodes):
     """The posterior of each class, `[batch, frames, classes]`, zeros for a row without a path; and the costs."""
     posteriors, costs = np.zeros(values.shape, np.float32), np.zeros(len(values), np.float32)
-    for row, (count, length) in enumerate(zip(nodes, frames, strict=True)):
+
+    def compute(row: int) -> None:
+        count, length = nodes[row], frames[row]
         of_row = (each[row, :count] for each in (predecessors, first, last))
         lattice = Lattice(labels[row, :count], rests[row, : count + 1], *of_row)
         emissions = emissions_of(values[row, :length], lattice) - totals[row, :length, np.newaxis]
@@ -150,6 +154,10 @@ def _posteriors_of_batch(values, totals, bias, frames, labels, rests, predecesso
         if math.isfinite(cost):
             _add_by_class(posteriors[row], found, np.concatenate([lattice.labels, lattice.rests]))
             costs[row] = cost
+
+    # What Numba compiles runs without Python's lock.
+    with futures.ThreadPoolExecutor(hardware.cores()) as pool:
+        list(pool.map(compute, range(len(values))))
     return posteriors, costs
 
 
@@ -206,10 +214,12 @@ def _add_by_class(posteriors, found, classes):
 
 
 @compiled
-def _log_add(a, b):
+def log_add(a, b):
+    """The log of a sum of two probabilities, of their logs."""
     if a < b:
         a, b = b, a
-    return a if b == -np.inf else a + np.log1p(np.exp(b - a))
+    # Below what a double can tell; in a trained network most are.
+    return a if b == -np.inf or b < a - 40.0 else a + np.log1p(np.exp(b - a))
 
 
 @compiled
@@ -227,7 +237,7 @@ def _posteriors(emissions, labels, predecessors, first, last):
     score = -np.inf
     for n in range(count):
         if last[n]:
-            score = _log_add(score, _log_add(forward[time - 1, n], forward[time - 1, count + n]))
+            score = log_add(score, log_add(forward[time - 1, n], forward[time - 1, count + n]))
     if score == -np.inf:
         return np.zeros(emissions.shape), np.inf
     # The log probability of the frames after t, from each state.
@@ -253,14 +263,14 @@ def _advance(before, after, emissions, labels, predecessors, first):
     for n in range(count):
         total = before[n]
         if first[n]:
-            total = _log_add(total, before[2 * count])
+            total = log_add(total, before[2 * count])
         for earlier in predecessors[n]:
             if earlier >= 0:
-                total = _log_add(total, before[count + earlier])
+                total = log_add(total, before[count + earlier])
                 if labels[earlier] != labels[n]:
-                    total = _log_add(total, before[earlier])
+                    total = log_add(total, before[earlier])
         after[n] = total + emissions[n]
-        after[count + n] = _log_add(before[count + n], before[n]) + emissions[count + n]
+        after[count + n] = log_add(before[count + n], before[n]) + emissions[count + n]
 
 
 @compiled
@@ -271,15 +281,15 @@ def _retreat(after, before, emissions, labels, predecessors, first):
     before[2 * count] = after[2 * count] + emissions[2 * count]
     for n in range(count):
         rest, enter = after[count + n] + emissions[count + n], after[n] + emissions[n]
-        before[count + n] = _log_add(before[count + n], rest)
-        before[n] = _log_add(before[n], _log_add(rest, enter))
+        before[count + n] = log_add(before[count + n], rest)
+        before[n] = log_add(before[n], log_add(rest, enter))
         if first[n]:
-            before[2 * count] = _log_add(before[2 * count], enter)
+            before[2 * count] = log_add(before[2 * count], enter)
         for earlier in predecessors[n]:
             if earlier >= 0:
-                before[count + earlier] = _log_add(before[count + earlier], enter)
+                before[count + earlier] = log_add(before[count + earlier], enter)
                 if labels[earlier] != labels[n]:
-                    before[earlier] = _log_add(before[earlier], enter)
+                    before[earlier] = log_add(before[earlier], enter)
 
 
 @compiled

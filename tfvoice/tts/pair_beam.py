@@ -12,6 +12,7 @@ import numpy as np
 
 from tfvoice import ctc_lattice
 from tfvoice.compiled import compiled
+from tfvoice.ctc_lattice import log_add
 
 # As in the paper.
 BEAM_WIDTH = 50
@@ -77,13 +78,6 @@ def greedy(log_probabilities: np.ndarray, phonemes: int) -> tuple[list[int], lis
 
 
 @compiled
-def _sum(a, b):
-    if a < b:
-        a, b = b, a
-    return a if b == -np.inf else a + np.log1p(np.exp(b - a))
-
-
-@compiled
 def _search(values, phonemes, silence, width):
     """Phonemes after the first silence."""
     # The tree: each node is a phoneme after its parent; the root is the silence.
@@ -100,7 +94,7 @@ def _search(values, phonemes, silence, width):
         for k in range(len(beam)):
             node, candidate[k] = beam[k], beam[k]
             place[node] = k
-            blank_score[k] = _sum(in_blank[k], in_label[k]) + values[t, -1]
+            blank_score[k] = log_add(in_blank[k], in_label[k]) + values[t, -1]
             if parent[node] != _NONE:
                 label_score[k] = in_label[k] + values[t, last[parent[node]] * phonemes + last[node]]
         used = len(beam)
@@ -109,19 +103,19 @@ def _search(values, phonemes, silence, width):
             before = last[parent[node]] * phonemes + last[node] if parent[node] != _NONE else _NONE
             for phoneme in range(phonemes):
                 pair = last[node] * phonemes + phoneme
-                score = (in_blank[k] if pair == before else _sum(in_blank[k], in_label[k])) + values[t, pair]
+                score = (in_blank[k] if pair == before else log_add(in_blank[k], in_label[k])) + values[t, pair]
                 child = children[node, phoneme]
                 if values[t, pair] < _LEAST or score == -np.inf:
                     continue
                 if child != _NONE and place[child] != _NONE:
-                    label_score[place[child]] = _sum(label_score[place[child]], score)
+                    label_score[place[child]] = log_add(label_score[place[child]], score)
                 else:
                     candidate[used], extension[used], label_score[used] = node, phoneme, score
                     used += 1
         place[beam] = _NONE
         rank = np.empty(used)
         for k in range(used):
-            rank[k] = -_sum(blank_score[k], label_score[k])
+            rank[k] = -log_add(blank_score[k], label_score[k])
         kept = np.argsort(rank)[:width]
         beam, in_blank, in_label = candidate[kept], blank_score[kept], label_score[kept]
         for k in range(len(kept)):

@@ -41,7 +41,7 @@ class SegmentationConfig(Config):
     SECTIONS: ClassVar[dict[str, dict[str, Any]]] = {
         "features": {"kind": "mfcc", "bins": 40},
         "augmentation": {"frequency_masks": 0, "time_masks": 0},
-        "training": {"epochs": 40, "batch_size": 16, "learning_rate": 1e-3},
+        "training": {"epochs": 30, "batch_size": 16, "learning_rate": 1e-3},
     }
 
     name: Literal["segmentation"] = "segmentation"
