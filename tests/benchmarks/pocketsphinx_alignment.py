@@ -58,7 +58,7 @@ def align(decoder, samples: np.ndarray, text: list[str]) -> list[tuple[str, floa
             name = phone.name if phone.name.isalpha() and phone.name != "SIL" else "sil"
             if phones and phones[-1][0] == name == "sil":
                 start = phones.pop()[1]
-            phones.append((name, start, end))
+            phones.append((name, round(start, 3), round(end, 3)))
     return phones
 
 

@@ -30,10 +30,10 @@ def test_the_bias_keeps_the_first_and_last_pairs_to_the_edges_of_speech():
     silence, lengths = tf.constant([[6, 7], [0, 0], [-1, -1]]), tf.constant([20, 5, 20])
     bias = segmentation_scoring.edge_bias(silence, lengths, tf.constant(20), batch)
     expected = np.full((3, 20, 3), -8.0)
-    expected[0, 2:9, 0] = expected[0, 9:16, 2] = expected[0, :, 1] = 0
+    expected[0, 1:7, 0] = expected[0, 11:18, 2] = expected[0, :, 1] = 0
     # The only pair is both the first and the last one.
     expected[1, :, 1:] = 0
-    expected[1, :, 0] = [-8 * ((place > 2) + (place < 1 or place > 7)) for place in range(20)]
+    expected[1, :, 0] = [-8 * ((place > 0) + (place < 3 or place > 9)) for place in range(20)]
     expected[2] = 0
     np.testing.assert_array_equal(bias, expected)
 

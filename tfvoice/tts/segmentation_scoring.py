@@ -23,9 +23,10 @@ from tfvoice.tts.segmentation_run import SegmentationRun
 
 # Frames at an end of an utterance are silent while their level (the first MFCC) is in the lowest part of its range.
 _QUIET_SHARE = 0.25
-# A pair with silence may stand so many frames before and after the frame where the level says that speech starts or
-# ends. Against exact boundaries of synthesised speech, that frame is 1 to 3 frames late.
-_EARLY_FRAMES, _LATE_FRAMES = 4, 2
+# The first and the last frame in which a pair with silence may stand, from the frame where the level says that speech
+# starts or has ended. Against exact boundaries of synthesised speech, both of these are 1 to 3 frames late; left to
+# itself, a network puts its pairs 2 to 5 frames into the speech.
+_START_FRAMES, _END_FRAMES = (-5, 0), (-2, 4)
 # Log probability that a pair loses elsewhere, nats.
 _EDGE_PENALTY = 8.0
 
@@ -150,10 +151,13 @@ def edge_bias(silence: tf.Tensor, lengths: tf.Tensor, frames: tf.Tensor, lattice
       float32 `[batch, frames, nodes]`.
     """
     places = tf.range(frames)[tf.newaxis]
-    edges = tf.stack([silence[:, 0], lengths - silence[:, 1]], axis=1)
+    sides = (
+        (silence[:, :1], _START_FRAMES, lattices.first),
+        (lengths[:, tf.newaxis] - silence[:, 1:], _END_FRAMES, lattices.last),
+    )
     bias = 0.0
-    for edge, nodes in ((edges[:, :1], lattices.first), (edges[:, 1:], lattices.last)):
-        outside = ((places < edge - _EARLY_FRAMES) | (places > edge + _LATE_FRAMES)) & (silence[:, :1] >= 0)
+    for edge, (earliest, latest), nodes in sides:
+        outside = ((places < edge + earliest) | (places > edge + latest)) & (silence[:, :1] >= 0)
         bias += tf.cast(outside[..., tf.newaxis] & nodes[:, tf.newaxis], tf.float32)
     return -_EDGE_PENALTY * bias
 
