@@ -11,11 +11,13 @@ blank; here each rest has a class of its own.
 """
 
 import math
+from concurrent import futures
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from tfvoice import hardware
 from tfvoice.compiled import compiled
 from tfvoice.lengths import Sequence
 
@@ -106,48 +108,56 @@ def minimum_frames(lattice: Lattice) -> int:
     return int(needed[lattice.last].min()) if len(lattice.labels) else 0
 
 
-def loss(log_probabilities: Sequence, lattices: LatticeBatch, bias: tf.Tensor | None = None) -> tf.Tensor:
+def loss(logits: Sequence, lattices: LatticeBatch, bias: tf.Tensor | None = None) -> tf.Tensor:
     """Negative log probability of each row's lattice.
 
-    The posterior of each state is computed by Numba outside the graph. It is also the gradient, with which a sum of
-    log probabilities weighted by it has the right gradient: no op with a gradient of its own is needed.
+    The posterior of each class is computed by Numba outside the graph. It is also the gradient, and the logits weighted
+    by it, less the log of their sum, have that gradient: no op with a gradient of its own is needed.
 
     Args:
-      log_probabilities: of classes, `[batch, frames, classes]`, nats.
+      logits: unnormalised, `[batch, frames, classes]`.
       lattices: of the rows; one that has no path, because it has too few frames, has loss 0 and gradient 0.
       bias: added to the log probabilities of the nodes, `[batch, frames, nodes]`; it passes no gradient.
 
     Returns:
       float32 `[batch]`, nats.
     """
-    values = tf.cast(log_probabilities.values, tf.float32)
-    classes = tf.concat([lattices.labels, lattices.rests], axis=1)
-    emissions = tf.gather(values, classes, axis=2, batch_dims=1)
-    biased = emissions if bias is None else emissions + tf.pad(bias, [[0, 0], [0, 0], [0, tf.shape(lattices.rests)[1]]])
-    posteriors, costs = tf.numpy_function(
-        _posteriors_of_batch,
-        [biased, log_probabilities.lengths, *lattices],
-        [tf.float32, tf.float32],
-        stateful=False,
-    )
-    posteriors = tf.stop_gradient(tf.ensure_shape(posteriors, [None, None, None]))
+    values, lengths = tf.cast(logits.values, tf.float32), tf.cast(logits.lengths, tf.int32)
+    within = tf.sequence_mask(lengths, tf.shape(values)[1])
+    # Masked, because a non-finite number in the padding would reach the gradient: 0 * nan is nan.
+    values = tf.where(within[..., tf.newaxis], values, 0.0)
+    totals = tf.reduce_logsumexp(values, axis=2)
+    if bias is None:
+        bias = tf.zeros([tf.shape(values)[0], tf.shape(values)[1], tf.shape(lattices.labels)[1]])
+    arguments = [values, totals, bias, lengths, *lattices]
+    posteriors, costs = tf.numpy_function(_posteriors_of_batch, arguments, [tf.float32, tf.float32], stateful=False)
+    posteriors = tf.stop_gradient(tf.ensure_shape(posteriors, values.shape))
     costs = tf.stop_gradient(tf.ensure_shape(costs, [None]))
-    # Where the posterior is 0 the log probability may be -inf.
-    surrogate = -tf.reduce_sum(tf.math.multiply_no_nan(emissions, posteriors), axis=[1, 2])
+    usable = tf.cast(within & (tf.reduce_max(posteriors, axis=[1, 2]) > 0)[:, tf.newaxis], tf.float32)
+    # Where the posterior is 0 a logit may be -inf.
+    weighted = tf.reduce_sum(tf.math.multiply_no_nan(values, posteriors), axis=2)
+    surrogate = tf.reduce_sum(usable * totals - weighted, axis=1)
     return surrogate + tf.stop_gradient(costs - surrogate)
 
 
-def _posteriors_of_batch(emissions, frames, labels, rests, predecessors, first, last, nodes):
-    posteriors, costs = np.zeros(emissions.shape, np.float32), np.zeros(len(emissions), np.float32)
-    width = labels.shape[1]
-    for row, (count, length) in enumerate(zip(nodes, frames, strict=True)):
-        of_row = (values[row, :count] for values in (predecessors, first, last))
+def _posteriors_of_batch(values, totals, bias, frames, labels, rests, predecessors, first, last, nodes):
+    """The posterior of each class, `[batch, frames, classes]`, zeros for a row without a path; and the costs."""
+    posteriors, costs = np.zeros(values.shape, np.float32), np.zeros(len(values), np.float32)
+
+    def compute(row: int) -> None:
+        count, length = nodes[row], frames[row]
+        of_row = (each[row, :count] for each in (predecessors, first, last))
         lattice = Lattice(labels[row, :count], rests[row, : count + 1], *of_row)
-        places = np.r_[:count, width : width + count + 1]
-        found, cost = posteriors_of(emissions[row, :length][:, places], lattice)
+        emissions = emissions_of(values[row, :length], lattice) - totals[row, :length, np.newaxis]
+        emissions[:, :count] += bias[row, :length, :count]
+        found, cost = posteriors_of(emissions, lattice)
         if math.isfinite(cost):
-            posteriors[row, :length, places] = found.T
+            _add_by_class(posteriors[row], found, np.concatenate([lattice.labels, lattice.rests]))
             costs[row] = cost
+
+    # What Numba compiles runs without Python's lock.
+    with futures.ThreadPoolExecutor(hardware.cores()) as pool:
+        list(pool.map(compute, range(len(values))))
     return posteriors, costs
 
 
@@ -196,10 +206,20 @@ def best_path(emissions: np.ndarray, lattice: Lattice) -> BestPath:
 
 
 @compiled
-def _log_add(a, b):
+def _add_by_class(posteriors, found, classes):
+    """Adds the posteriors of states to those of their classes."""
+    for t in range(len(found)):
+        for state in range(len(classes)):
+            posteriors[t, classes[state]] += found[t, state]
+
+
+@compiled
+def log_add(a, b):
+    """The log of a sum of two probabilities, of their logs."""
     if a < b:
         a, b = b, a
-    return a if b == -np.inf else a + np.log1p(np.exp(b - a))
+    # Below what a double can tell; in a trained network most are.
+    return a if b == -np.inf or b < a - 40.0 else a + np.log1p(np.exp(b - a))
 
 
 @compiled
@@ -217,7 +237,7 @@ def _posteriors(emissions, labels, predecessors, first, last):
     score = -np.inf
     for n in range(count):
         if last[n]:
-            score = _log_add(score, _log_add(forward[time - 1, n], forward[time - 1, count + n]))
+            score = log_add(score, log_add(forward[time - 1, n], forward[time - 1, count + n]))
     if score == -np.inf:
         return np.zeros(emissions.shape), np.inf
     # The log probability of the frames after t, from each state.
@@ -243,14 +263,14 @@ def _advance(before, after, emissions, labels, predecessors, first):
     for n in range(count):
         total = before[n]
         if first[n]:
-            total = _log_add(total, before[2 * count])
+            total = log_add(total, before[2 * count])
         for earlier in predecessors[n]:
             if earlier >= 0:
-                total = _log_add(total, before[count + earlier])
+                total = log_add(total, before[count + earlier])
                 if labels[earlier] != labels[n]:
-                    total = _log_add(total, before[earlier])
+                    total = log_add(total, before[earlier])
         after[n] = total + emissions[n]
-        after[count + n] = _log_add(before[count + n], before[n]) + emissions[count + n]
+        after[count + n] = log_add(before[count + n], before[n]) + emissions[count + n]
 
 
 @compiled
@@ -261,15 +281,15 @@ def _retreat(after, before, emissions, labels, predecessors, first):
     before[2 * count] = after[2 * count] + emissions[2 * count]
     for n in range(count):
         rest, enter = after[count + n] + emissions[count + n], after[n] + emissions[n]
-        before[count + n] = _log_add(before[count + n], rest)
-        before[n] = _log_add(before[n], _log_add(rest, enter))
+        before[count + n] = log_add(before[count + n], rest)
+        before[n] = log_add(before[n], log_add(rest, enter))
         if first[n]:
-            before[2 * count] = _log_add(before[2 * count], enter)
+            before[2 * count] = log_add(before[2 * count], enter)
         for earlier in predecessors[n]:
             if earlier >= 0:
-                before[count + earlier] = _log_add(before[count + earlier], enter)
+                before[count + earlier] = log_add(before[count + earlier], enter)
                 if labels[earlier] != labels[n]:
-                    before[earlier] = _log_add(before[earlier], enter)
+                    before[earlier] = log_add(before[earlier], enter)
 
 
 @compiled

@@ -19,17 +19,22 @@ def level(levels, lengths):
     return tf.constant(values), tf.constant(lengths)
 
 
-def test_edge_silence_is_what_is_quiet_less_a_margin():
+def test_edge_silence_is_what_is_quiet():
     loud = [-3.0] * 5 + [2.0, 1.0, -3.0, 2.0] + [-2.9] * 4
     silence = segmentation_scoring.edge_silence(*level([loud, loud, [2.0, -3.0, 2.0]], [13, 9, 3]))
-    np.testing.assert_array_equal(silence, [[3, 2], [3, 0], [0, 0]])
+    np.testing.assert_array_equal(silence, [[5, 4], [5, 0], [0, 0]])
 
 
-def test_the_bias_is_against_the_first_and_last_pairs_in_silence():
-    batch = ctc_lattice.batched([ctc_lattice.chain([0, 1, 2], 9), ctc_lattice.chain([4], 9)])
-    bias = segmentation_scoring.edge_bias(tf.constant([[2, 1], [0, 3]]), tf.constant([6, 5]), tf.constant(6), batch)
-    expected = np.zeros((2, 6, 3))
-    expected[0, :2, 0] = expected[0, 5, 2] = expected[1, 2:, 0] = -8
+def test_the_bias_keeps_the_first_and_last_pairs_to_the_edges_of_speech():
+    batch = ctc_lattice.batched([ctc_lattice.chain([0, 1, 2], 9), ctc_lattice.chain([4], 9), ctc_lattice.chain([1], 9)])
+    silence, lengths = tf.constant([[6, 7], [0, 0], [-1, -1]]), tf.constant([20, 5, 20])
+    bias = segmentation_scoring.edge_bias(silence, lengths, tf.constant(20), batch)
+    expected = np.full((3, 20, 3), -8.0)
+    expected[0, 1:7, 0] = expected[0, 11:18, 2] = expected[0, :, 1] = 0
+    # The only pair is both the first and the last one.
+    expected[1, :, 1:] = 0
+    expected[1, :, 0] = [-8 * ((place > 0) + (place < 3 or place > 9)) for place in range(20)]
+    expected[2] = 0
     np.testing.assert_array_equal(bias, expected)
 
 

@@ -9,6 +9,12 @@ An abbreviation is listed as it is written, without its last dot. Which table it
 - `CLOSING_ABBREVIATIONS` stand anywhere, and their dot may end a sentence as well ("etc.").
 """
 
+
+def word_set(words: str) -> frozenset[str]:
+    """The words of a text as a set."""
+    return frozenset(words.split())
+
+
 TITLES = {
     "Mr": "mister",
     "Mrs": "missus",
@@ -50,7 +56,7 @@ TITLES = {
     "Mlle": "mademoiselle",
 }
 # Those that are no word without a dot, so that a capital after them is enough: "Dr Smith", but "Rep Smith" is not read.
-TITLES_WITHOUT_DOT = frozenset("Mr Mrs Ms Mx Dr Drs Prof Lt Sgt Capt Col St Ste Mt Ft Mme Mlle Cpl Pvt".split())
+TITLES_WITHOUT_DOT = word_set("Mr Mrs Ms Mx Dr Drs Prof Lt Sgt Capt Col St Ste Mt Ft Mme Mlle Cpl Pvt")
 
 STREETS = {
     "St": "street",
@@ -111,6 +117,8 @@ NUMBERED = {
     "ste": "suite",
     "Rte": "route",
     "Hwy": "highway",
+    "b": "born",
+    "d": "died",
     "c": "circa",
     "ca": "circa",
     "approx": "approximately",
@@ -123,6 +131,7 @@ CLOSING_ABBREVIATIONS = {
     "Jr": "junior",
     "Sr": "senior",
     "Esq": "esquire",
+    "Ret": "retired",
     "Inc": "incorporated",
     "Corp": "corporation",
     "Ltd": "limited",
@@ -243,55 +252,49 @@ MIXED = {
 }
 
 # Capitals that are read as a word. The rule in `tfvoice.text.acronyms` finds most others.
-SPOKEN_ACRONYMS = frozenset(
-    """
+SPOKEN_ACRONYMS = word_set("""
     NASA NATO UNESCO UNICEF OPEC NAFTA ASEAN NASDAQ AIDS SARS COVID FIFA UEFA NORAD FEMA OSHA MENSA IKEA SWAT SCUBA
-    LASER RADAR SONAR RAM ROM PIN SIM GIF BIOS RAID CAPTCHA ASCII LAN WAN MIDI JSON YAML TOML POTUS
-    SCOTUS FLOTUS NIMBY YOLO FOMO ASAP WASP MASH SAT GMAT LSAT MCAT TOEFL DARPA CERN NOAA MERS EBITDA ERISA HIPAA
-    DOS GUI OK NICE HAZMAT INTERPOL BASIC COBOL FORTRAN BAFTA TED NERF PETA OPIC SIMD VIN ZIP
-    """.split()
-)
+    LASER RADAR SONAR RAM ROM PIN SIM GIF BIOS RAID CAPTCHA ASCII LAN WAN MIDI JSON YAML TOML POTUS SCOTUS FLOTUS
+    NIMBY YOLO FOMO ASAP WASP MASH SAT GMAT LSAT MCAT TOEFL DARPA CERN NOAA MERS EBITDA ERISA HIPAA DOS GUI OK NICE
+    HAZMAT INTERPOL BASIC COBOL FORTRAN BAFTA TED NERF PETA OPIC SIMD VIN ZIP
+    """)
 # Capitals of which the rule would make a word.
-SPELLED_ACRONYMS = frozenset(
-    """
+SPELLED_ACRONYMS = word_set("""
     AAA ABC ACLU AFL AI AKA AOL API APR ATM BBC BMW CBS CD CEO CFO CIA CIO CNN COO CPU CTO CV DC DHL DIY DJ DNA DVD
-    EMI EPA ER ESPN ESL EST EU EV FAA FAQ FBI FDA FDR FM FYI GDP GED GM GMO GMT GOP GPA GPS GPU HBO HIV HQ HR HTML HTTP
-    HTTPS IBM ICU ID IMF IOU IP IPO IQ IRA IRS ISO ISP ISS ITV JFK KFC KGB LA LCD LED LGBT MBA MIT MLB MP MRI MTV MVP
-    NAACP NBA NBC NCAA NFL NGO NHL NHS NRA NSA NYC NYPD OCD PBS PC PDF PE PGA PM PR PTA PTSD QA RAF RNA RSVP RV SEC
-    SMS SOS SPF SUV TGIF TLC TV UAE UCLA UFO UI UK UN UPS URL US USA USB USC USSR UV UX VAT VIP VP WWW XML YMCA AC
-    GPL SQL CSS PHP LLC LTE VPN DMV ETA HDMI LAPD NYSE OPCW POW POV REM RPG SOB WMD CCTV CAD COD DOA DOB DUI EKG
-    HOV ROTC UNHCR IDE SDK LLM GAN RNN CTC TTS ASR
-    """.split()
-)
+    EMI EPA ER ESPN ESL EST EU EV FAA FAQ FBI FDA FDR FM FYI GDP GED GM GMO GMT GOP GPA GPS GPU HBO HIV HQ HR HTML
+    HTTP HTTPS IBM ICU ID IMF IOU IP IPO IQ IRA IRS ISO ISP ISS ITV JFK KFC KGB LA LCD LED LGBT MBA MIT MLB MP MRI
+    MTV MVP NAACP NBA NBC NCAA NFL NGO NHL NHS NRA NSA NYC NYPD OCD PBS PC PDF PE PGA PM PR PTA PTSD QA RAF RNA RSVP
+    RV SEC SMS SOS SPF SUV TGIF TLC TV UAE UCLA UFO UI UK UN UPS URL US USA USB USC USSR UV UX VAT VIP VP WWW XML
+    YMCA AC GPL SQL CSS PHP LLC LTE VPN DMV ETA HDMI LAPD NYSE OPCW POW POV REM RPG SOB WMD CCTV CAD COD DOA DOB DUI
+    EKG HOV ROTC UNHCR IDE SDK LLM GAN RNN CTC TTS ASR USDA USPS OECD IAEA EEOC AARP USGS USMC USAF UCSD ICBM ASPCA
+    OEM EMT ENT EEG UGC ADHD IEP IDF IVF IUD
+    """)
 # Of those, what is an ordinary word where all words are capitals.
-ALSO_WORDS = frozenset("COD ETA IDE LA LED REM US UPS SEC SOB CAD PE AC".split())
+ALSO_WORDS = word_set("COD ETA IDE LA LED REM US UPS SEC SOB CAD PE AC")
 # Stressed words far more often than acronyms, which they are only beside these: words before them, words after them.
 STRESSED = {
     "IT": (
-        frozenset("the an in our".split()),
-        frozenset(
-            """
+        word_set("the an in our"),
+        word_set("""
             department departments system systems support service services sector industry staff manager managers team
             infrastructure professional professionals company companies consultant consultants security budget jobs
             skills spending project projects specialist specialists equipment director help desk
-            """.split()
-        ),
+            """),
     ),
-    "WHO": (frozenset(["the"]), frozenset("says said director guidelines report".split())),
+    "WHO": (frozenset(["the"]), word_set("says said director guidelines report")),
     "RIP": (frozenset([""]), frozenset()),
 }
 # Stressed words of up to three letters; longer ones, and consonant-vowel-consonant, are words by rule.
-SHORT_WORDS = frozenset(
-    """
-    A AM AN AS AT AH AW AY BE BY DO EH GO HA HE HI HO IF IN IS LO MA ME MY NO OF OH ON OP OR OW PA SO RE TO UM UP WE YE YO OX
-    ACE ACT ADD ADO AGE AGO AID AIM AIR ALE ALL AND ANT ANY APE ARC ARE ARM ART ASH ASK ATE AWE AXE AYE BAA BEE BOO BRA
-    BOY BUY BYE COO CRY CUE DAY DIE DOE DRY DUE DYE EAR EAT EGG EGO ELF ELK ELM END ERA EVE EYE FEE FEW FLU FLY FOE FOR
-    FRY GUY GYM HAY HEY HOE HOW HUE HUH ICE ICY ILL INK INN ION IRE IVY JAW JAY JOY KEY LAW LAY LEE LIE LOW LYE MAY MOO
-    NAY NEW NOW OAF OAK OAR OAT ODD ODE OFF OIL OLD ONE OPT ORE OUR OUT OWE OWL OWN PAW PAY PEA PIE PRO PRY RAW RAY ROE
-    ROW RUE RYE SAW SAY SEA SEE SHE SHY SKI SKY SLY SOY SPA SPY SUE TAO TEA TEE THE THY TIE TOE TOO TOW TOY TRY TWO USE
-    VIE VOW WAY WEE WHY WOE WOO WOW YEA YES YOU ZOO AHA ALA AWW OOH EWW UGH UHH URN WRY ITS OHO GOO VUE JOE OOP OWT MOE LOU SUE LEO ROY EVA ANN AMY IAN
-    """.split()
-)
+SHORT_WORDS = word_set("""
+    A AM AN AS AT AH AW AY BE BY DO EH GO HA HE HI HO IF IN IS IT LO MA ME MY NO OF OH ON OP OR OW PA SO RE TO UM UP
+    WE YE YO ACE ACT ADD ADO AGE AGO AID AIM AIR ALE ALL AND ANT ANY APE ARC ARE ARM ART ASH ASK ATE AWE AXE AYE BAA
+    BEE BOO BRA BOY BUY BYE CRY CUE DAY DIE DOE DRY DUE DYE EAR EAT EGG EGO ELF ELK ELM END ERA EVE EYE FEE FEW FLU
+    FLY FOE FOR FRY GUY GYM HAY HEY HOE HOW HUE HUH ICE ICY ILL INK INN ION IRE IVY JAW JAY JOY KEY LAW LAY LEE LIE
+    LOW LYE MAY MOO NAY NEW NOW OAF OAK OAR OAT ODD ODE OFF OIL OLD ONE OPT ORE OUR OUT OWE OWL OWN PAW PAY PEA PIE
+    PRO PRY RAW RAY ROE ROW RUE RYE SAW SAY SEA SEE SHE SHY SKI SKY SLY SOY SPA SPY SUE TAO TEA TEE THE THY TIE TOE
+    TOO TOW TOY TRY TWO USE VIE VOW WAY WEE WHY WOE WOO WOW YEA YES YOU ZOO AHA ALA AWW OOH EWW UGH UHH URN WRY ITS
+    OHO GOO VUE JOE OOP OWT MOE LOU LEO ROY EVA ANN AMY IAN
+    """)
 
 MONTHS = {
     "Jan": "january",
@@ -374,10 +377,8 @@ STATES = {
     "WY": "wyoming",
 }
 # Words that begin a sentence more often than they go on after an abbreviation.
-STARTERS = frozenset(
-    """
+STARTERS = word_set("""
     The A An He She It They We I You This That These Those There Here But And So Then When While If As In On At For From
     After Before His Her Its Their Our My Your What Who Why How Where No Not Yes One Some Many Most All Each Every
     However Also Now Once Since Because Although Let To By With Of Or
-    """.split()
-)
+    """)

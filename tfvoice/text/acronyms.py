@@ -14,11 +14,13 @@ The rule, in this order, for a word of capitals:
 import re
 
 from tfvoice.text import abbreviations
-from tfvoice.text.numbers import digits, pairs
+from tfvoice.text.numbers import digits, pairs, plural
 
 _VOWEL = re.compile("[AEIOUY]")
 _SYLLABLE = re.compile("[BCDFGHJKLMNPRSTVWYZ][AEIOU][BCDFGHJKLMNPRSTVWXYZ]")
-_SOUNDS = re.compile("[HMNSZTKPFGRBWXJ]*(?:HM+|MM+|SH+|ZZ+|GR+|BR+|PS+T|PF+T|TSK)[HMSTZR]*|NTH|[AEIOU]+[GRW]*H+|.*([A-Z])\\1\\1.*")
+_SOUNDS = re.compile(
+    "[HMNSZTKPFGRBWXJ]*(?:HM+|MM+|SH+|ZZ+|GR+|BR+|PS+T|PF+T|TSK)[HMSTZR]*|NTH|[AEIOU]+[GRW]*H+|.*([A-Z])\\1\\1.*"
+)
 # Longer words without a vowel are noises, not acronyms.
 _LONGEST_ACRONYM = 6
 _PLURAL = re.compile("([A-Z]{2,6})s")
@@ -78,7 +80,12 @@ def speak_word(word: str, shouted: bool = False, before: str = "", after: str = 
 
 def speak_mixed(chunk: str) -> str:
     """The spoken form of letters and digits in one word, or in a name with capitals inside: "B2B", "myFile"."""
-    return " ".join(_speak_run(run) for run in _RUNS.findall(chunk))
+    runs = _RUNS.findall(chunk)
+    if len(runs) > 1 and runs[-1] == "s" and runs[-2].isdecimal():
+        return plural(" ".join(map(_speak_run, runs[:-1])))
+    if len(runs) > 1 and runs[-1] == "ers" and runs[-2].isdecimal():
+        return f"{speak_mixed(chunk[:-3])}ers".replace("eers", "ers")  # "49ers"
+    return " ".join(map(_speak_run, runs))
 
 
 def _speak_run(run: str) -> str:

@@ -6,7 +6,7 @@ other marks are read; a name with capitals inside is split at them.
 
 import re
 
-from tfvoice.text import acronyms
+from tfvoice.text import abbreviations, acronyms
 from tfvoice.text.context import previous_word, starts_chunk
 from tfvoice.text.numbers import cardinal, digits, pairs
 
@@ -27,23 +27,22 @@ _ACCOUNT = re.compile(r"401\(?k\)?(?!\w)")
 _BRACKETED = re.compile(r"(\d{3})\(([a-z])\)(?:\((\d{1,2})\))?(?!\w)")
 
 _TLDS = (
-    "com org net edu gov mil int info biz io ai co app dev uk us ca de fr jp au ch nl se eu ru cn br es tv "
-    "ly gg xyz"
-).split()
+    "com|org|net|edu|gov|mil|int|info|biz|io|ai|co|app|dev|uk|us|ca|de|fr|jp|au|ch|nl|se|eu|ru|cn|br|es|tv|ly|gg|xyz"
+)
 _FILES = (
-    "py txt pdf doc docx xls xlsx ppt pptx csv tsv json xml html htm css js ts md rst toml yaml yml ini cfg conf log sh bat "
-    "exe dll zip gz tar tgz bz2 xz rar 7z jpg jpeg png gif bmp svg webp mp3 mp4 wav flac ogg avi mov mkv c h cpp hpp java rb "
-    "go rs php sql db bin iso apk dmg ipynb npz npy onnx tflite"
-).split()
+    "py|txt|pdf|docx?|xlsx?|pptx?|csv|tsv|json|xml|html?|css|js|ts|md|rst|toml|ya?ml|ini|cfg|conf|log|sh|bat|exe|dll|"
+    "zip|gz|tar|tgz|bz2|xz|rar|7z|jpe?g|png|gif|bmp|svg|webp|mp3|mp4|wav|flac|ogg|avi|mov|mkv|c|h|cpp|hpp|java|rb|go|rs|"
+    "php|sql|db|bin|iso|apk|dmg|ipynb|npz|npy|onnx|tflite"
+)
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,62})"
-_DOMAIN = rf"(?:{_LABEL}\.){{1,6}}(?:{'|'.join(sorted(_TLDS, key=len, reverse=True))})"
+_DOMAIN = rf"(?:{_LABEL}\.){{1,6}}(?:{_TLDS})"
 _PATH = r"(?::\d{1,5})?(?:[/?#](?:[\w./?=&%#~+:@!$-]{0,300}[\w/=&%#~$-])?)?"
 _EMAIL = re.compile(rf"(?:mailto:)?([\w.+-]{{1,64}}@(?:{_LABEL}\.){{1,6}}[A-Za-z]{{2,24}})(?!\w)")
 _URL = re.compile(rf"(?:https?|ftp)://([\w.-]{{0,249}}\w{_PATH})")
 _SITE = re.compile(rf"((?:[wW]{{3}}\.(?:{_LABEL}\.){{0,5}}[A-Za-z]{{2,24}}|{_DOMAIN})(?![A-Za-z0-9@-]){_PATH})")
 _FILE = re.compile(
     rf"((?:[~.]{{0,2}}/)?(?:[\w-]{{1,64}}/){{0,8}}[\w-]{{1,100}}(?:\.[\w-]{{1,32}}){{0,3}}"
-    rf"\.(?:{'|'.join(sorted(_FILES, key=len, reverse=True))}))(?![\w/])"
+    rf"\.(?:{_FILES}))(?![\w/])"
 )
 _ABSOLUTE_PATH = re.compile(r"((?:[~.]{0,2}/|[A-Z]:\\)[\w-]{1,64}(?:[/\\.][\w-]{1,64}){1,12}/?)(?!\w)")
 _IDENTIFIER = re.compile(r"([A-Za-z0-9]{1,64}(?:_[A-Za-z0-9]{1,64}){1,12}(?:\(\))?)(?!\w)")
@@ -74,7 +73,7 @@ _MARKS = {
 }
 _PARTS = re.compile(r"[A-Za-z]+|[0-9]+|[^A-Za-z0-9]")
 _CAMEL = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-_LOCAL_NUMBERS = frozenset("page pages between from in of to".split())
+_LOCAL_NUMBERS = abbreviations.word_set("page pages between from in of to")
 
 
 def read_code(text: str, start: int) -> tuple[str, int] | None:
@@ -134,7 +133,7 @@ def _speak_name(name: str, is_ending: bool) -> str:
     """A part of an address; two letters are spelled ("uk"), unless they are a word and not the ending."""
     if len(name) == 1:
         return name.upper()
-    if not is_ending and name.upper() in acronyms.abbreviations.SHORT_WORDS:
+    if not is_ending and name.upper() in abbreviations.SHORT_WORDS:
         return name.lower()
     if name.lower() in _SPOKEN_ENDINGS:
         return _SPOKEN_ENDINGS[name.lower()]
@@ -144,14 +143,35 @@ def _speak_name(name: str, is_ending: bool) -> str:
     return acronyms.letters(name) if spelled else acronyms.speak_word(name.lower())
 
 
-_SPOKEN_ENDINGS = {"etc": "E T C", "edu": "E D U", "txt": "T X T", "docx": "doc X", "jpeg": "J peg", "py": "P Y", "io": "I O", "www": "W W W"}
-_SPOKEN_ENDINGS |= {"js": "J S", "md": "M D", "ts": "T S", "app": "app", "org": "org", "exe": "E X E", "in": "in"}
+_SPOKEN_ENDINGS = {
+    "etc": "E T C",
+    "edu": "E D U",
+    "txt": "T X T",
+    "docx": "doc X",
+    "jpeg": "J peg",
+    "py": "P Y",
+    "io": "I O",
+    "www": "W W W",
+}
+_SPOKEN_ENDINGS |= {
+    "js": "J S",
+    "md": "M D",
+    "ts": "T S",
+    "app": "app",
+    "org": "org",
+    "exe": "E X E",
+    "in": "in",
+    "co": "co",
+}
 
 
 def _is_word(name: str) -> bool:
     """Whether small letters look like a word: the rule for three capitals is too strict for them."""
-    return not name.isupper() and name.upper() not in acronyms.abbreviations.SPELLED_ACRONYMS and len(name) > 2 and bool(
-        re.search("[aeiouy]", name.lower())
+    return (
+        not name.isupper()
+        and name.upper() not in abbreviations.SPELLED_ACRONYMS
+        and len(name) > 2
+        and bool(re.search("[aeiouy]", name.lower()))
     )
 
 

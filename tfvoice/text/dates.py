@@ -10,14 +10,18 @@ from tfvoice.text.numbers import cardinal, minutes, ordinal, plural, year
 
 _MONTH = "|".join(
     sorted(
-        [spelled for name in (*abbreviations.MONTHS, *abbreviations.MONTH_NAMES) for spelled in (name.title(), name.upper())],
+        [
+            spelled
+            for name in (*abbreviations.MONTHS, *abbreviations.MONTH_NAMES)
+            for spelled in (name.title(), name.upper())
+        ],
         key=len,
         reverse=True,
     )
 )
 _WEEKDAY = "|".join(sorted(abbreviations.WEEKDAYS, key=len, reverse=True))
 _END = r"(?![\w/]|[.,:-]\d)"
-_ISO_DATE = re.compile(rf"(\d{{4}})-(\d\d)-(\d\d)(?:(?:T(?=\d\d:\d\d))|{_END})")
+_ISO_DATE = re.compile(rf"(\d{{4}})([-/])(\d\d)\2(\d\d)(?:(?:T(?=\d\d:\d\d))|{_END})")
 _NUMERIC_DATE = re.compile(rf"(\d{{1,2}})([/.-])(\d{{1,2}})\2(\d{{4}}|\d\d){_END}")
 _MONTH_AND_DAY = re.compile(rf"(\d{{1,2}})/(\d{{1,2}}){_END}")
 _MONTH_DATE = re.compile(
@@ -32,13 +36,15 @@ _DAY_MONTH = re.compile(
 )
 _WEEKDAY_DATE = re.compile(rf"({_WEEKDAY})\b(?:\.(?=,|\s+(?:[\da-z]|(?:{_MONTH})\b))|(?=,?\s+(?:(?:{_MONTH})\b|\d)))")
 _MERIDIEM = r"\s?([AaPp])(?:\.\s?[Mm]\b|[Mm]\b)"
-_CLOCK = re.compile(rf"([01]?\d|2[0-4]):([0-5]\d)(?::([0-5]\d)(?:\.(\d{{1,6}}))?)?(?:{_MERIDIEM}|([ap])\b)?(Z\b)?(?![\d:]|[A-Za-z])")
+_CLOCK = re.compile(
+    rf"([01]?\d|2[0-4]):([0-5]\d)(?::([0-5]\d)(?:\.(\d{{1,6}}))?)?(?:{_MERIDIEM}|([ap])\b)?(Z\b)?(?![\d:]|[A-Za-z])"
+)
 _HOUR = re.compile(rf"(1[0-2]|0?[1-9]){_MERIDIEM}")
 _DECADE = re.compile(r"'?(\d0|[12]\d\d0)'?s(?!\w|'\w)")
 _SHORT_YEAR = re.compile(r"'(\d\d)(?![\w'])")
 _ERA = re.compile(r"(\d{1,4})\s?(B\.?C\.?E|B\.?C|A\.?D|C\.?E)(?![A-Za-z])")
 _AFTER_ERA = re.compile(r"(?:A\.?D)\.?\s(\d{1,4})(?![\d:,]\d|\w)")
-_BEFORE_DATES = frozenset("on until till by since before after dated from due".split())
+_BEFORE_DATES = abbreviations.word_set("on until till by since before after dated from due")
 
 
 def read_date(text: str, start: int) -> tuple[str, int] | None:
@@ -62,13 +68,15 @@ def read_date(text: str, start: int) -> tuple[str, int] | None:
 def _end(match: re.Match) -> int:
     """The end of a match, with the last dot of "p.m." or "Sept." unless it ends the sentence."""
     end = match.end()
-    if match.string[end : end + 1] == "." and (match[0][-2:-1] == "." or match[0].endswith(tuple(abbreviations.MONTHS))):
+    if match.string[end : end + 1] == "." and (
+        match[0][-2:-1] == "." or match[0].endswith(tuple(abbreviations.MONTHS))
+    ):
         return end if context.ends_sentence(match.string, end) else end + 1
     return end
 
 
 def _iso_date(match: re.Match) -> str:
-    return _month_day_year(match[2], match[3], match[1])
+    return _month_day_year(match[3], match[4], match[1])
 
 
 def _numeric_date(match: re.Match) -> str:

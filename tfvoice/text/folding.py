@@ -2,8 +2,8 @@
 
 Letters lose their accents ("é" is "e"), ligatures and width forms are resolved as in Unicode NFKC ("ﬁ" is "fi"),
 typographic quotation marks and apostrophes become the plain ones, digits of all scripts become 0 to 9, and invisible
-format characters vanish. Superscripts, vulgar fractions, dashes and trademark signs stay, because NFKC would change what
-they mean: "3½" would become "31/2". Letters of other scripts stay and are composed (NFC).
+format characters vanish. Superscripts, vulgar fractions, dashes and trademark signs stay, because NFKC would change
+what they mean: "3½" would become "31/2". Letters of other scripts stay and are composed (NFC).
 """
 
 import functools

@@ -1,8 +1,8 @@
 """Written text to spoken words, by language.
 
-A normaliser is a function from a text to `Normalized`: words and pauses with the places that they come from, and what it
-cannot speak. `NORMALIZERS` lists those that come with the package; in Python, any other function of that type is taken
-in place of a name.
+A normaliser is a function from a text to `Normalized`: words and pauses with the places that they come from, and what
+it cannot speak. `NORMALIZERS` lists those that come with the package; in Python, any other function of that type is
+taken in place of a name.
 """
 
 import unicodedata

@@ -7,14 +7,15 @@ five". Which of them fits a number in a text is decided in `tfvoice.text.quantit
 import re
 
 _ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-    "seventeen eighteen nineteen"
-).split()
-_TENS = "- - twenty thirty forty fifty sixty seventy eighty ninety".split()
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
+    *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"),
+)
+_TENS = ["-", "-", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 # The short scale; each name is a thousand times the one before.
 _SCALES = (
-    "- thousand million billion trillion quadrillion quintillion sextillion septillion octillion nonillion decillion"
-).split()
+    *("-", "thousand", "million", "billion", "trillion", "quadrillion", "quintillion", "sextillion", "septillion"),
+    *("octillion", "nonillion", "decillion"),
+)
 _ORDINALS = {
     "one": "first",
     "two": "second",
@@ -57,10 +58,7 @@ def ordinal(text: str) -> str:
 def to_ordinal(words: str) -> str:
     """Makes the last word of a cardinal an ordinal: "twenty two" becomes "twenty second"."""
     *before, last = words.split()
-    if last.endswith("y"):
-        last = f"{last[:-1]}ieth"
-    else:
-        last = _ORDINALS.get(last, f"{last}th")
+    last = f"{last[:-1]}ieth" if last.endswith("y") else _ORDINALS.get(last, f"{last}th")
     return " ".join([*before, last])
 
 
@@ -103,7 +101,7 @@ def plural(words: str) -> str:
 
 
 def fraction(numerator: str, denominator: str) -> str:
-    """Two whole numbers as a fraction: "3", "4" is "three quarters"; "over" stands between them where that is clearer."""
+    """Two whole numbers as a fraction: "3", "4" is "three quarters", and "120", "80" is read with "over"."""
     below = int(denominator[:7])
     if below < 2 or (below > 100 and below != 1000) or (below > 12 and int(numerator[:7]) >= below):
         return f"{cardinal(numerator)} over {cardinal(denominator)}"

@@ -8,9 +8,9 @@ import re
 from typing import NamedTuple
 
 from tfvoice.text import units
-from tfvoice.text.abbreviations import STATES, STREET_NAMES
+from tfvoice.text.abbreviations import STATES, STREET_NAMES, word_set
 from tfvoice.text.context import next_word, previous_word
-from tfvoice.text.numbers import cardinal, digits, fraction, ordinal, pairs, plural, year
+from tfvoice.text.numbers import cardinal, digits, fraction, minutes, ordinal, pairs, plural, year
 
 _INTEGER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)"
 _NUMBER = re.compile(rf"{_INTEGER}(?:\.\d+)?|\.\d+")
@@ -18,7 +18,9 @@ _VULGAR = {
     **{"¼": "1/4", "½": "1/2", "¾": "3/4", "⅐": "1/7", "⅑": "1/9", "⅒": "1/10", "⅓": "1/3", "⅔": "2/3", "⅕": "1/5"},
     **{"⅖": "2/5", "⅗": "3/5", "⅘": "4/5", "⅙": "1/6", "⅚": "5/6", "⅛": "1/8", "⅜": "3/8", "⅝": "5/8", "⅞": "7/8"},
 }
-_PART = rf"(?P<numerator>\d{{1,4}})/(?P<denominator>\d{{1,4}})(?:rds|ths|nds|th)?(?![\w/])|(?P<vulgar>[{''.join(_VULGAR)}])"
+_PART = (
+    rf"(?P<numerator>\d{{1,4}})/(?P<denominator>\d{{1,4}})(?:rds|ths|nds|th)?(?![\w/])|(?P<vulgar>[{''.join(_VULGAR)}])"
+)
 _FRACTION = re.compile(_PART)
 _MIXED_FRACTION = re.compile(rf"(\d{{1,9}})(?:[ -](?=\d)|\s?(?=[{''.join(_VULGAR)}]))(?:{_PART})")
 _RANGE = re.compile(r"(?:\s[-–—]\s|[-–—−])(?=[\d.¼½¾⅓⅔])")
@@ -39,13 +41,17 @@ _CODE = re.compile(rf"({'|'.join(units.CURRENCY_CODES)})\s?(?=[\d.])")
 _AFTER_MONEY = re.compile(rf"\s?([$£€¥₹])(?![\d])|\s({'|'.join(units.CURRENCY_CODES)})\b")
 _ORDINAL = re.compile(rf"({_INTEGER})(?:st|nd|rd|th|ST|ND|RD|TH)(?!\w)")
 _PLURAL = re.compile(r"(\d+)'?s(?!\w|'\w)")
-_FEET = re.compile(r"(\d{1,2})'\s?(\d{1,2}(?:\.\d)?)(?:\"|'')|(\d{1,3})'(?=\s?[x×]|\s(?:tall|wide|high|long|deep|by)\b)")
+_FEET = re.compile(
+    r"(\d{1,2})'\s?(\d{1,2}(?:\.\d)?)(?:\"|'')|(\d{1,3})'(?=\s?[x×]|\s(?:tall|wide|high|long|deep|by)\b)"
+)
 _INCH_MARK = re.compile(r"(\d{1,3}(?:\.\d+)?)\"(?!\w)")
-_BY = re.compile(rf"({_INTEGER}(?:\.\d+)?)\s?[x×]\s?({_INTEGER}(?:\.\d+)?)(?:\s?[x×]\s?({_INTEGER}(?:\.\d+)?))?(?!\w|\.\d)")
+_BY = re.compile(
+    rf"({_INTEGER}(?:\.\d+)?)\s?[x×]\s?({_INTEGER}(?:\.\d+)?)(?:\s?[x×]\s?({_INTEGER}(?:\.\d+)?))?(?!\w|\.\d)"
+)
 _RATIO = re.compile(r"(\d{1,4}):(\d{1,4})(?![\d:])")
 _COORDINATE = re.compile(r"(\d{1,3})°\s?(\d{1,2})'\s?(?:(\d{1,2}(?:\.\d+)?)(?:\"|'')\s?)?([NSEW]\b)?")
 _HOUSE = re.compile(
-    rf"\s(?:[NSEW]\.?\s)?(?:(?:[A-Z][a-z]{{1,20}}|\d{{1,3}}(?:st|nd|rd|th))\s){{1,3}}(?:{'|'.join(STREET_NAMES)})\b"
+    rf"\s(?:[NSEW]\.?\s)?(?:(?:[A-Z][a-z]{{1,20}}|\d{{1,3}}(?:st|nd|rd|th))\s){{1,3}}(?:{'|'.join(sorted(STREET_NAMES))})\b"
 )
 _IS_RESULT = re.compile(r"\s?=")
 
@@ -53,18 +59,20 @@ _IS_RESULT = re.compile(r"\s?=")
 _PHRASES = {"24/7": "twenty four seven", "20/20": "twenty twenty", "50/50": "fifty fifty", "50-50": "fifty fifty"}
 _PHRASE = re.compile(rf"({'|'.join(_PHRASES)})(?![\w/-])")
 _SERVICES = frozenset({"911", "411", "311", "211"})
+_AIRLINERS = word_set("707 717 727 737 747 757 767 777 787")
+_ARTICLES = word_set("a an the")
 # A number after these is read by its digits in groups, or one by one.
-_IN_PAIRS = frozenset("route highway interstate hwy rte room rm apartment apt suite flight boeing bus area rfc".split())
-_BY_DIGIT = frozenset("zip code pin extension ext account id serial password dial".split())
-_VERSIONED = frozenset("version python java php ruby ios android macos ubuntu tensorflow keras chapter section".split())
-_IN_YEAR = frozenset(
-    "in since by from until till during before after around circa early late mid of year spring summer autumn fall winter "
-    "january february march april may june july august september october november december".split()
-)
+_IN_PAIRS = word_set("route highway interstate hwy rte room rm apartment apt suite flight boeing bus area rfc")
+_BY_DIGIT = word_set("zip code pin extension ext account id serial password dial")
+_VERSIONED = word_set("version python java php ruby ios android macos ubuntu tensorflow keras chapter section")
+_IN_YEAR = word_set("""
+    in since by from until till during before after around circa early late mid of year spring summer autumn fall winter
+    january february march april may june july august september october november december
+    """)
 # Small words after a number that end in s and are no plural.
-_NO_PLURALS = frozenset("as is was has does this his its us yes plus versus perhaps always sometimes across".split())
+_NO_PLURALS = word_set("as is was has does this his its us yes plus versus perhaps always sometimes across")
 _SINGULAR_AFTER = frozenset({"a", "an"})
-_NO_NOUNS = frozenset("a and as at but by for from if in is into less more of off on or over per than that the to was".split())
+_NO_NOUNS = word_set("a and as at but by for from if in is into less more of off on or over per than that the to was")
 _DIRECTIONS = {"N": "north", "S": "south", "E": "east", "W": "west"}
 
 
@@ -133,7 +141,9 @@ def _amount(text: str, start: int) -> _Amount | None:
 
 
 def _speak_fraction(match: re.Match) -> str:
-    numerator, denominator = (_VULGAR[match["vulgar"]].split("/") if match["vulgar"] else match.group("numerator", "denominator"))
+    numerator, denominator = (
+        _VULGAR[match["vulgar"]].split("/") if match["vulgar"] else match.group("numerator", "denominator")
+    )
     if denominator == "10" and not match["vulgar"]:
         return f"{cardinal(numerator)} out of ten"
     return fraction(numerator, denominator)
@@ -155,6 +165,9 @@ def _read_amounts(text: str, start: int) -> tuple[str, int] | None:
     unit = _read_unit(text, end, one or _is_adjective_from(text, start, end))
     if unit:
         return f"{spoken} {unit[0]}", unit[1]
+    if "/" in last.written and text[end : end + 1] == '"' and not _is_quoted(text, start):
+        inch = units.ATTACHED["in"]
+        return f"{spoken} {inch.one if one else inch.several}", end + 1
     if scale:
         return spoken, end
     power = _POWER.match(text, end)
@@ -242,14 +255,18 @@ def _read_money(text: str, start: int) -> tuple[str, int] | None:
     second = _second_amount(text, first.end)
     end = second.end if second else first.end
     scale = _SCALE.match(text, end) or _SHORT_SCALE.match(text, end)
-    adjective = previous_word(text, start).lower() in _SINGULAR_AFTER and _is_noun(next_word(text, scale.end() if scale else end))
+    adjective = previous_word(text, start).lower() in _SINGULAR_AFTER and _is_noun(
+        next_word(text, scale.end() if scale else end)
+    )
     if scale:
         end = scale.end()
-    spoken = f"{sign}{_speak_money(currency, first, second, scale and units.SHORT_SCALES.get(scale[1], scale[1]), adjective)}"
-    return _with_per(text, spoken, end)
+    scale_word = scale and units.SHORT_SCALES.get(scale[1], scale[1])
+    return _with_per(text, sign + _speak_money(currency, first, second, scale_word, adjective), end)
 
 
-def _speak_money(currency: units.Currency, first: _Amount, second: _Amount | None, scale: str | None, adjective: bool) -> str:
+def _speak_money(
+    currency: units.Currency, first: _Amount, second: _Amount | None, scale: str | None, adjective: bool
+) -> str:
     last = second or first
     unit = currency.unit.one if adjective or (last.one and not scale) else currency.unit.several
     if second or scale:
@@ -288,15 +305,23 @@ def _in_context(text: str, start: int, end: int, amount: _Amount, before: str) -
         return amount.spoken
     if (before in _BY_DIGIT and len(written) > 2) or (len(written) == 5 and before.upper() in STATES):
         return digits(written)
-    if before in _IN_PAIRS or (before == "us" and text[start - 1] == "-") or (2 < len(written) < 5 and _HOUSE.match(text, end)):
+    if (
+        before in _IN_PAIRS
+        or (before == "us" and text[start - 1] == "-")
+        or (2 < len(written) < 5 and _HOUSE.match(text, end))
+    ):
         return pairs(written)
     if written in _SERVICES and not next_word(text, end).islower():
         return digits(written)
+    if written in _AIRLINERS and (before in _ARTICLES or not next_word(text, end).islower()):
+        return pairs(written)
     return year(written) if _is_year(text, end, written, before) else amount.spoken
 
 
 def _is_year(text: str, end: int, written: str, before: str) -> bool:
     """Whether four digits are read as a year is, which is also how most read 1100 to 2099 before other nouns."""
+    if before == "year" and len(written) == 4:
+        return True
     if len(written) != 4 or written[0] not in "12" or int(written) > 2099:
         return False
     if before in _IN_YEAR:
@@ -329,13 +354,23 @@ def _feet(match: re.Match) -> str:
 
 
 def _inch_mark(match: re.Match) -> str:
-    opened = match.string.count('"', max(0, match.start() - 300), match.start()) % 2
     inch = units.ATTACHED["in"]
     one = match[1] == "1" or _is_adjective_from(match.string, match.start(), match.end())
-    return "" if opened else f"{speak_number(match[1])} {inch.one if one else inch.several}"
+    return (
+        ""
+        if _is_quoted(match.string, match.start())
+        else f"{speak_number(match[1])} {inch.one if one else inch.several}"
+    )
+
+
+def _is_quoted(text: str, start: int) -> bool:
+    """Whether a quotation mark is open at a place, so that the next one closes it and means no inches."""
+    return text.count('"', max(0, start - 300), start) % 2 == 1
 
 
 def _ratio(match: re.Match) -> str:
+    if len(match[2]) == 2 and int(match[1]) > 24 and 0 < int(match[2]) < 60:
+        return f"{cardinal(match[1])} {minutes(int(match[2]))}"  # a duration
     return f"{cardinal(match[1])} to {cardinal(match[2])}"
 
 

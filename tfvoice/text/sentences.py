@@ -1,7 +1,7 @@
 """A long text as sentences, one after the other, at bounded memory.
 
-A sentence ends with . ? or ! before a blank, unless the dot belongs to an abbreviation or small letters follow, and with
-a blank line. Decimals, "Dr. Smith" and "e.g. this" are no ends (`tfvoice.text.context.is_boundary`).
+A sentence ends with . ? or ! before a blank, unless the dot belongs to an abbreviation or small letters follow, and
+with a blank line. Decimals, "Dr. Smith" and "e.g. this" are no ends (`tfvoice.text.context.is_boundary`).
 """
 
 import re
@@ -14,7 +14,7 @@ from tfvoice.text.context import is_boundary
 _BLOCK = 4096
 _AHEAD = 128
 # Of equal length, so that places stay.
-_PLAIN_MARKS = str.maketrans("“”‘’«»…‼⁇।؟", "\"\"''\"\".!?.?")
+_PLAIN_MARKS = str.maketrans("“”‘’«»…‼⁇।؟", '""\'\'"".!?.?')
 _CANDIDATE = re.compile(r"[.?!](?=[\"')\]}]*\s)|(?P<certain>[。！？][」』”\"')]*|\n[ \t\r]*\n)")
 _CLOSERS = re.compile(r"[\"')\]}]*")
 _PAUSE = re.compile(r"[,;:—–](?=\s)")
@@ -50,7 +50,9 @@ def sentences(text: str | Iterable[str], longest: int = 600) -> Iterator[Sentenc
       ValueError: `longest` is below 20.
     """
     if longest < 20:
-        raise ValueError(f"longest is {longest}: sentences of fewer than 20 characters would be cut inside their words.")
+        raise ValueError(
+            f"longest is {longest}: sentences of fewer than 20 characters would be cut inside their words."
+        )
     buffer, offset = "", 0
     for block in _blocks(text):
         buffer += block
@@ -90,4 +92,3 @@ def _end(buffer: str, start: int, longest: int) -> int:
         if ends:
             return start + ends[-1]
     return start + longest
-

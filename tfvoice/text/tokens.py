@@ -194,7 +194,7 @@ def _cover(text: str, spans: list[_Span], silent: set[int]) -> list[tuple[int, i
                 continue
             if reason:
                 unspoken.append((start, position, reason))
-            elif after and (not before or (before.end < start and position == until)):
+            elif after and (not before or (position == until and (before.end < start or before.is_pause))):
                 after.start = min(start, after.start)
             elif before:
                 before.end = position
@@ -225,4 +225,3 @@ def _script(letter: str) -> str:
     """The script of a letter by its Unicode name: "Cyrillic"."""
     name = unicodedata.name(letter, "unknown").split()[0]
     return name if name == "CJK" else name.title()
-

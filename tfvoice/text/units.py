@@ -6,6 +6,7 @@ a letter is only taken for a unit where it touches the number, "5in".
 
 from typing import NamedTuple
 
+from tfvoice.text.abbreviations import word_set
 from tfvoice.text.numbers import plural
 
 
@@ -141,7 +142,7 @@ ATTACHED = {
     "F": _unit("degree fahrenheit", "degrees fahrenheit"),
 }
 # Often written with a dot, which then does not end a sentence by itself.
-DOTTED = frozenset("in ft yd yds mi lb lbs oz gal qt pt tsp tbsp min mins sec secs hr hrs wk wks mo mos yr yrs".split())
+DOTTED = word_set("in ft yd yds mi lb lbs oz gal qt pt tsp tbsp min mins sec secs hr hrs wk wks mo mos yr yrs")
 
 
 def _units() -> dict[str, Unit]:
@@ -206,7 +207,6 @@ CURRENCY_CODES = {
     "INR": Currency(_unit("indian rupee"), None),
     "BTC": CURRENCIES["₿"],
 }
-SCALES = {"thousand": "thousand", "million": "million", "billion": "billion", "trillion": "trillion"}
 # After an amount of money that they touch: "$5M".
 SHORT_SCALES = {"k": "thousand", "K": "thousand", "m": "million", "M": "million", "mn": "million", "mm": "million"}
 SHORT_SCALES |= {"b": "billion", "B": "billion", "bn": "billion", "t": "trillion", "T": "trillion", "tn": "trillion"}

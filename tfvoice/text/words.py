@@ -9,35 +9,40 @@ _WORD = re.compile(r"[A-Za-z]+(?:'[A-Za-z]+)*")
 _DOTTED = re.compile(r"((?:[A-Za-z]{1,3}\.){1,8}[A-Za-z]{1,3})(?![A-Za-z0-9@])")
 _LETTERS = re.compile(r"(?:[A-Za-z]\.)+[A-Za-z]")
 _ABBREVIATION = re.compile(r"([A-Za-z]{1,7})\.")
-_SLASHED = {"w/o": "without", "w/": "with", "c/o": "care of", "b/c": "because", "A/C": "A C", "n/a": "N A", "N/A": "N A"}
+_SLASHED = {
+    "w/o": "without",
+    "w/": "with",
+    "c/o": "care of",
+    "b/c": "because",
+    "A/C": "A C",
+    "n/a": "N A",
+    "N/A": "N A",
+}
 _SLASHED |= {"km/h": "kilometers per hour", "m/s": "meters per second"}
 _SLASHED_WORD = re.compile(rf"({'|'.join(re.escape(word) for word in _SLASHED)})(?![A-Za-z])(?!/)")
 _ROMAN_WORD = re.compile(r"[IVXLCDM]{1,15}(?=('s)?(?![A-Za-z0-9']))")
 _AMPERSAND = re.compile(r"([A-Z]{1,3})&([A-Z]{1,3})(s?)(?![A-Za-z])")
 _STATE = re.compile(rf"({'|'.join(abbreviations.STATES)})(?=\s+\d{{5}}\b|[.,;:!?)]|\s*$|\s+[a-z])")
 # "Yeah, ID."
-_STATES_OR_WORDS = frozenset("ID OK HI OH ME IN OR".split())
+_STATES_OR_WORDS = abbreviations.word_set("ID OK HI OH ME IN OR")
 _NUMBER_NEXT = re.compile(r"\s?[#(]?(?:\d|[IVXL]{2,8}\b|[VX]\b)")
 _NAME_NEXT = re.compile(r"\s+(?:[\"'(]?[A-Z])")
 
 # After these, a Roman numeral of any length is a cardinal.
-_COUNTED = frozenset(
-    """
+_COUNTED = abbreviations.word_set("""
     chapter part book volume act scene section appendix article title war type phase class level stage unit figure table
     bowl number lesson canto verse psalm rocky fantasy corps apollo gemini saturn page vol ch
-    """.split()
-)
+    """)
 # After these, it is the place in a line of rulers or popes; "I" needs more than that.
-_RULERS = frozenset(
-    """
+_RULERS = abbreviations.word_set("""
     henry elizabeth louis george charles james william richard edward john paul pius benedict gregory leo napoleon
-    alexander nicholas philip francis ivan peter catherine frederick ramses rameses ptolemy mary urban clement innocent
-    boniface adrian sixtus julius otto felipe juan carlos edmund robert david malcolm harald haakon gustav gustavus christian
-    victor umberto wilhelm friedrich ludwig maximilian ferdinand joseph leopold albert baldwin constantine theodosius
-    justinian michael basil darius xerxes cyrus artaxerxes mehmed selim suleiman murad mahmud abdul hassan mohammed
-    alfonso pedro manuel henri philippe humbert amenhotep thutmose seti cleopatra margaret margrethe haile pope king queen
-    """.split()
-)
+    alexander nicholas philip francis ivan peter catherine frederick ramses rameses ptolemy mary urban clement
+    innocent boniface adrian sixtus julius otto felipe juan carlos edmund robert david malcolm harald haakon gustav
+    gustavus christian victor umberto wilhelm friedrich ludwig maximilian ferdinand joseph leopold albert baldwin
+    constantine theodosius justinian michael basil darius xerxes cyrus artaxerxes mehmed selim suleiman murad mahmud
+    abdul hassan mohammed alfonso pedro manuel henri philippe humbert amenhotep thutmose seti cleopatra margaret
+    margrethe haile pope king queen
+    """)
 _NOT_RULED_BY_X = frozenset({"malcolm", "king", "queen", "pope"})
 # What may follow "Charles I" where the "I" is no pronoun.
 _AFTER_FIRST = re.compile(r"\s*(?:$|[.,;:!?)\"'-]|(?:of|and|in|was|is|became|ruled|reigned|died|who|had)\b)")
@@ -64,7 +69,15 @@ def read_word(text: str, start: int, shouted: bool = False) -> tuple[str, int] |
     Returns:
       what is said, and where it ends in the text; None if no letter is there.
     """
-    for read in (_read_slashed, _read_ampersand, _read_state, _read_dotted, _read_abbreviation, _read_undotted, _read_roman):
+    for read in (
+        _read_slashed,
+        _read_ampersand,
+        _read_state,
+        _read_dotted,
+        _read_abbreviation,
+        _read_undotted,
+        _read_roman,
+    ):
         reading = read(text, start)
         if reading:
             return reading
@@ -87,10 +100,14 @@ def is_abbreviated(text: str, start: int) -> bool:
 
 def _is_letter(text: str, start: int, match: re.Match, shouted: bool) -> bool:
     """Whether a capital alone is the name of a letter: "Plan B"; "A" and "I" are words at the start of a sentence."""
-    if len(match[0]) > 1 or not match[0].isupper() or match[0] == "I" or shouted:
+    if re.fullmatch("[A-HJ-Z]'s", match[0]):
+        return True
+    if len(match[0]) > 1 or not match[0].isupper() or shouted:
         return False
-    return match[0] != "A" or bool(context.previous_word(text, start)) and not re.search(
-        r"[.!?:\n\"'(]\s*$", text[max(0, start - 8) : start]
+    if match[0] == "I":
+        return text[match.end() : match.end() + 1] == "-" and text[match.end() + 1 : match.end() + 2].isdecimal()
+    return match[0] != "A" or (
+        bool(context.previous_word(text, start)) and not re.search(r"[.!?:\n\"'(]\s*$", text[max(0, start - 8) : start])
     )
 
 
@@ -189,10 +206,12 @@ def _is_after_name(text: str, start: int) -> bool:
 def _read_undotted(text: str, start: int) -> tuple[str, int] | None:
     """An abbreviation without a dot."""
     match = _WORD.match(text, start)
-    if not match or match.end() - start > 7 or text[match.end() : match.end() + 1] == "." and match[0] != "etc":
+    if not match or match.end() - start > 7 or (text[match.end() : match.end() + 1] == "." and match[0] != "etc"):
         return None
     written, end = _title(match[0]), match.end()
-    if written in abbreviations.STREETS and re.search(r"(?:[A-Z][a-z]+|\d(?:st|nd|rd|th))\s$", text[max(0, start - 24) : start]):
+    if written in abbreviations.STREETS and re.search(
+        r"(?:[A-Z][a-z]+|\d(?:st|nd|rd|th))\s$", text[max(0, start - 24) : start]
+    ):
         return abbreviations.STREETS[written], end
     if written in abbreviations.TITLES_WITHOUT_DOT and _NAME_NEXT.match(text, end):
         return abbreviations.TITLES[written], end

@@ -157,20 +157,8 @@ def align_corpus(
       TfvoiceError: the records are aligned already, have another sample rate, or cannot be read; `output` holds other
         files or another alignment; no alignment is left; or the disk is full.
     """
-    source = aligned.read_plain_manifest(data_dir)
-    rate_hz = run.config.features.sample_rate_hz
-    if source.sample_rate_hz != rate_hz:
-        raise TfvoiceError(
-            f"{data_dir}: its audio has {source.sample_rate_hz} Hz and {run.run_dir} was trained at {rate_hz}; convert "
-            f"it with --sample_rate_hz={rate_hz}."
-        )
-    section = AlignmentSection(
-        phonemes=[aligned.SILENCE, *run.inventory.symbols],
-        frame_samples=settings.f0.frame_samples,
-        f0_method=settings.f0.method,
-        aligner=run.fingerprint(),
-    )
-    plan = _plan(source, section, settings)
+    source = _plain_manifest(run, data_dir)
+    plan, section = _plan(run, source, settings)
     target = ConversionOutput(output, plan, overwrite, "tfvoice_align")
     try:
         if target.complete:
@@ -220,12 +208,31 @@ def _skip_improbable(splits: dict[str, CorpusAlignment], min_score: float | None
             split.skipped[row] = Skip(split.index.ids[row], "improbable", detail=detail)
 
 
-def _plan(source: Manifest, section: AlignmentSection, settings: AlignmentSettings) -> ConversionPlan:
-    """The same shards; the fingerprint is of everything that decides their bytes."""
+def _plain_manifest(run: SegmentationRun, data_dir: str | Path) -> Manifest:
+    """The manifest of plain records of the sample rate of the run."""
+    source, rate_hz = aligned.read_plain_manifest(data_dir), run.config.features.sample_rate_hz
+    if source.sample_rate_hz != rate_hz:
+        raise TfvoiceError(
+            f"{data_dir}: its audio has {source.sample_rate_hz} Hz and {run.run_dir} was trained at {rate_hz}; convert "
+            f"it with --sample_rate_hz={rate_hz}."
+        )
+    return source
+
+
+def _plan(
+    run: SegmentationRun, source: Manifest, settings: AlignmentSettings
+) -> tuple[ConversionPlan, AlignmentSection]:
+    """The same shards, whose fingerprint is of everything that decides their bytes; and what the manifest adds."""
+    section = AlignmentSection(
+        phonemes=[aligned.SILENCE, *run.inventory.symbols],
+        frame_samples=settings.f0.frame_samples,
+        f0_method=settings.f0.method,
+        aligner=run.fingerprint(),
+    )
     decides = (source.fingerprint, config_.to_json(section), config_.to_json(settings.f0), repr(settings.min_score))
     planned = [PlannedShard(shard.name, split, []) for split, each in source.splits.items() for shard in each.shards]
     digest = hashlib.sha256("\n".join(decides).encode()).hexdigest()
-    return ConversionPlan(source.settings, Listing([], []), planned, digest)
+    return ConversionPlan(source.settings, Listing([], []), planned, digest), section
 
 
 def _write(target, plan, splits, f0_config, workers, progress) -> tuple[dict[str, list[Shard]], list[Skip]]:

@@ -87,7 +87,7 @@ def write_textgrids(data_dir: str | Path, folder: str | Path, run: SegmentationR
     return count
 
 
-def tiers(clip: AlignedClip, run: SegmentationRun) -> dict[str, list[textgrid.Interval]]:
+def tiers(clip: AlignedClip, run: SegmentationRun) -> dict[str, list[textgrid.TierInterval]]:
     """The tiers `words` and `phones` of an aligned record."""
     phonemes, ends, *_ = clip.alignment
     names = ["" if phoneme == SILENCE else phoneme for phoneme in phonemes]

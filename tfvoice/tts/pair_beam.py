@@ -12,6 +12,7 @@ import numpy as np
 
 from tfvoice import ctc_lattice
 from tfvoice.compiled import compiled
+from tfvoice.ctc_lattice import log_add
 
 # As in the paper.
 BEAM_WIDTH = 50
@@ -77,81 +78,67 @@ def greedy(log_probabilities: np.ndarray, phonemes: int) -> tuple[list[int], lis
 
 
 @compiled
-def _sum(a, b):
-    if a < b:
-        a, b = b, a
-    return a if b == -np.inf else a + np.log1p(np.exp(b - a))
-
-
-@compiled
 def _search(values, phonemes, silence, width):
     """Phonemes after the first silence."""
-    frames = values.shape[0]
     # The tree: each node is a phoneme after its parent; the root is the silence.
-    size = 1 + frames * width
+    size = 1 + len(values) * width
     parent, last = np.full(size, _NONE, np.int64), np.full(size, silence, np.int64)
-    children = np.full((size, phonemes), _NONE, np.int32)
-    place = np.full(size, _NONE, np.int64)
+    children, place = np.full((size, phonemes), _NONE, np.int32), np.full(size, _NONE, np.int64)
     nodes = 1
-    beam = np.zeros(1, np.int64)
-    in_blank, in_label = np.zeros(1), np.full(1, -np.inf)
-    for t in range(frames):
-        count = len(beam)
-        most = count * (1 + phonemes)
-        candidate = np.empty(most, np.int64)
-        extension = np.full(most, _NONE, np.int64)
+    beam, in_blank, in_label = np.zeros(1, np.int64), np.zeros(1), np.full(1, -np.inf)
+    for t in range(len(values)):
+        # The nodes of the beam themselves, then their extensions by a phoneme.
+        most = len(beam) * (1 + phonemes)
+        candidate, extension = np.empty(most, np.int64), np.full(most, _NONE, np.int64)
         blank_score, label_score = np.full(most, -np.inf), np.full(most, -np.inf)
-        for k in range(count):
-            place[beam[k]] = k
-        for k in range(count):
-            node = beam[k]
-            candidate[k] = node
-            blank_score[k] = _sum(blank_score[k], _sum(in_blank[k], in_label[k]) + values[t, -1])
+        for k in range(len(beam)):
+            node, candidate[k] = beam[k], beam[k]
+            place[node] = k
+            blank_score[k] = log_add(in_blank[k], in_label[k]) + values[t, -1]
             if parent[node] != _NONE:
-                pair = last[parent[node]] * phonemes + last[node]
-                label_score[k] = _sum(label_score[k], in_label[k] + values[t, pair])
-        used = count
-        for k in range(count):
+                label_score[k] = in_label[k] + values[t, last[parent[node]] * phonemes + last[node]]
+        used = len(beam)
+        for k in range(len(beam)):
             node = beam[k]
             before = last[parent[node]] * phonemes + last[node] if parent[node] != _NONE else _NONE
             for phoneme in range(phonemes):
                 pair = last[node] * phonemes + phoneme
-                if values[t, pair] < _LEAST:
-                    continue
-                score = (in_blank[k] if pair == before else _sum(in_blank[k], in_label[k])) + values[t, pair]
+                score = (in_blank[k] if pair == before else log_add(in_blank[k], in_label[k])) + values[t, pair]
                 child = children[node, phoneme]
+                if values[t, pair] < _LEAST or score == -np.inf:
+                    continue
                 if child != _NONE and place[child] != _NONE:
-                    label_score[place[child]] = _sum(label_score[place[child]], score)
-                elif score > -np.inf:
+                    label_score[place[child]] = log_add(label_score[place[child]], score)
+                else:
                     candidate[used], extension[used], label_score[used] = node, phoneme, score
                     used += 1
-        for k in range(count):
-            place[beam[k]] = _NONE
+        place[beam] = _NONE
         rank = np.empty(used)
         for k in range(used):
-            rank[k] = -_sum(blank_score[k], label_score[k])
+            rank[k] = -log_add(blank_score[k], label_score[k])
         kept = np.argsort(rank)[:width]
-        beam = np.empty(len(kept), np.int64)
-        in_blank, in_label = np.empty(len(kept)), np.empty(len(kept))
+        beam, in_blank, in_label = candidate[kept], blank_score[kept], label_score[kept]
         for k in range(len(kept)):
-            source = kept[k]
-            node = candidate[source]
-            if extension[source] != _NONE:
-                child = children[node, extension[source]]
-                if child == _NONE:
-                    child = nodes
-                    children[node, extension[source]] = child
-                    parent[child], last[child] = node, extension[source]
-                    nodes += 1
-                node = child
-            beam[k], in_blank[k], in_label[k] = node, blank_score[source], label_score[source]
-    node = beam[0]
-    length = 0
+            if extension[kept[k]] != _NONE:
+                beam[k], nodes = _child(beam[k], extension[kept[k]], children, parent, last, nodes)
+    return _phonemes_to(beam[0], parent, last)
+
+
+@compiled
+def _child(node, phoneme, children, parent, last, nodes):
+    """The node of a phoneme after another node, made where it is new; and the number of nodes."""
+    if children[node, phoneme] == _NONE:
+        children[node, phoneme] = nodes
+        parent[nodes], last[nodes] = node, phoneme
+        nodes += 1
+    return children[node, phoneme], nodes
+
+
+@compiled
+def _phonemes_to(node, parent, last):
+    """The phonemes from the root to a node, without that of the root."""
+    found = []
     while parent[node] != _NONE:
-        node, length = parent[node], length + 1
-    found = np.empty(length, np.int64)
-    node = beam[0]
-    for k in range(length - 1, -1, -1):
-        found[k] = last[node]
+        found.append(last[node])
         node = parent[node]
-    return found
+    return np.array(found[::-1], dtype=np.int64) if len(found) else np.zeros(0, np.int64)

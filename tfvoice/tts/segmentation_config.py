@@ -33,8 +33,8 @@ class SilenceConfig(Config):
     """How pairs with silence are learned.
 
     Attributes:
-      guided_epochs: in so many first epochs, the pairs at the ends of an utterance are kept out of its silence; see
-        `segmentation_scoring.edge_bias`.
+      guided_epochs: in so many first epochs, the pairs at the ends of an utterance are kept to where its level says
+        that speech starts and ends; see `segmentation_scoring.edge_bias`.
     """
 
     guided_epochs: int = pydantic.Field(10, ge=0)

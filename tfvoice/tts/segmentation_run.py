@@ -137,9 +137,12 @@ class SegmentationRun(Run):
         )
 
     def fingerprint(self) -> str:
-        """SHA-256 of everything that decides its alignments: configuration, weights and lexicon."""
+        """SHA-256 of everything that decides its alignments: configuration, weights, lexicon and G2P model."""
         digest = hashlib.sha256(config_.to_json(self.config).encode())
         for weight in self.model.weights:
+            digest.update(weight.numpy().tobytes())
+        g2p = self.config.pronunciation.g2p
+        for weight in G2pRun.load(g2p).model.weights if g2p else ():
             digest.update(weight.numpy().tobytes())
         for word in self.lexicon.words():
             digest.update(f"{word} {self.lexicon.pronunciations(word)}".encode())

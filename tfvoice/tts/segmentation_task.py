@@ -14,7 +14,6 @@ from tfvoice.ctc_lattice import LatticeBatch
 from tfvoice.data import aligned, utterances
 from tfvoice.data.utterances import Batch
 from tfvoice.errors import TfvoiceError
-from tfvoice.lengths import Sequence
 from tfvoice.training.task import Losses, ModelCard, Validation
 from tfvoice.tts import segmentation_scoring
 from tfvoice.tts.segmentation_data import LatticeIndex
@@ -72,8 +71,8 @@ class PairObjective:
     def split(self, batch: Batch):
         """Features and their lengths; lattices, and in how many of the first and last frames there is silence."""
         silence = segmentation_scoring.edge_silence(batch.features, batch.lengths)
-        counted = tf.where(batch.epoch < self._guided_epochs, silence, 0)
-        return (batch.features, batch.lengths), (*self._scanned.batch_in_graph(batch.rows), counted)
+        guide = tf.where(batch.epoch < self._guided_epochs, silence, -1)
+        return (batch.features, batch.lengths), (*self._scanned.batch_in_graph(batch.rows), guide)
 
     def units(self, batch: Batch):
         """The number of utterances."""
@@ -92,8 +91,7 @@ class PairObjective:
         *lattices, silence = targets
         lattices = LatticeBatch(*lattices)
         bias = segmentation_scoring.edge_bias(silence, outputs.lengths, tf.shape(outputs.values)[1], lattices)
-        costs = ctc_lattice.loss(Sequence(tf.nn.log_softmax(outputs.values), outputs.lengths), lattices, bias)
-        loss = tf.reduce_sum(costs) / units
+        loss = tf.reduce_sum(ctc_lattice.loss(outputs, lattices, bias)) / units
         return Losses(loss, loss)
 
 

@@ -8,19 +8,19 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 
-class Interval(NamedTuple):
+class TierInterval(NamedTuple):
     """A part of a tier: its end in seconds, and its text; it starts where the one before it ends."""
 
     end_seconds: float
     text: str
 
 
-def intervals(texts: Iterable[str], ends: Iterable[int], sample_rate_hz: int) -> list[Interval]:
+def intervals(texts: Iterable[str], ends: Iterable[int], sample_rate_hz: int) -> list[TierInterval]:
     """The intervals of texts that end at samples."""
-    return [Interval(int(end) / sample_rate_hz, text) for text, end in zip(texts, ends, strict=True)]
+    return [TierInterval(int(end) / sample_rate_hz, text) for text, end in zip(texts, ends, strict=True)]
 
 
-def format(tiers: dict[str, Sequence[Interval]]) -> str:
+def format(tiers: dict[str, Sequence[TierInterval]]) -> str:
     """A TextGrid as text.
 
     Args:

@@ -1,7 +1,7 @@
 """Segmentation of Deep Voice: MFCC to pairs of phonemes, trained with CTC.
 
 Arik et al., "Deep Voice: Real-time Neural Text-to-Speech", arXiv 1702.07825, section 3.2. A pair stands where its two
-phonemes meet, so that the frames in which the network emits pairs are the boundaries of phonemes. `docs/deep_voice.md`
+phonemes meet, so that the frames in which the network emits pairs are the boundaries of phonemes. `docs/alignment.md`
 lists what no source states.
 """
 
@@ -41,7 +41,7 @@ class SegmentationConfig(Config):
     SECTIONS: ClassVar[dict[str, dict[str, Any]]] = {
         "features": {"kind": "mfcc", "bins": 40},
         "augmentation": {"frequency_masks": 0, "time_masks": 0},
-        "training": {"epochs": 40, "batch_size": 16, "learning_rate": 1e-3},
+        "training": {"epochs": 30, "batch_size": 16, "learning_rate": 1e-3},
     }
 
     name: Literal["segmentation"] = "segmentation"
