@@ -8,6 +8,7 @@ import types
 import zipfile
 from pathlib import Path
 
+import aligned_records as aligned_records_
 import numpy as np
 import pytest
 import soundfile
@@ -20,6 +21,7 @@ from tfvoice.data.corpora import vctk
 from tfvoice.data.shards import ConversionConfig
 from tfvoice.export import export
 from tfvoice.generation.generator import Generator
+from tfvoice.tts.duration_f0_run import DurationF0Run
 from tfvoice.tts.g2p_run import G2pRun
 
 ASTERISK = Path(__file__).parent / "data" / "asterisk"
@@ -230,3 +232,22 @@ def from_a_mac():
         shutil.copytree(root, root / ".Trashes" / "copy", ignore=lambda _, names: {".Trashes"} & set(names))
 
     return from_a_mac
+
+
+@pytest.fixture(scope="session")
+def aligned_records(converted, tmp_path_factory) -> Path:
+    """The converted clips with random phonemes of known prosody. Read only."""
+    return aligned_records_.write(converted, tmp_path_factory.mktemp("aligned") / "records")
+
+
+@pytest.fixture(scope="session")
+def duration_f0_run(tmp_path_factory, aligned_records):
+    """A run of a model of duration and F0 with random weights, without a checkpoint `last`. Read only."""
+    settings = tasks.resolve("duration_f0", None, ("model.dense=8", "model.recurrent=6", "model.f0_values=5"))
+    run_dir = tmp_path_factory.mktemp("runs") / "duration"
+    made = DurationF0Run.new(run_dir, settings, aligned_records, DurationF0Run.data_info(aligned_records))
+    made.write()
+    for number, weight in enumerate(made.model.trainable_variables):
+        weight.assign(0.5 * np.random.default_rng(number).standard_normal(weight.shape))
+    checkpoints.save(made.checkpoint("best"), {"weights": made.model.weights}, {})
+    return made

@@ -30,12 +30,26 @@ def _g2p() -> Task:
     return G2P
 
 
+def _segmentation() -> Task:
+    from tfvoice.tts.segmentation_task import SEGMENTATION
+
+    return SEGMENTATION
+
+
+def _duration_f0() -> Task:
+    from tfvoice.tts.duration_f0_task import DURATION_F0
+
+    return DURATION_F0
+
+
 # Functions, so that a command imports the task that it uses and no other.
 TASKS: dict[str, Callable[[], Task]] = {
     "wavenet_asr": _recognition,
     "deepspeech2": _recognition,
     "sample_rnn": _generation,
     "g2p": _g2p,
+    "segmentation": _segmentation,
+    "duration_f0": _duration_f0,
 }
 
 

@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-from numba.core import caching, dispatcher
 
 from tfvoice.asr import lexicon, ngrams
 
@@ -60,16 +59,3 @@ def test_what_is_compiled_is_kept_by_the_version_of_numpy():
     version = "_".join(np.__version__.split(".")[:2])
     for function in (ngrams.score, ngrams._insert, lexicon._tree):
         assert function.py_func.__qualname__.endswith(f"_numpy_{version}")
-
-
-def test_functions_compile_where_no_folder_for_the_result_can_be_written_to(monkeypatch):
-    def no_locator(*_):
-        raise RuntimeError("cannot cache function: no locator available")
-
-    monkeypatch.setattr(caching, "FunctionCache", no_locator)
-    monkeypatch.setattr(dispatcher, "FunctionCache", no_locator)
-
-    def double(x):
-        return 2 * x
-
-    assert ngrams.compiled(double)(21) == 42

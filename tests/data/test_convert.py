@@ -217,26 +217,6 @@ def test_a_full_disk_gets_a_sentence(tree, tmp_path, monkeypatch):
         convert.convert(planned(tree), tmp_path)
 
 
-def test_a_worker_that_dies_gets_a_sentence():
-    with convert._Workers(2) as pool, pytest.raises(ConversionError, match=r"a worker process died.*fewer --workers"):
-        list(pool.ordered(os._exit, [(1,)]))
-
-
-def test_results_keep_their_order_and_only_a_few_are_held():
-    taken = []
-
-    def arguments():
-        for number in range(100):
-            taken.append(number)
-            yield (number, 2)
-
-    with convert._Workers(2) as pool:
-        results = pool.ordered(pow, arguments())
-        assert [next(results) for _ in range(10)] == [number**2 for number in range(10)]
-        assert len(taken) < 20
-        assert list(results) == [number**2 for number in range(10, 100)]
-
-
 def test_segments_of_one_long_recording(tmp_path):
     tone(tmp_path / "talk.wav", 3.0, 48000, 2)
     rows = [{"audio": "talk.wav", "text": "x", "offset": at, "duration": 0.5} for at in (0, 1.25, 2.6)]

@@ -8,7 +8,7 @@ import pytest
 
 from tfvoice.errors import TfvoiceError
 from tfvoice.text import lexicon
-from tfvoice.tts import g2p_evaluate, g2p_metrics
+from tfvoice.tts import g2p_evaluate, g2p_metrics, g2p_report
 from tfvoice.tts.g2p_data import WordIndex
 from tfvoice.tts.g2p_metrics import WordResult
 from tfvoice.tts.g2p_predict import G2pPredictor
@@ -37,7 +37,7 @@ def test_the_rates_are_those_of_all_words_of_the_split(evaluated, g2p_run, lexic
     assert set(report["phoneme_errors"]) == set(g2p_evaluate.ROWS)
     wrong = [one for one in report["results"] if one["errors"]]
     assert len(wrong) == round(report["phoneme_errors"]["stress"]["wer"] * len(index))
-    assert g2p_evaluate.worst(report)[0]["errors"] == max(one["errors"] for one in wrong)
+    assert g2p_report.wrong_words(report)[0]["errors"] == max(one["errors"] for one in wrong)
 
 
 def test_the_report_is_written_beside_its_page(evaluated, run_dir):
@@ -51,7 +51,7 @@ def test_the_report_as_text_has_the_rates_and_the_worst_words(evaluated):
     text = G2P.format_report(report, 2).splitlines()
     assert text[0].startswith(f"split      test: {report['words']} words, beam 5, ")
     assert [line.split("  ")[0] for line in text[2:6]] == list(g2p_evaluate.ROWS.values())
-    assert len(text) == 9 and text[7] == "{id}: {reference} -> {hypothesis}".format(**g2p_evaluate.worst(report)[0])
+    assert len(text) == 9 and text[7] == "{id}: {reference} -> {hypothesis}".format(**g2p_report.wrong_words(report)[0])
     line = G2P.format_result(report)
     assert line.startswith("WER with stress ") and line.endswith(f"; {report['words']} words")
     assert G2P.format_result({"wer": 1}) == ""

@@ -8,7 +8,7 @@ import pytest
 from pages import external_links
 
 from tfvoice.errors import TfvoiceError
-from tfvoice.tts import g2p_evaluate
+from tfvoice.tts import g2p_evaluate, g2p_report
 
 LINE = {"step": 10, "minutes": 1.0, "train_loss": 2.0, "valid_loss": 1.0, "wer": 0.5, "wer_no_stress": 0.4, "per": 0.1}
 
@@ -34,7 +34,7 @@ def test_the_page_needs_nothing_else_and_shows_rates_and_curves(evaluated):
 
 def test_wrong_words_are_shown_beside_those_of_the_other_run(evaluated):
     page, report = evaluated
-    wrong = g2p_evaluate.worst(report)
+    wrong = g2p_report.wrong_words(report)
     assert page.count("<article>") == min(100, len(wrong))
     first = page.split("<article>")[1]
     assert f"<h3>{wrong[0]['id']} <span" in first and f"{wrong[0]['errors']} errors" in first

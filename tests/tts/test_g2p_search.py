@@ -70,7 +70,7 @@ def test_scores_are_those_of_the_network_in_their_order(model, search, words, be
         found = [trimmed(one) for one in best.classes[row]]
         assert len(set(found)) == beam and np.all(np.diff(best.scores[row]) <= 0)
         expected, _ = log_probabilities(model, words[0][row, :length], found[:1])
-        if len(found[0]) < 2 * length + 8:
+        if len(found[0]) < 2 * length + 9:
             assert float(best.scores[row, 0]) == pytest.approx(expected[0], abs=1e-4)
             ended += 1
     assert ended >= 6
@@ -109,4 +109,4 @@ def test_a_network_that_never_ends_is_stopped_at_a_length_of_each_word(words):
     model.build(None)
     model.output_layer.bias.assign([-100, 0, 0])
     best = g2p_search.search(model, *words, 2)
-    assert [len(trimmed(one)) for one in best.classes[:, 0]] == (2 * words[1] + 8).tolist()
+    assert [len(trimmed(one)) for one in best.classes[:, 0]] == (2 * words[1] + 9).tolist()

@@ -44,6 +44,7 @@ def test_the_graph_is_of_core_operations(folder):
     assert [node.op for node in nodes if any(part in node.op for part in foreign)] == []
     outputs = loaded.signatures["pronounce"](words=tf.constant(["abc"]))
     assert float(outputs["log_prob"][0]) < 0
+    assert loaded.signatures["pronounce"](words=tf.constant([], tf.string))["phonemes"].shape == 0
 
 
 def test_the_card_and_the_description_are_beside_it(folder):

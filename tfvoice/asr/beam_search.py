@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfvoice.asr import ngrams
-from tfvoice.asr.ngrams import compiled
+from tfvoice.compiled import compiled
 
 # Prefixes whose rank is lower than the best by more than this are dropped.
 _THRESHOLD = 25.0

@@ -6,11 +6,12 @@ hash is KenLM's (Heafield, 2011), whose binaries store nothing but the hashes of
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-import numba
 import numpy as np
+
+from tfvoice.compiled import compiled
 
 UNKNOWN = "<unk>"
 START = "<s>"
@@ -23,20 +24,6 @@ _CONTEXT_FACTOR = np.uint64(8978948897894561157)
 _WORD_FACTOR = np.uint64(17894857484156487943)
 _SPREAD_FACTOR = np.uint64(0x9E3779B97F4A7C15)
 _ONE = np.uint64(1)
-
-
-def compiled(function: Callable) -> Callable:
-    """Decorates a function that Numba compiles at its first call; the result is kept on disk where that is possible.
-
-    NumPy's version is a part of the name that it is kept under: NumPy 1 cannot load what was compiled with NumPy 2, and
-    Numba does not look at that where environments share the files of the package.
-    """
-    function.__qualname__ += f"_numpy_{'_'.join(np.__version__.split('.')[:2])}"
-    try:
-        return numba.njit(nogil=True, cache=True)(function)
-    except RuntimeError:
-        # Neither the package nor the user's cache folder can be written to, as in many containers.
-        return numba.njit(nogil=True)(function)
 
 
 class Table(NamedTuple):

@@ -23,7 +23,7 @@ from tfvoice.asr.decoders import DecoderConfig
 from tfvoice.asr.language_model import LanguageModel
 from tfvoice.asr.recognizer import Recognizer
 from tfvoice.data import shards
-from tfvoice.data.convert import end_with_parent
+from tfvoice.data.workers import end_with_parent
 from tfvoice.errors import TfvoiceError
 from tfvoice.text.alphabet import Alphabet, AlphabetConfig
 

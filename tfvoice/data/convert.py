@@ -7,14 +7,8 @@ the output do not depend on the number of workers.
 import io
 import itertools
 import math
-import multiprocessing
 import os
-import signal
-import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent import futures
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +21,7 @@ from tfvoice.data.corpora import base
 from tfvoice.data.corpora.base import Listing, Skip, Utterance
 from tfvoice.data.output import ConversionOutput, EncodedUtterance
 from tfvoice.data.shards import ConversionConfig, ConversionPlan, Manifest, Shard
+from tfvoice.data.workers import Workers
 from tfvoice.errors import TfvoiceError
 
 # The corpus that is any folder of audio, cut into clips.
@@ -70,7 +65,7 @@ def prepare(listing: Listing, settings: ConversionConfig, workers: int = 1) -> C
     listing = base.with_splits(listing, base.parse_split(settings.split), settings.split_by)
     chunks = [(chunk,) for chunk in _chunks(listing.utterances, _HEADER_CHUNK)]
     # Starting a process takes as long as reading some thousand headers.
-    with _Workers(min(workers, len(chunks) // 8)) as pool:
+    with Workers(min(workers, len(chunks) // 8)) as pool:
         utterances = list(itertools.chain.from_iterable(pool.ordered(_with_seconds, chunks)))
     return shards.plan(replace(listing, utterances=utterances), settings)
 
@@ -97,7 +92,8 @@ def convert(
       The content of `manifest.json`.
 
     Raises:
-      ConversionError: too many utterances are bad, the disk is full, or a worker process died.
+      ConversionError: too many utterances are bad, or the disk is full.
+      WorkerError: a worker process died.
       ShardError: `output` holds other files or another conversion.
       LockedError: another process is converting into `output`.
     """
@@ -200,7 +196,7 @@ def _write_shards(
     todo = {shard.name: shard for shard in plan.shards if not finished[shard.name]}
     tasks = [(name, chunk) for name, shard in todo.items() for chunk in _chunks(shard.utterances, _CHUNK)]
     bar = _bar(sum(shard.seconds for shard in todo.values()), progress)
-    with _Workers(min(workers, len(tasks))) as pool, bar:
+    with Workers(min(workers, len(tasks))) as pool, bar:
         results = pool.ordered(_convert_chunk, ((chunk, plan.settings) for _, chunk in tasks))
         named = ((name, _counted(bar, chunk, result)) for (name, chunk), result in zip(tasks, results, strict=True))
         for name, group in itertools.groupby(named, key=lambda item: item[0]):
@@ -271,52 +267,3 @@ def _manifest(plan: ConversionPlan, done: dict[str, list[Shard]], skipped: list[
         settings=plan.settings,
         fingerprint=plan.fingerprint,
     )
-
-
-class _Workers:
-    """A process pool that yields results in order and never holds more than a few of them."""
-
-    def __init__(self, count: int):
-        self._window = 4 * count
-        self._pool = None
-        if count > 1:
-            # Forking a process with threads, such as TensorFlow's, can deadlock.
-            context = multiprocessing.get_context("spawn")
-            self._pool = futures.ProcessPoolExecutor(count, context, initializer=end_with_parent)
-
-    def __enter__(self) -> "_Workers":
-        return self
-
-    def __exit__(self, *_) -> None:
-        if self._pool:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-
-    def ordered(self, function: Callable, arguments: Iterable[tuple]) -> Iterator:
-        """Yields `function(*each)` for each of `arguments`, in their order."""
-        if self._pool is None:
-            yield from (function(*each) for each in arguments)
-            return
-        pending: deque[futures.Future] = deque()
-        try:
-            for each in arguments:
-                pending.append(self._pool.submit(function, *each))
-                if len(pending) >= self._window:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        except BrokenProcessPool:
-            raise ConversionError(
-                "a worker process died, perhaps out of memory. Finished shards are kept: run the same command "
-                "again, with fewer --workers."
-            ) from None
-
-
-def end_with_parent() -> None:
-    """Makes a worker ignore Ctrl-C, which its parent handles, and exit when the parent is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def watch() -> None:
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -46,13 +46,14 @@ class ConversionOutput:
       complete: its manifest, where the same conversion was finished before.
     """
 
-    def __init__(self, directory: str | Path, plan: ConversionPlan, overwrite: bool):
+    def __init__(self, directory: str | Path, plan: ConversionPlan, overwrite: bool, command: str = "tfvoice_convert"):
         """Locks the folder and finds out how far the same conversion got before.
 
         Args:
           directory: created where it does not exist.
           plan: of the conversion.
           overwrite: delete a finished conversion, or an unfinished one that differs.
+          command: that writes, for the message of a process that waits.
 
         Raises:
           ShardError: the folder holds other files or another conversion, or cannot be written to.
@@ -65,7 +66,7 @@ class ConversionOutput:
         _refuse_foreign_files(self.directory)
         self._lock = contextlib.ExitStack()
         try:
-            self._lock.enter_context(storage.locked(self.directory, "tfvoice_convert"))
+            self._lock.enter_context(storage.locked(self.directory, command))
             self._progress.mkdir(exist_ok=True)
         except OSError as error:
             self._lock.close()
@@ -141,6 +142,11 @@ class ConversionOutput:
         path = self.directory / shards.SKIPPED
         storage.write(path, "".join(json.dumps(asdict(skip)) + "\n" for skip in skipped))
         return path
+
+    def read_skipped(self) -> list[Skip]:
+        """What a finished conversion has written to `skipped.jsonl`."""
+        lines = (self.directory / shards.SKIPPED).read_text(encoding="utf-8").splitlines()
+        return [Skip(**json.loads(line)) for line in lines]
 
     def write_manifest(self, manifest: Manifest) -> None:
         """Writes `manifest.json`, which makes the folder complete."""

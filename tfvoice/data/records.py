@@ -18,7 +18,7 @@ import functools
 import io
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import google_crc32c
 import numpy as np
@@ -35,6 +35,8 @@ HEADER_BYTES, FOOTER_BYTES = 12, 4
 
 _SCHEMA_SENTENCE = "this record has another schema version than this tfvoice reads"
 _SIZE_SENTENCE = "this record holds another number of samples than it states"
+# Of an assertion in the graph about further features.
+DAMAGED_SENTENCE = "this record holds features that do not belong together"
 
 
 class RecordError(TfvoiceError):
@@ -74,8 +76,22 @@ def encode(
         ("samples", _int64(len(pcm16))),
         ("audio", _bytes(audio)),
     )
-    entries = b"".join(_field(1, _field(1, key.encode()) + _field(2, value)) for key, value in features)
-    return _field(1, entries)
+    return _field(1, b"".join(_entry(key, value) for key, value in features))
+
+
+def extended(record: bytes, features: Mapping[str, list[str] | np.ndarray]) -> bytes:
+    """Adds features to a record; `decode` ignores them.
+
+    Args:
+      record: from `encode`, which stays as it is, byte for byte.
+      features: lists of texts, arrays of integers that are not negative, or float32 arrays, by key.
+
+    Returns:
+      A serialized `tf.train.Example`, the same bytes for the same arguments.
+    """
+    size_bytes = next(place for place, byte in enumerate(record[1:]) if byte <= 0x7F) + 1
+    entries = record[1 + size_bytes :]
+    return _field(1, entries + b"".join(_entry(key, _values(values)) for key, values in features.items()))
 
 
 def decode(serialized) -> dict:
@@ -122,6 +138,7 @@ def explained(directory) -> Iterator[None]:
     facts = {
         _SCHEMA_SENTENCE: "a record has another schema version, or is damaged",
         _SIZE_SENTENCE: "a record is damaged",
+        DAMAGED_SENTENCE: "a record is damaged",
         "parse example": foreign,
         "parse serialized": foreign,
         "Feature: ": foreign,
@@ -216,6 +233,18 @@ def _bytes(value: bytes) -> bytes:
 
 def _int64(value: int) -> bytes:
     return _field(3, _field(1, _varint(value)))
+
+
+def _values(values: list[str] | np.ndarray) -> bytes:
+    if isinstance(values, list):
+        return _field(1, b"".join(_field(1, value.encode()) for value in values))
+    if np.issubdtype(values.dtype, np.integer):
+        return _field(3, _field(1, b"".join(_varint(value) for value in values.tolist())))
+    return _field(2, _field(1, values.astype("<f4").tobytes()))
+
+
+def _entry(key: str, value: bytes) -> bytes:
+    return _field(1, _field(1, key.encode()) + _field(2, value))
 
 
 def _flac(pcm16: np.ndarray, sample_rate_hz: int) -> bytes:

@@ -69,6 +69,22 @@ class Split(config.Config):
     shards: list[Shard]
 
 
+class AlignmentSection(config.Config):
+    """What `manifest.json` says about aligned records.
+
+    Attributes:
+      phonemes: the inventory, in the order of their ids.
+      frame_samples: samples of a conditioning frame.
+      f0_method: what estimated the F0 of each frame.
+      aligner: SHA-256 of the run and the lexicon that aligned them.
+    """
+
+    phonemes: list[str]
+    frame_samples: int
+    f0_method: str
+    aligner: str
+
+
 class Manifest(config.Config):
     """The content of `manifest.json`, which is written last: where it exists, the conversion is complete.
 
@@ -79,6 +95,7 @@ class Manifest(config.Config):
       speakers: metadata of the speakers, as far as the corpus has any.
       settings: of the conversion.
       fingerprint: of the settings and of every utterance; it identifies the conversion.
+      alignment: of aligned records (`tfvoice.data.aligned`); plain ones have no such section.
     """
 
     schema_version: int = records.SCHEMA
@@ -91,6 +108,13 @@ class Manifest(config.Config):
     speakers: dict[str, dict[str, str]]
     settings: ConversionConfig
     fingerprint: str
+    alignment: AlignmentSection | None = None
+
+    @pydantic.model_serializer(mode="wrap")
+    def _leave_out_an_absent_section(self, handler):
+        # Runs know their data by the bytes of the manifest, and those of plain records stay as they were.
+        values = handler(self)
+        return values if self.alignment else {key: value for key, value in values.items() if key != "alignment"}
 
 
 @dataclass(frozen=True)

@@ -77,10 +77,25 @@ def waveforms(samples: np.ndarray, sample_rate_hz: int, captions: list[str], cap
         upper.plot(times, wave, color="tab:blue", linewidth=0.4)
         upper.set_ylim(-1, 1)
         upper.set_ylabel(name, fontsize=8)
-        _spectrogram(lower, wave, sample_rate_hz)
+        spectrogram(lower, wave, sample_rate_hz)
     axes[-1].set_xlim(0, times[-1])
     axes[-1].set_xlabel("time (s)")
     return pixels(canvas)
+
+
+def spectrogram(axes, wave: np.ndarray, sample_rate_hz: int) -> None:
+    """Plots the levels of a short-time Fourier transform of 32 ms, down to 90 dB below full scale."""
+    size = 2 ** round(math.log2(0.032 * sample_rate_hz))
+    if len(wave) < size:
+        wave = np.pad(wave, (0, size - len(wave)))
+    windows = np.lib.stride_tricks.sliding_window_view(wave, size)[:: size // 4] * np.hanning(size)
+    magnitude = np.abs(np.fft.rfft(windows, axis=1)) * (4 / size)
+    level_db = 20 * np.log10(np.maximum(magnitude, 1e-5))
+    axes.imshow(
+        level_db.T, origin="lower", aspect="auto", cmap="magma", vmin=-90, vmax=-10,
+        extent=(0, len(wave) / sample_rate_hz, 0, sample_rate_hz / 2000),
+    )  # fmt: skip
+    axes.set_ylabel("kHz", fontsize=8)
 
 
 def training_curves(logs: dict[str, list[dict]], panels: Sequence[Panel]) -> Figure:
@@ -143,18 +158,3 @@ def png(picture: np.ndarray) -> bytes:
 def write(path: Path, picture: np.ndarray) -> None:
     """Writes a picture as PNG; the file appears when it is complete."""
     storage.write(path, png(picture))
-
-
-def _spectrogram(axes, wave: np.ndarray, sample_rate_hz: int) -> None:
-    """Levels of a short-time Fourier transform of 32 ms, from the loudest bin down to 80 dB below full scale."""
-    size = 2 ** round(math.log2(0.032 * sample_rate_hz))
-    if len(wave) < size:
-        wave = np.pad(wave, (0, size - len(wave)))
-    windows = np.lib.stride_tricks.sliding_window_view(wave, size)[:: size // 4] * np.hanning(size)
-    magnitude = np.abs(np.fft.rfft(windows, axis=1)) * (4 / size)
-    level_db = 20 * np.log10(np.maximum(magnitude, 1e-5))
-    axes.imshow(
-        level_db.T, origin="lower", aspect="auto", cmap="magma", vmin=-90, vmax=-10,
-        extent=(0, len(wave) / sample_rate_hz, 0, sample_rate_hz / 2000),
-    )  # fmt: skip
-    axes.set_ylabel("kHz", fontsize=8)

@@ -72,12 +72,6 @@ def evaluate_run(
         return report, g2p_report.write(run, report, compared)
 
 
-def worst(report: dict[str, Any]) -> list[dict[str, Any]]:
-    """The results with errors, those of the most errors first."""
-    wrong = [result for result in report["results"] if result["errors"]]
-    return sorted(wrong, key=lambda result: (-result["errors"], result["id"]))
-
-
 def as_text(report: dict[str, Any], count: int) -> str:
     """The report for the terminal, with the `count` words of the most errors."""
     lines = [
@@ -90,7 +84,7 @@ def as_text(report: dict[str, Any], count: int) -> str:
         wer, per = (f"{rates[rate]:7.2%}  {_interval(rates[f'{rate}_interval'])}" for rate in ("wer", "per"))
         lines.append(f"{name:<33} {wer:<25} {per}")
     lines.append("[ ] is the 95 % bootstrap interval over words")
-    for result in worst(report)[:count]:
+    for result in g2p_report.wrong_words(report)[:count]:
         lines.append(f"{result['id']}: {result['reference']} -> {result['hypothesis']}")
     return "\n".join(lines)
 

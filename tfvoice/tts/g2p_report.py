@@ -31,6 +31,12 @@ def row(run: ComparedRun) -> dict[str, Any]:
     return {"beam": run.report["beam"], "stress": rates["stress"], "no_stress": rates["no_stress"]}
 
 
+def wrong_words(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """The results with errors, those of the most errors first."""
+    wrong = [result for result in report["results"] if result["errors"]]
+    return sorted(wrong, key=lambda result: (-result["errors"], result["id"]))
+
+
 def write(run: G2pRun, report: dict[str, Any], compared: list[ComparedRun]) -> Path:
     """Writes the page of a report.
 
@@ -43,7 +49,7 @@ def write(run: G2pRun, report: dict[str, Any], compared: list[ComparedRun]) -> P
       The path.
     """
     runs = [html.this_run(run, report), *compared]
-    wrong = sorted((one for one in report["results"] if one["errors"]), key=lambda one: (-one["errors"], one["id"]))
+    wrong = wrong_words(report)
     content = {
         "tiles": _tiles(report),
         "runs": html.comparison(runs, row),

@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from tfvoice.models.deep_voice.g2p import BOUNDARY, G2p
 
-# Most phonemes of a word by its letters. In CMUdict "w" has 7, and no word more than 2.5 a letter.
-_PER_LETTER, _MORE = 2, 8
+# Most phonemes of a word by its letters: in CMUdict "fyi" is as long, with 15.
+_PER_LETTER, _MORE = 2, 9
 _IMPOSSIBLE = -1e9
 
 
@@ -39,7 +39,8 @@ def search(model: G2p, letters: tf.Tensor, lengths: tf.Tensor, beam: int) -> Hyp
     words = model.encode(letters, lengths)
     batch = tf.shape(letters)[0]
     limits = _PER_LETTER * lengths[:, tf.newaxis] + _MORE
-    steps = tf.reduce_max(limits)
+    # Of no words, the maximum would be below 0.
+    steps = tf.maximum(tf.reduce_max(limits), 0)
     states = [tf.repeat(state, beam, axis=0) for state in words.states]
     # At first there is one hypothesis, not several equal ones.
     scores = tf.tile([[0.0] + [_IMPOSSIBLE] * (beam - 1)], [batch, 1])

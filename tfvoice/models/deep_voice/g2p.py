@@ -36,7 +36,7 @@ class G2pConfig(Config):
 
     SECTIONS: ClassVar[dict[str, dict[str, Any]]] = {
         "training": {
-            "epochs": 40,
+            "epochs": 50,
             "batch_size": 256,
             "learning_rate": 3e-3,
             "weight_decay": 0.0,
