@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tfvoice.asr import lexicon, ngrams
+from tfvoice.asr import ngrams
 
 # <unk>, <s>, a, b
 UNIGRAMS = np.array([[-3.0, 0.0], [-99.0, -0.1], [-1.0, -0.2], [-2.0, -0.3]], np.float32)
@@ -52,10 +52,3 @@ def test_many_ngrams_are_all_found():
     table = ngrams.build(np.zeros([60, 2], np.float32), [ngrams.Section(ngrams.hashes(ids), values, 0 * values)])
     for (first, second), value in list(zip(ids.tolist(), values.tolist(), strict=True))[::97]:
         assert scores(table, first, second)[0][-1] == pytest.approx(value, abs=1e-5)
-
-
-def test_what_is_compiled_is_kept_by_the_version_of_numpy():
-    """Two environments that share the package would otherwise load what they cannot read."""
-    version = "_".join(np.__version__.split(".")[:2])
-    for function in (ngrams.score, ngrams._insert, lexicon._tree):
-        assert function.py_func.__qualname__.endswith(f"_numpy_{version}")

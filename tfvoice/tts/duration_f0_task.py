@@ -65,6 +65,8 @@ class ProsodyObjective:
       weights: of the terms.
     """
 
+    unit = "per phoneme"
+
     def __init__(self, model, data: ProsodyPipeline, weights: ProsodyLossConfig):
         self.model = model
         self.signature = data.signature

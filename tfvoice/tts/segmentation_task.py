@@ -62,6 +62,8 @@ class PairObjective:
       scanned: the utterances of its training split.
     """
 
+    unit = "nats per utterance"
+
     def __init__(self, run: SegmentationRun, scanned: LatticeIndex):
         self.model = run.model
         self.signature = utterances.signature(features.channels(run.config.features))
