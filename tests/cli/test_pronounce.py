@@ -28,6 +28,12 @@ def test_words_without_an_entry_are_counted_and_make_it_fail(command):
     assert err == f"tfvoice_pronounce: words without phonemes: 2; {advice}.\n"
 
 
+def test_what_is_no_word_is_printed_and_makes_it_fail(command):
+    status, out, err = command("It costs $5 \U0001f600.")
+    assert (status, [line.split("\t")[0] for line in out.splitlines()]) == (1, ["it", "costs", "five", "dollars", "😀"])
+    assert err == "tfvoice_pronounce: parts of the text that are no words: 1; delete them.\n"
+
+
 def test_a_users_lexicon_goes_before_and_files_are_read(command, tmp_path):
     own, text = tmp_path / "own.dict", tmp_path / "text.txt"
     own.write_text("the DH IY1\nqqqx K EH K S\n")

@@ -81,13 +81,15 @@ def test_training_needs_no_seed(form):
 
 @each_form
 def test_fit_lowers_the_loss_and_the_model_resumes_from_its_file(form, tmp_path):
+    # Initial weights and dropout are random, and a single step can raise the loss.
+    keras.utils.set_random_seed(1)
     model = made(form)
     model.compile(keras.optimizers.Adam(0.02))
-    losses = model.fit((FEATURES, LENGTHS), TARGETS, epochs=6, batch_size=3, verbose=0).history["loss"]
-    assert losses[-1] < losses[0]
+    losses = model.fit((FEATURES, LENGTHS), TARGETS, epochs=10, batch_size=3, verbose=0).history["loss"]
+    assert max(losses[-3:]) < losses[0]
     model.save(tmp_path / "x.keras")
     loaded = keras.saving.load_model(tmp_path / "x.keras")
-    assert int(loaded.optimizer.iterations) == 6
+    assert int(loaded.optimizer.iterations) == 10
     evaluated = [one.evaluate((FEATURES, LENGTHS), TARGETS, verbose=0) for one in (model, loaded)]
     assert evaluated[0] == pytest.approx(evaluated[1], rel=1e-5)
 

@@ -6,7 +6,15 @@ from tfvoice.text import lexicon
 from tfvoice.text.phonemes import ARPABET, PhonemeError
 from tfvoice.tts.pronounce import PronouncedWord, Pronouncer
 
-WORDS = ["hello HH AH0 L OW1", "hello(2) HH EH0 L OW1", "isn't IH1 Z AH0 N T", "cat K AE1 T"]
+WORDS = [
+    "a AH0",
+    "a. EY1",
+    "one W AH1 N",
+    "hello HH AH0 L OW1",
+    "hello(2) HH EH0 L OW1",
+    "isn't IH1 Z AH0 N T",
+    "cat K AE1 T",
+]
 
 
 @pytest.fixture
@@ -25,15 +33,15 @@ def pronouncer(asked):
 
 
 def test_every_word_has_its_source(pronouncer, asked):
-    found = pronouncer.pronounce("Hello, XXX! Isn’t {HH IY} cats xxx yyy?")
-    assert found == [
-        PronouncedWord("hello", ("HH", "AH0", "L", "OW1"), "lexicon"),
-        PronouncedWord("xxx", ("EH1", "K", "S"), "g2p"),
-        PronouncedWord("isn't", ("IH1", "Z", "AH0", "N", "T"), "lexicon"),
-        PronouncedWord("HH IY", ("HH", "IY1"), "inline"),
-        PronouncedWord("cats", ("K", "AE1", "T", "S"), "rule"),
-        PronouncedWord("xxx", ("EH1", "K", "S"), "g2p"),
-        PronouncedWord("yyy", (), "unknown"),
+    found = pronouncer.pronounce("Hello, Xxx! Isn’t {HH IY} cats xxx yyy?")
+    assert [word[:3] for word in found] == [
+        ("hello", ("HH", "AH0", "L", "OW1"), "lexicon"),
+        ("xxx", ("EH1", "K", "S"), "g2p"),
+        ("isn't", ("IH1", "Z", "AH0", "N", "T"), "lexicon"),
+        ("HH IY", ("HH", "IY1"), "inline"),
+        ("cats", ("K", "AE1", "T", "S"), "rule"),
+        ("xxx", ("EH1", "K", "S"), "g2p"),
+        ("yyy", (), "unknown"),
     ]
     # All at once, and each word once.
     assert asked == [["xxx", "yyy"]]
@@ -41,7 +49,26 @@ def test_every_word_has_its_source(pronouncer, asked):
 
 def test_the_model_is_not_asked_for_known_words(pronouncer, asked):
     assert [word.by for word in pronouncer.pronounce("cat's hello")] == ["rule", "lexicon"] and asked == []
-    assert pronouncer.pronounce(" 1 ... ") == []
+    assert pronouncer.pronounce(" ") == []
+
+
+def test_texts_are_normalised_and_what_is_no_word_is_kept_in_its_place(pronouncer):
+    assert [(word.word, word.by) for word in pronouncer.pronounce("1 cat \U0001f408 hello")] == [
+        ("one", "lexicon"),
+        ("cat", "lexicon"),
+        ("\U0001f408", "unspoken"),
+        ("hello", "lexicon"),
+    ]
+
+
+def test_the_name_of_a_letter_is_no_article(pronouncer):
+    assert [word.phonemes for word in pronouncer.pronounce("a cat")] == [("AH0",), ("K", "AE1", "T")]
+    assert ("EY1",) in [word.phonemes for word in pronouncer.pronounce("the U.S.A. hello")]
+
+
+def test_another_normaliser_is_named():
+    small = lexicon.parse(["größe G R OW1"], ARPABET, "small")
+    assert [word.by for word in Pronouncer(small, normalizer="plain").pronounce("Größe 7")] == ["lexicon", "unspoken"]
 
 
 def test_without_a_model_words_are_unknown():

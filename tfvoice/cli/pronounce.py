@@ -2,9 +2,10 @@
 
   tfvoice_pronounce --run=runs/g2p "The Fozzwick isn't in any dictionary."
 
-Each line is a word, a tab, its phonemes, a tab, and the source: lexicon; rule, a word of the lexicon with an ending;
-g2p, the model of --run; inline, phonemes that the text gives in braces, as {HH AH0 L OW1}; or unknown. A file is read
-line by line. The lexicon is CMUdict; words of --lexicon, in the same format, go before it:
+Numbers, dates, abbreviations and the like become words first. Each line is a word, a tab, its phonemes, a tab, and the
+source: lexicon; rule, a word of it with an ending; g2p, the model of --run; inline, phonemes that the text
+gives in braces, as {HH AH0 L OW1}; unknown; or unspoken, no word, such as an emoji. A file is read line by line.
+The lexicon is CMUdict; words of --lexicon, in the same format, go before it:
 
   tfvoice_pronounce --lexicon=names.dict --run=runs/g2p story.txt
 """
@@ -40,15 +41,18 @@ def main(argv: list[str]) -> int:
     if LEXICON.value:
         words = words.after(lexicon.read(LEXICON.value, words.inventory))
     pronouncer = Pronouncer(words, _first_use(run) if run else None)
-    unknown = 0
+    unknown = unspoken = 0
     for text in _texts(argv[1]):
         for word in pronouncer.pronounce(text):
             unknown += word.by == "unknown"
+            unspoken += word.by == "unspoken"
             print(word.word, " ".join(word.phonemes), word.by, sep="\t")
     if unknown:
         advice = "add them to --lexicon" if run else "add them to --lexicon, or a G2P model with --run=DIR"
         print(f"tfvoice_pronounce: words without phonemes: {unknown}; {advice}.", file=sys.stderr)
-    return 1 if unknown else 0
+    if unspoken:
+        print(f"tfvoice_pronounce: parts of the text that are no words: {unspoken}; delete them.", file=sys.stderr)
+    return 1 if unknown or unspoken else 0
 
 
 def _first_use(run):

@@ -268,7 +268,8 @@ def _argument(split: CorpusAlignment, row: int, f0_config: F0Config) -> tuple:
     scanned, found = split.index, split.found[row].alignment
     (record,) = scanned.read([row])
     entry = (scanned.ids[row], scanned.speakers[row], scanned.texts[row], int(scanned.samples[row]))
-    place = EncodedUtterance(record, *entry, float(scanned.peak[row]))
+    # What was clipped is counted by the conversion that clipped it.
+    place = EncodedUtterance(record, *entry, float(scanned.peak[row]), clipped=False)
     return (place, scanned.audio(row), scanned.sample_rate_hz, found, f0_config)
 
 

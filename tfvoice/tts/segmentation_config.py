@@ -1,5 +1,7 @@
 """The whole configuration of a segmentation model."""
 
+from typing import Literal
+
 import pydantic
 
 from tfvoice.audio.augment import AugmentationConfig
@@ -20,12 +22,14 @@ class PronunciationConfig(Config):
       own_lexicon: a file whose words go before those of `lexicon`; empty: none.
       g2p: folder of a run of `tfvoice_train --model=g2p`, for words that the lexicon lacks; empty: utterances with such
         words are skipped.
+      normalizer: of the language of the texts, as in `tfvoice.text.normalize`.
       variants: whether a word may be spoken as any of its pronunciations in the lexicon, or only as the first.
     """
 
     lexicon: str = CMUDICT
     own_lexicon: str = ""
     g2p: str = ""
+    normalizer: Literal["en", "plain"] = "en"
     variants: bool = False
 
 

@@ -105,20 +105,25 @@ class SegmentationRun(Run):
     @functools.cached_property
     def pronouncer(self) -> Pronouncer:
         """Texts to words with phonemes, as the configuration says."""
-        g2p = self.config.pronunciation.g2p
-        return Pronouncer(self.lexicon, G2pPredictor(G2pRun.load(g2p)).pronounce if g2p else None)
+        chosen = self.config.pronunciation
+        predict = G2pPredictor(G2pRun.load(chosen.g2p)).pronounce if chosen.g2p else None
+        return Pronouncer(self.lexicon, predict, chosen.normalizer)
 
     def pronunciations(self, text: str) -> list[tuple[str, list[Pronunciation]]]:
         """The words of a text, and the pronunciations that each may have; none for a word that has no phonemes.
 
+        A text without words, such as "...", has none.
+
         Raises:
           PhonemeError: braces in the text hold anything but phonemes.
         """
-        words = []
-        for word in self.pronouncer.pronounce(text):
+        words, pronounced = [], self.pronouncer.pronounce(text)
+        if all(word.by == "unspoken" for word in pronounced):
+            return []
+        for word in pronounced:
             found = [word.phonemes] if word.phonemes else []
-            if self.config.pronunciation.variants and word.by in ("lexicon", "rule"):
-                found = list(self.lexicon.find(word.word).pronunciations)
+            if self.config.pronunciation.variants and word.variants:
+                found = list(word.variants)
             words.append((word.word, found))
         return words
 
