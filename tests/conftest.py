@@ -27,6 +27,10 @@ LARGEST = (
     "converters/test_deepspeech_pytorch.py",
     "asr/test_windows.py",
     "cli/test_languages.py",
+    "test_python.py",
+    "tts/test_duration_f0_task.py",
+    "tts/test_segmentation_task.py",
+    "tts/test_g2p_task.py",
 )
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
