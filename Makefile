@@ -26,7 +26,7 @@ demo: $(VENV)/base
 
 # Two processes, because most of a test is tracing in Python on one core; the tests of a file share fixtures. In parts,
 # because a process that has run many graphs is large; a failure in one part does not skip the next.
-PARTS := 1/10 2/10 3/10 4/10 5/10 6/10 7/10 8/10 9/10 10/10
+PARTS := 1/12 2/12 3/12 4/12 5/12 6/12 7/12 8/12 9/12 10/12 11/12 12/12
 PYTEST := -m pytest -n 2 --dist loadfile tests
 
 test: $(VENV)/installed
