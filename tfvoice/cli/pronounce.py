@@ -71,7 +71,7 @@ def _first_use(run):
 
 def _texts(argument: str) -> Iterable[str]:
     """The lines of a file or of the standard input, or the text itself."""
-    # Whoever asks the system for a text of some pages gets an error for its length.
+    # Asking the system for a path of several pages is an error.
     is_file = argument == "-" or (len(argument) < 4096 and Path(argument).is_file())
     return _lines(argument) if is_file else [argument]
 
