@@ -62,7 +62,7 @@ def _first_use(run):
     def load():
         load_tensorflow()
         from tfvoice import tasks
-        from tfvoice.tts.g2p_predict import G2pPredictor
+        from tfvoice.tts.g2p.predict import G2pPredictor
 
         return G2pPredictor(tasks.load(run, CHECKPOINT.value, "tfvoice_pronounce"))
 

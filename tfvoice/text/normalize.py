@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 
 from tfvoice.errors import TfvoiceError
-from tfvoice.text.english import normalize_english
+from tfvoice.text.english.normalizer import normalize_english
 from tfvoice.text.folding import Folded, fold_character
 from tfvoice.text.tokens import PAUSES, Normalized, Piece, assemble
 
