@@ -28,6 +28,7 @@ from tfvoice.data.output import ConversionOutput, EncodedUtterance
 from tfvoice.data.shards import AlignmentSection, ConversionPlan, Manifest, PlannedShard, Shard
 from tfvoice.data.workers import Workers
 from tfvoice.errors import TfvoiceError
+from tfvoice.text.phonemes import SILENCE
 from tfvoice.tts.segmentation import data as data_
 from tfvoice.tts.segmentation import forced_alignment
 from tfvoice.tts.segmentation.data import UnusableError
@@ -225,7 +226,7 @@ def _plan(
 ) -> tuple[ConversionPlan, AlignmentSection]:
     """The same shards, whose fingerprint is of everything that decides their bytes; and what the manifest adds."""
     section = AlignmentSection(
-        phonemes=[aligned.SILENCE, *run.inventory.symbols],
+        phonemes=[SILENCE, *run.inventory.symbols],
         frame_samples=settings.f0.frame_samples,
         f0_method=settings.f0.method,
         aligner=run.fingerprint(),

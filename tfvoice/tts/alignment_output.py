@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 
 from tfvoice import storage
 from tfvoice.data import aligned, index, records, shards
-from tfvoice.data.aligned import SILENCE, PhonemeAlignment
+from tfvoice.data.aligned import PhonemeAlignment
 from tfvoice.data.corpora.base import Skip
 from tfvoice.data.shards import Manifest
 from tfvoice.report import plots
+from tfvoice.text.phonemes import SILENCE
 from tfvoice.tts import textgrid
 from tfvoice.tts.segmentation import phoneme_lattice
 from tfvoice.tts.segmentation.run import SegmentationRun

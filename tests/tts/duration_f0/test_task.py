@@ -58,12 +58,6 @@ def test_it_refuses_a_run_of_another_task(duration_f0_run, generator_run, aligne
         tasks.of_run(duration_f0_run.run_dir, "tfvoice_sample")
 
 
-def test_other_exports_are_refused(duration_f0_run):
-    for function in (DURATION_F0.tflite_function, DURATION_F0.onnx_function):
-        with pytest.raises(TfvoiceError, match=r"is for .*, and .* is duration_f0"):
-            function(duration_f0_run)
-
-
 def loss(outputs, targets, **weights):
     objective = ProsodyObjective(None, types.SimpleNamespace(signature=None), ProsodyLossConfig(**weights))
     return float(objective.losses(outputs, targets, tf.constant(1.0)).minimised)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfvoice.data.aligned import SILENCE
+from tfvoice.text.phonemes import SILENCE
 from tfvoice.tts.segmentation import forced_alignment, phoneme_lattice
 from tfvoice.tts.segmentation.forced_alignment import AlignmentError
 

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfvoice.data.aligned import SILENCE
 from tfvoice.text import phonemes as phonemes_
+from tfvoice.text.phonemes import SILENCE
 from tfvoice.tts.segmentation import phoneme_lattice
 
 IDS = {SILENCE: 0, "AH": 1, "B": 2, "K": 3}

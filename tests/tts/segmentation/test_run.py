@@ -3,9 +3,8 @@ import pytest
 from segmentations import segmentation_run
 
 from tfvoice import tasks
-from tfvoice.data.aligned import SILENCE
 from tfvoice.errors import TfvoiceError
-from tfvoice.text.phonemes import ARPABET
+from tfvoice.text.phonemes import ARPABET, SILENCE
 from tfvoice.tts.segmentation.run import SegmentationRun
 
 

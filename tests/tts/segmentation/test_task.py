@@ -89,6 +89,4 @@ def test_what_the_commands_say_about_it(converted, tmp_path):
     assert known["seconds_per_frame"] == 0.01 and len(known["phonemes"]) == 40
     with pytest.raises(TfvoiceError, match="there is no text to decode; omit --decoder"):
         SEGMENTATION.evaluate(run.run_dir, converted, "test", "best", (), {"decoder": "lm"})
-    for function in (SEGMENTATION.tflite_function, SEGMENTATION.onnx_function):
-        with pytest.raises(TfvoiceError, match="--format="):
-            function(run)
+    assert SEGMENTATION.portable_function(run, "onnx") is None

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 
 from tfvoice.audio import f0
-from tfvoice.data import aligned
 from tfvoice.data.aligned import PhonemeAlignment
 from tfvoice.text import phonemes
 from tfvoice.text.phonemes import PhonemeError
@@ -87,7 +86,7 @@ def frame_f0(ends: np.ndarray, f0_hz: np.ndarray, frame_samples: int) -> np.ndar
 
 def is_silence(symbol: str) -> bool:
     """Whether a phoneme is silence."""
-    return symbol == aligned.SILENCE
+    return symbol == phonemes.SILENCE
 
 
 def symbol_classes(symbols, bases: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -170,13 +170,8 @@ class DurationF0Task:
 
         return signatures.signatures(run)
 
-    def tflite_function(self, run: DurationF0Run) -> Callable:
-        """Raises `TfvoiceError`: there is none."""
-        raise TfvoiceError(f"--format=tflite: is for wavenet_asr, and {run.run_dir} is {run.config.model.name}.")
-
-    def onnx_function(self, run: DurationF0Run) -> Callable:
-        """Raises `TfvoiceError`: there is none."""
-        raise TfvoiceError(f"--format=onnx: is for recognisers, and {run.run_dir} is {run.config.model.name}.")
+    def portable_function(self, run: DurationF0Run, format: str) -> None:
+        """There is none."""
 
 
 DURATION_F0 = DurationF0Task()

@@ -162,13 +162,8 @@ class G2pTask:
 
         return signatures.signatures(run)
 
-    def tflite_function(self, run: G2pRun) -> Callable:
-        """Raises `TfvoiceError`: there is none."""
-        raise TfvoiceError(f"--format=tflite: is for wavenet_asr, and {run.run_dir} is {run.config.model.name}.")
-
-    def onnx_function(self, run: G2pRun) -> Callable:
-        """Raises `TfvoiceError`: there is none."""
-        raise TfvoiceError(f"--format=onnx: is for recognisers, and {run.run_dir} is {run.config.model.name}.")
+    def portable_function(self, run: G2pRun, format: str) -> None:
+        """There is none."""
 
 
 G2P = G2pTask()

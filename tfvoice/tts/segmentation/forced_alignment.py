@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from tfvoice import ctc_lattice
-from tfvoice.data.aligned import SILENCE
 from tfvoice.errors import TfvoiceError
+from tfvoice.text.phonemes import SILENCE
 from tfvoice.tts.segmentation.phoneme_lattice import PhonemeLattice
 
 

@@ -13,8 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfvoice.ctc_lattice import Lattice
-from tfvoice.data.aligned import SILENCE
-from tfvoice.text.phonemes import Pronunciation, base
+from tfvoice.text.phonemes import SILENCE, Pronunciation, base
 
 
 class PhonemeLattice(NamedTuple):

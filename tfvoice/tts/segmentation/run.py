@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from tfvoice import config as config_
 from tfvoice.audio import features
-from tfvoice.data.aligned import SILENCE
 from tfvoice.data.utterances import UtterancePipeline
 from tfvoice.errors import TfvoiceError
 from tfvoice.lengths import Sequence
@@ -61,7 +60,7 @@ class SegmentationRun(Run):
                 "experiment.json, or train it again."
             )
         self.inventory = PhonemeInventory(tuple(info["phonemes"]))
-        self.phonemes = (SILENCE, *self.inventory.bases[1:])
+        self.phonemes = self.inventory.bases
         super().__init__(run_dir, config, info, training)
         self._log_probabilities = tf.function(self._compute, input_signature=_WAVEFORMS, reduce_retracing=True)
 

@@ -14,8 +14,8 @@ from tfvoice.asr import metrics
 from tfvoice.asr.metrics import Errors
 from tfvoice.audio import features
 from tfvoice.ctc_lattice import LatticeBatch
-from tfvoice.data.aligned import SILENCE
 from tfvoice.data.utterances import Batch, signature
+from tfvoice.text.phonemes import SILENCE
 from tfvoice.tts.segmentation import forced_alignment, pair_beam
 from tfvoice.tts.segmentation.data import LatticeIndex
 from tfvoice.tts.segmentation.forced_alignment import AlignedPhonemes
