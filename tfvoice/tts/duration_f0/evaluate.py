@@ -1,9 +1,11 @@
 """Evaluation of a model of duration and F0 on a split of aligned records."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
-from tfvoice.report import html
+from tfvoice.report import evaluation
+from tfvoice.report.evaluation import Measured
 from tfvoice.tts.duration_f0 import metrics
 from tfvoice.tts.duration_f0 import report as report_
 from tfvoice.tts.duration_f0.metrics import ProsodyErrors
@@ -27,49 +29,32 @@ def evaluate_run(
     checkpoint: str = "best",
     compare: tuple[str, ...] = (),
 ) -> tuple[dict[str, Any], Path]:
-    """Evaluates a run on a split, and writes `report/eval-<split>.json` and `.html` into it.
+    """Evaluates a run on a split of aligned records, see `report.evaluation.evaluate`.
 
-    Reports of other data than those of the run have the name of the data as well, see `html.report_name`.
-
-    Args:
-      run_dir: folder of the run.
-      data_dir: folder of aligned records; None: the one that the run was trained on.
-      split: name of the split.
-      checkpoint: `best` or `last`.
-      compare: folders of runs to compare with in the page, by their reports of this split.
-
-    Returns:
-      The report: mean absolute errors with their 95 % intervals; and the path of the page.
-
-    Raises:
-      UnwrittenReportError: the report cannot be written.
-      TfvoiceError: the run, the data, the split or a run to compare with cannot be used.
+    The report has mean absolute errors with their 95 % intervals.
     """
     run = DurationF0Run.load(run_dir, checkpoint)
-    data_dir = run.data_dir(data_dir)
-    compared = html.load_compared(run_dir, compare, split, report_.METRIC, report_.row, data_dir)
-    index = run.index(run.config, data_dir, split)
-    predicted = ProsodyPredictor(run).predict(index.phonemes)
-    found = [
-        metrics.errors(alignment, target.prosody, each)
-        for alignment, target, each in zip(index.alignments, index.targets, predicted, strict=True)
-    ]
-    intervals = metrics.intervals(found)
-    report = {
-        "split": split,
-        "data": str(Path(data_dir).absolute()),
-        "checkpoint": run.loaded,
-        "utterances": len(index),
-        "phonemes": sum(map(len, index.phonemes)),
-        "prosody_errors": {
-            name: {"mean": round(mean, 6), "interval_95": list(intervals[name])}
-            for name, mean in metrics.means(found).items()
-        },
-        "results": [_result(id, text, each) for id, text, each in zip(index.ids, index.texts, found, strict=True)],
-    }
-    with html.writing(run, report):
-        run.write_report(html.report_name(run, report), report)
-        return report, report_.write(run, index, predicted, report, compared)
+
+    def measure(data_dir: str | Path, split: str) -> Measured:
+        index = run.index(run.config, data_dir, split)
+        predicted = ProsodyPredictor(run).predict(index.phonemes)
+        found = [
+            metrics.errors(alignment, target.prosody, each)
+            for alignment, target, each in zip(index.alignments, index.targets, predicted, strict=True)
+        ]
+        intervals = metrics.intervals(found)
+        content = {
+            "utterances": len(index),
+            "phonemes": sum(map(len, index.phonemes)),
+            "prosody_errors": {
+                name: {"mean": round(mean, 6), "interval_95": list(intervals[name])}
+                for name, mean in metrics.means(found).items()
+            },
+            "results": [_result(id, text, each) for id, text, each in zip(index.ids, index.texts, found, strict=True)],
+        }
+        return Measured(content, functools.partial(report_.write, run, index, predicted))
+
+    return evaluation.evaluate(run, data_dir, split, compare, report_.METRIC, report_.row, measure)
 
 
 def as_text(report: dict[str, Any], count: int) -> str:

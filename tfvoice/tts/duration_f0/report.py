@@ -42,7 +42,7 @@ def write(
       run: the run.
       index: the utterances.
       predicted: prosody of each.
-      report: from `duration_f0_evaluate`.
+      report: from `evaluate`.
       compared: runs beside it, from `html.load_compared`.
 
     Returns:

@@ -1,10 +1,12 @@
 """Evaluation of a G2P model on a split of a lexicon: PER and WER, in every way in which they are published."""
 
+import functools
 import time
 from pathlib import Path
 from typing import Any
 
-from tfvoice.report import html
+from tfvoice.report import evaluation
+from tfvoice.report.evaluation import Measured
 from tfvoice.text import phonemes
 from tfvoice.tts.g2p import metrics
 from tfvoice.tts.g2p import report as report_
@@ -29,48 +31,28 @@ def evaluate_run(
     checkpoint: str = "best",
     compare: tuple[str, ...] = (),
 ) -> tuple[dict[str, Any], Path]:
-    """Evaluates a run on a split, and writes `report/eval-<split>.json` and `.html` into it.
-
-    Reports of another lexicon than that of the run have its name as well, see `html.report_name`.
-
-    Args:
-      run_dir: folder of the run.
-      data_dir: `cmudict` or the path of a lexicon; None: the one that the run was trained on.
-      split: name of the split.
-      checkpoint: `best` or `last`.
-      compare: folders of runs to compare with in the page, by their reports of this split.
-
-    Returns:
-      The report, and the path of the page.
-
-    Raises:
-      UnwrittenReportError: the report cannot be written.
-      TfvoiceError: the run, the lexicon, the split or a run to compare with cannot be used.
-    """
+    """Evaluates a run on a split of a lexicon; the data are `cmudict` or a path, see `report.evaluation.evaluate`."""
     run = G2pRun.load(run_dir, checkpoint)
-    data_dir = run.data_dir(data_dir)
-    compared = html.load_compared(run_dir, compare, split, report_.METRIC, report_.row, data_dir)
-    index = WordIndex(run.lexicon(data_dir), split)
-    predictor = G2pPredictor(run)
-    # The graph is traced before the clock starts.
-    predictor.pronounce(index.words[:1])
-    start = time.monotonic()
-    hypotheses = predictor.pronounce(index.words)
-    seconds = time.monotonic() - start
-    results = [WordResult(*row) for row in zip(index.words, index.pronunciations, hypotheses, strict=True)]
-    report = {
-        "split": split,
-        "data": run.data_info(data_dir)["data"],
-        "checkpoint": run.loaded,
-        "beam": run.config.search.beam,
-        "words": len(results),
-        "words_per_second": round(len(results) / max(seconds, 1e-9), 1),
-        "phoneme_errors": {key: _rounded(rates) for key, rates in metrics.table(results).items()},
-        "results": [_result(one) for one in results],
-    }
-    with html.writing(run, report):
-        run.write_report(html.report_name(run, report), report)
-        return report, report_.write(run, report, compared)
+
+    def measure(data_dir: str | Path, split: str) -> Measured:
+        index = WordIndex(run.lexicon(data_dir), split)
+        predictor = G2pPredictor(run)
+        # The graph is traced before the clock starts.
+        predictor.pronounce(index.words[:1])
+        start = time.monotonic()
+        hypotheses = predictor.pronounce(index.words)
+        seconds = time.monotonic() - start
+        results = [WordResult(*row) for row in zip(index.words, index.pronunciations, hypotheses, strict=True)]
+        content = {
+            "beam": run.config.search.beam,
+            "words": len(results),
+            "words_per_second": round(len(results) / max(seconds, 1e-9), 1),
+            "phoneme_errors": {key: _rounded(rates) for key, rates in metrics.table(results).items()},
+            "results": [_result(one) for one in results],
+        }
+        return Measured(content, functools.partial(report_.write, run))
+
+    return evaluation.evaluate(run, data_dir, split, compare, report_.METRIC, report_.row, measure)
 
 
 def as_text(report: dict[str, Any], count: int) -> str:

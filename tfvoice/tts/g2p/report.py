@@ -42,7 +42,7 @@ def write(run: G2pRun, report: dict[str, Any], compared: list[ComparedRun]) -> P
 
     Args:
       run: the run.
-      report: from `g2p_evaluate`.
+      report: from `evaluate`.
       compared: runs beside it, from `html.load_compared`.
 
     Returns:

@@ -1,12 +1,14 @@
 """Evaluation of a segmentation model on a split: pair and phoneme error rates, and improbable alignments."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tfvoice.asr import metrics
-from tfvoice.report import html
+from tfvoice.report import evaluation
+from tfvoice.report.evaluation import Measured
 from tfvoice.tts import align
 from tfvoice.tts.segmentation import report as report_
 from tfvoice.tts.segmentation import scoring
@@ -25,39 +27,19 @@ def evaluate_run(
     checkpoint: str = "best",
     compare: tuple[str, ...] = (),
 ) -> tuple[dict[str, Any], Path]:
-    """Evaluates a run on a whole split, and writes `report/eval-<split>.json` and `.html` into it.
+    """Evaluates a run on a whole split, see `report.evaluation.evaluate`.
 
     Phonemes are recognised without the text, by the beam search of Deep Voice, and compared with those of the forced
-    alignment. Reports of other data than those of the run have the name of the data as well, see `html.report_name`.
-
-    Args:
-      run_dir: folder of the run.
-      data_dir: folder of the shards; None: the one that the run was trained on.
-      split: name of the split.
-      checkpoint: `best` or `last`.
-      compare: folders of runs to compare with in the page, by their reports of this split.
-
-    Returns:
-      The report, and the path of the page.
-
-    Raises:
-      UnwrittenReportError: the report cannot be written.
-      TfvoiceError: the run, the data, the split or a run to compare with cannot be used.
+    alignment.
     """
     run = SegmentationRun.load(run_dir, checkpoint)
-    data_dir = run.data_dir(data_dir)
-    compared = html.load_compared(run_dir, compare, split, report_.METRIC, report_.row, data_dir)
-    scanned = run.scan(data_dir, split, filtered=False)
-    results = scoring.Scorer(run, scanned).score(progress=True)
-    report = {
-        "split": split,
-        "data": str(Path(data_dir).absolute()),
-        "checkpoint": run.loaded,
-        **summarise(scanned, results),
-    }
-    with html.writing(run, report):
-        run.write_report(html.report_name(run, report), report)
-        return report, report_.write(run, report, scanned, results, compared)
+
+    def measure(data_dir: str | Path, split: str) -> Measured:
+        scanned = run.scan(data_dir, split, filtered=False)
+        results = scoring.Scorer(run, scanned).score(progress=True)
+        return Measured(summarise(scanned, results), functools.partial(report_.write, run, scanned, results))
+
+    return evaluation.evaluate(run, data_dir, split, compare, report_.METRIC, report_.row, measure)
 
 
 def summarise(scanned: LatticeIndex, results: list[ScoredAlignment]) -> dict[str, Any]:
@@ -70,8 +52,8 @@ def summarise(scanned: LatticeIndex, results: list[ScoredAlignment]) -> dict[str
         "audio_seconds": round(scanned.index.seconds, 3),
         "unusable": {id: str(error) for id, error in scanned.unusable.items()},
         "loss": float(np.mean([result.loss for result in results])),
-        "pair_error_rate": _rate([result.pair_errors for result in results]),
-        "per": _rate([result.phoneme_errors for result in results]),
+        "pair_error_rate": metrics.summarise([result.pair_errors for result in results]),
+        "per": metrics.summarise([result.phoneme_errors for result in results]),
         "threshold": least,
         "improbable": improbable,
         "improbable_share": improbable / len(results),
@@ -115,18 +97,6 @@ def _result(scanned: LatticeIndex, result: ScoredAlignment, least: float) -> dic
         "reference": " ".join(result.alignment.phonemes),
         "ends": result.alignment.ends.tolist(),
         "hypothesis": " ".join(result.hypothesis),
-    }
-
-
-def _rate(errors: list[metrics.Errors]) -> dict[str, Any]:
-    total = metrics.combine(errors)
-    return {
-        "rate": metrics.rate(errors),
-        "interval_95": list(metrics.interval(errors)),
-        "substitutions": total.substitutions,
-        "deletions": total.deletions,
-        "insertions": total.insertions,
-        "reference_units": total.reference_units,
     }
 
 

@@ -34,18 +34,18 @@ def row(run: ComparedRun) -> dict[str, Any]:
 
 def write(
     run: SegmentationRun,
-    report: dict[str, Any],
     scanned: LatticeIndex,
     results: list[ScoredAlignment],
+    report: dict[str, Any],
     compared: list[ComparedRun],
 ) -> Path:
     """Writes the page of a report.
 
     Args:
       run: the run.
-      report: from `segmentation_evaluate`.
       scanned: the utterances.
       results: of the utterances.
+      report: from `evaluate`.
       compared: runs beside it, from `html.load_compared`.
 
     Returns:
