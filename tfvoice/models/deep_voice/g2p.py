@@ -41,14 +41,15 @@ class G2pConfig(Config):
             "learning_rate": 3e-3,
             "weight_decay": 0.0,
             "clip_norm": 1.0,
-        }
+        },
+        "loss": {"smoothing": 0.1},
     }
 
     name: Literal["g2p"] = "g2p"
-    units: int = pydantic.Field(192, ge=1)
+    units: int = pydantic.Field(208, ge=1)
     layers: int = pydantic.Field(2, ge=1)
     attention: bool = True
-    dropout: float = pydantic.Field(0.2, ge=0, lt=1)
+    dropout: float = pydantic.Field(0.3, ge=0, lt=1)
 
 
 class EncodedWords(NamedTuple):
