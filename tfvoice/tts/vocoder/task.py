@@ -1,19 +1,24 @@
 """The task of a vocoder: its training, and what commands, reports and exports ask of it."""
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfvoice.audio import io as audio_io
+from tfvoice.errors import TfvoiceError
 from tfvoice.generation import metrics
+from tfvoice.generation.scoring import bits_per_sample
 from tfvoice.models.deep_voice.vocoder import FRAME_SAMPLES
 from tfvoice.report import plots
 from tfvoice.training import callbacks
-from tfvoice.training.task import Losses, Validation
+from tfvoice.training.task import Losses, ModelCard, Validation
 from tfvoice.tts.vocoder.data import ClipBatch, ClipPipeline
 from tfvoice.tts.vocoder.run import VocoderRun
+from tfvoice.tts.vocoder.scoring import LikelihoodScorer
 from tfvoice.tts.vocoder.synthesis import Synthesizer
 
 
@@ -31,21 +36,13 @@ class VocoderTraining:
         self.valid_data = run.pipeline(valid_index)
         self.objective = NextLevelObjective(run.model, self.train_data)
         self._run, self._synthesizer = run, Synthesizer(run)
-        self._bits = tf.function(self._bits_of, input_signature=[self.train_data.signature])
+        self._scorer = LikelihoodScorer(self.objective, self.valid_data)
 
     def validate(self) -> Validation:
         """Scores the split `valid`, and speaks some of it; the best weights are those of the fewest bits per sample."""
-        bits = samples = 0.0
-        for batch in self.valid_data.batches(epochs=1):
-            bits += float(tf.reduce_sum(self._bits(batch)))
-            samples += int(batch.samples)
-        found = bits / samples
+        bits = bits_per_sample(self._scorer.score())
         spoken = self._speak()
-        return Validation(found, found, {}, f"{found:.4f} bits per sample", functools.partial(self._log, spoken))
-
-    def _bits_of(self, batch: ClipBatch):
-        inputs, targets = self.objective.split(batch)
-        return metrics.bits(self.objective.logits(*inputs, training=False), *targets)
+        return Validation(bits, bits, {}, f"{bits:.4f} bits per sample", functools.partial(self._log, spoken))
 
     def _speak(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Recording and copy synthesis of the first utterances of `valid`, with the weights as they are."""
@@ -127,7 +124,10 @@ class NextLevelObjective:
 
 
 class VocoderTask:
-    """Phonemes with their times and F0 to samples; see `tfvoice.training.task.Task`."""
+    """Phonemes with their times and F0 to samples; see `tfvoice.training.task.Task`.
+
+    What only an evaluation or an export needs is imported by their methods: training starts without it.
+    """
 
     name = "vocoder"
     summary = "a vocoder"
@@ -137,6 +137,59 @@ class VocoderTask:
     def training(self, run: VocoderRun, data_dir: str | Path) -> VocoderTraining:
         """Clips, the likelihood of the next level, and validation by bits per sample."""
         return VocoderTraining(run, data_dir)
+
+    def evaluate(self, run_dir, data_dir, split, checkpoint, compare, decoder) -> tuple[dict[str, Any], Path]:
+        """Bits per sample of a split, and errors of copy synthesis."""
+        if decoder:
+            raise TfvoiceError(f"{run_dir}: predicts no text that could be decoded; leave --decoder out.")
+        from tfvoice.tts.vocoder import evaluate
+
+        return evaluate.evaluate_run(run_dir, data_dir, split, checkpoint, compare)
+
+    def format_report(self, report: dict[str, Any], worst: int) -> str:
+        """Bits per sample and errors of copy synthesis with their intervals, and the worst utterances."""
+        from tfvoice.tts.vocoder import evaluate
+
+        return evaluate.as_text(report, worst)
+
+    def format_result(self, report: dict[str, Any]) -> str:
+        """Bits per sample with their interval."""
+        from tfvoice.tts.vocoder import evaluate
+
+        return evaluate.as_line(report)
+
+    def card(self, run: VocoderRun) -> ModelCard:
+        """Sample rate, levels, phonemes."""
+        quantization = run.config.quantization
+        return ModelCard(
+            "Makes speech of phonemes with their durations and F0: one part of a text-to-speech system, with the voice "
+            "of its training data. Do not let it say what its speaker would not want to say.",
+            {
+                "sample rate": f"{run.sample_rate_hz} Hz",
+                "levels": f"{quantization.levels}, {quantization.kind}",
+                "phonemes": f"{len(run.labels)}: {' '.join(run.labels)}",
+                "mean F0": f"{np.exp(run.statistics.log_f0_mean):.0f} Hz",
+            },
+        )
+
+    def describe(self, run: VocoderRun) -> dict[str, Any]:
+        """Sample rate, levels, frames and phonemes."""
+        return {
+            "sample_rate_hz": run.sample_rate_hz,
+            "levels": run.config.quantization.levels,
+            "frame_samples": FRAME_SAMPLES,
+            "phonemes": run.labels,
+            "f0": run.statistics._asdict(),
+        }
+
+    def signatures(self, run: VocoderRun) -> dict[str, Callable]:
+        """`logits`, under the names `serving_default` and `logits`: levels and conditioning to the next level."""
+        from tfvoice.tts.vocoder import signatures
+
+        return signatures.signatures(run)
+
+    def portable_function(self, run: VocoderRun, format: str) -> None:
+        """There is none."""
 
 
 VOCODER = VocoderTask()
