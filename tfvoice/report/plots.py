@@ -51,9 +51,7 @@ def loss_panel(label: str) -> Panel:
     return Panel(label, (Curve("train_loss", "train", ".:"), Curve("valid_loss", "valid", ".-")))
 
 
-def waveforms(
-    samples: Sequence[np.ndarray], sample_rate_hz: int, captions: list[str], caption: str = ""
-) -> np.ndarray:
+def waveforms(samples: Sequence[np.ndarray], sample_rate_hz: int, captions: list[str], caption: str = "") -> np.ndarray:
     """Plots recordings below each other: the waveform of each, and its spectrogram.
 
     Args:

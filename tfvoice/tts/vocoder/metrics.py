@@ -11,7 +11,8 @@ _BANDS = 80
 _WINDOW_SECONDS, _HOP_SECONDS = 0.025, 0.005
 # Below the loudest frame of the recording; quieter frames do not count.
 _RANGE_DB = 40.0
-_FLOOR = 1e-5
+# Below the largest amplitude of a recording: what is quieter, as between the harmonics, is as loud as this.
+_FLOOR_DB = 80.0
 
 
 class CopyErrors(NamedTuple):
@@ -68,4 +69,5 @@ def _log_mel(samples: np.ndarray, sample_rate_hz: int) -> np.ndarray:
         n_mels=_BANDS,
         power=1.0,
     )
-    return np.log(np.maximum(amplitudes, _FLOOR))
+    floor = amplitudes.max() * 10 ** (-_FLOOR_DB / 20)
+    return np.log(np.maximum(amplitudes, max(floor, 1e-10)))

@@ -50,6 +50,7 @@ def write(run: VocoderRun, copies: Sequence, report: dict[str, Any], compared: l
         ],
         "runs": html.comparison(runs, row),
         "curves": html.training_curves(runs, _PANELS),
+        "errors": report["copy_errors"],
         "copies": [
             {
                 "id": each.id,
