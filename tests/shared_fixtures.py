@@ -23,6 +23,7 @@ from tfvoice.export import export
 from tfvoice.generation.generator import Generator
 from tfvoice.tts.duration_f0.run import DurationF0Run
 from tfvoice.tts.g2p.run import G2pRun
+from tfvoice.tts.vocoder.run import VocoderRun
 
 ASTERISK = Path(__file__).parent / "data" / "asterisk"
 _CLIPS = (1, 2, 5, 10, 14, 15, 19, 20, 21, 24, 25, 27, 37, 50, 61, 66, 88, 119)
@@ -249,5 +250,19 @@ def duration_f0_run(tmp_path_factory, aligned_records):
     made.write()
     for number, weight in enumerate(made.model.trainable_variables):
         weight.assign(0.5 * np.random.default_rng(number).standard_normal(weight.shape))
+    checkpoints.save(made.checkpoint("best"), {"weights": made.model.weights}, {})
+    return made
+
+
+@pytest.fixture(scope="session")
+def vocoder_run(tmp_path_factory, aligned_records):
+    """A run of a vocoder with random weights, without a checkpoint `last`. Read only."""
+    shape = ("model.layers=4", "model.residual=4", "model.skip=8", "model.conditioner=4", "quantization.levels=32")
+    settings = tasks.resolve("vocoder", None, (*shape, "data.seconds=0.1", "training.batch_size=4"))
+    run_dir = tmp_path_factory.mktemp("runs") / "vocoder"
+    made = VocoderRun.new(run_dir, settings, aligned_records, VocoderRun.data_info(aligned_records))
+    made.write()
+    for number, weight in enumerate(made.model.trainable_variables):
+        weight.assign(0.3 * np.random.default_rng(number).standard_normal(weight.shape))
     checkpoints.save(made.checkpoint("best"), {"weights": made.model.weights}, {})
     return made

@@ -42,6 +42,12 @@ def _duration_f0() -> Task:
     return DURATION_F0
 
 
+def _vocoder() -> Task:
+    from tfvoice.tts.vocoder.task import VOCODER
+
+    return VOCODER
+
+
 # Functions, so that a command imports the task that it uses and no other.
 TASKS: dict[str, Callable[[], Task]] = {
     "wavenet_asr": _recognition,
@@ -50,6 +56,7 @@ TASKS: dict[str, Callable[[], Task]] = {
     "g2p": _g2p,
     "segmentation": _segmentation,
     "duration_f0": _duration_f0,
+    "vocoder": _vocoder,
 }
 
 

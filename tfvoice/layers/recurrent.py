@@ -166,7 +166,7 @@ def run_cell(
     if training:
         return _SERIES[cell](compiled, projected, *kernels, bias, *state)
     step, widths = _states_alone(_STEPS[cell]), (kernels[0].shape[0],) * STATES[cell]
-    return _loop(step, [*kernels, bias], [projected], list(state), widths, compiled=compiled).series
+    return run_loop(step, [*kernels, bias], [projected], list(state), widths, compiled=compiled).series
 
 
 @functools.cache
@@ -197,7 +197,7 @@ class _LoopResult(NamedTuple):
     carry: list[tf.Tensor]
 
 
-def _loop(
+def run_loop(
     step: Callable,
     kernels: list[tf.Tensor],
     inputs: list[tf.Tensor],
@@ -280,7 +280,7 @@ def _lstm(compiled: bool, projected, kernel, bias, h_initial, c_initial):
     @tf.custom_gradient
     def run(projected, kernel, bias, h_initial, c_initial):
         start, widths = [h_initial, c_initial], (units, units, 4 * units)
-        h, c, gates = _loop(_lstm_step, [kernel], [projected], start, widths, compiled=compiled).series
+        h, c, gates = run_loop(_lstm_step, [kernel], [projected], start, widths, compiled=compiled).series
 
         def gradient(h_upstream, c_upstream):
             i, f, g, o = tf.split(gates, 4, axis=2)
@@ -291,7 +291,7 @@ def _lstm(compiled: bool, projected, kernel, bias, h_initial, c_initial):
                 [g * i * (1 - i), c_previous * f * (1 - f), i * (1 - g * g), tanh * o * (1 - o)], axis=2
             )
             inputs, zeros = [h_upstream, c_upstream, o * (1 - tanh * tanh), factors, f], tf.zeros_like(h_initial)
-            (sums,), (dh_initial, dc_initial) = _loop(
+            (sums,), (dh_initial, dc_initial) = run_loop(
                 _lstm_backward_step, [tf.transpose(kernel)], inputs, [zeros, zeros], (4 * units,), True, compiled
             )
             return sums, _kernel_gradient(h_previous, sums), tf.zeros_like(bias), dh_initial, dc_initial
@@ -325,7 +325,7 @@ def _gru(compiled: bool, projected, kernel, bias, h_initial):
     @tf.custom_gradient
     def run(projected, kernel, bias, h_initial):
         widths = (units, 4 * units)
-        h, gates = _loop(_gru_step, [kernel, bias], [projected], [h_initial], widths, compiled=compiled).series
+        h, gates = run_loop(_gru_step, [kernel, bias], [projected], [h_initial], widths, compiled=compiled).series
 
         def gradient(h_upstream):
             z, r, n, n_recurrent = tf.split(gates, 4, axis=2)
@@ -336,7 +336,7 @@ def _gru(compiled: bool, projected, kernel, bias, h_initial):
                 [(h_previous - n) * z * (1 - z), h_to_n * n_recurrent * r * (1 - r), h_to_n * r], axis=2
             )
             inputs, zeros = [h_upstream, factors, z], tf.zeros_like(h_initial)
-            (dh, sums), (dh_initial,) = _loop(
+            (dh, sums), (dh_initial,) = run_loop(
                 _gru_backward_step, [tf.transpose(kernel)], inputs, [zeros], (units, 3 * units), True, compiled
             )
             projected_gradient = tf.concat([sums[:, :, : 2 * units], dh * h_to_n], axis=2)
@@ -376,7 +376,7 @@ def _gru_reset_before(compiled: bool, projected, kernel_zr, kernel_n, bias, h_in
     def run(projected, kernel_zr, kernel_n, bias, h_initial):
         widths = (units, 3 * units)
         kernels = [kernel_zr, kernel_n]
-        h, gates = _loop(_gru_reset_before_step, kernels, [projected], [h_initial], widths, compiled=compiled).series
+        h, gates = run_loop(_gru_reset_before_step, kernels, [projected], [h_initial], widths, compiled=compiled).series
 
         def gradient(h_upstream):
             z, r, n = tf.split(gates, 3, axis=2)
@@ -385,7 +385,7 @@ def _gru_reset_before(compiled: bool, projected, kernel_zr, kernel_n, bias, h_in
             factors = tf.concat([(h_previous - n) * z * (1 - z), (1 - z) * (1 - n * n)], axis=2)
             inputs, zeros = [h_upstream, factors, h_previous * r * (1 - r), r, z], tf.zeros_like(h_initial)
             kernels = [tf.transpose(kernel_zr), tf.transpose(kernel_n)]
-            (sums,), (dh_initial,) = _loop(
+            (sums,), (dh_initial,) = run_loop(
                 _gru_reset_before_backward_step, kernels, inputs, [zeros], (3 * units,), True, compiled
             )
             zr_gradient = _kernel_gradient(h_previous, sums[:, :, : 2 * units])
@@ -412,11 +412,11 @@ def _rnn(compiled: bool, projected, kernel, bias, h_initial):
 
     @tf.custom_gradient
     def run(projected, kernel, bias, h_initial):
-        ((h,), _) = _loop(_rnn_step, [kernel], [projected], [h_initial], (units,), compiled=compiled)
+        ((h,), _) = run_loop(_rnn_step, [kernel], [projected], [h_initial], (units,), compiled=compiled)
 
         def gradient(h_upstream):
             inputs, zeros = [h_upstream, 1 - h * h], tf.zeros_like(h_initial)
-            (sums,), (dh_initial,) = _loop(
+            (sums,), (dh_initial,) = run_loop(
                 _rnn_backward_step, [tf.transpose(kernel)], inputs, [zeros], (units,), True, compiled
             )
             return sums, _kernel_gradient(_previous(h_initial, h), sums), tf.zeros_like(bias), dh_initial

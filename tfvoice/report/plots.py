@@ -51,11 +51,11 @@ def loss_panel(label: str) -> Panel:
     return Panel(label, (Curve("train_loss", "train", ".:"), Curve("valid_loss", "valid", ".-")))
 
 
-def waveforms(samples: np.ndarray, sample_rate_hz: int, captions: list[str], caption: str = "") -> np.ndarray:
+def waveforms(samples: Sequence[np.ndarray], sample_rate_hz: int, captions: list[str], caption: str = "") -> np.ndarray:
     """Plots recordings below each other: the waveform of each, and its spectrogram.
 
     Args:
-      samples: `[recordings, samples]` in -1 to 1.
+      samples: recordings, `[samples]` in -1 to 1 each.
       sample_rate_hz: their rate.
       captions: one for each.
       caption: one line above the picture.
@@ -72,13 +72,12 @@ def waveforms(samples: np.ndarray, sample_rate_hz: int, captions: list[str], cap
         2 * rows, 1, sharex=True, squeeze=False, height_ratios=(1, 2) * rows, gridspec_kw=edges | {"hspace": 0.25}
     )[:, 0]
     figure.text(0.01, 1 - 0.1 / height, caption, fontsize=10, va="top")
-    times = np.arange(samples.shape[1]) / sample_rate_hz
     for wave, upper, lower, name in zip(samples, axes[::2], axes[1::2], captions, strict=True):
-        upper.plot(times, wave, color="tab:blue", linewidth=0.4)
+        upper.plot(np.arange(len(wave)) / sample_rate_hz, wave, color="tab:blue", linewidth=0.4)
         upper.set_ylim(-1, 1)
         upper.set_ylabel(name, fontsize=8)
         spectrogram(lower, wave, sample_rate_hz)
-    axes[-1].set_xlim(0, times[-1])
+    axes[-1].set_xlim(0, (max(map(len, samples)) - 1) / sample_rate_hz)
     axes[-1].set_xlabel("time (s)")
     return pixels(canvas)
 

@@ -1,0 +1,195 @@
+"""The task of a vocoder: its training, and what commands, reports and exports ask of it."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfvoice.audio import io as audio_io
+from tfvoice.errors import TfvoiceError
+from tfvoice.generation import metrics
+from tfvoice.generation.scoring import bits_per_sample
+from tfvoice.models.deep_voice.vocoder import FRAME_SAMPLES
+from tfvoice.report import plots
+from tfvoice.training import callbacks
+from tfvoice.training.task import Losses, ModelCard, Validation
+from tfvoice.tts.vocoder.data import ClipBatch, ClipPipeline
+from tfvoice.tts.vocoder.run import VocoderRun
+from tfvoice.tts.vocoder.scoring import LikelihoodScorer
+from tfvoice.tts.vocoder.synthesis import Synthesizer
+
+
+class VocoderTraining:
+    """The training of a vocoder; see `tfvoice.training.task.TrainingJob`.
+
+    Args:
+      run: made for training.
+      data_dir: folder of aligned records.
+    """
+
+    def __init__(self, run: VocoderRun, data_dir: str | Path):
+        train_index, valid_index = (run.index(data_dir, split) for split in ("train", "valid"))
+        self.train_data = run.pipeline(train_index, shuffled=True)
+        self.valid_data = run.pipeline(valid_index)
+        self.objective = NextLevelObjective(run.model, self.train_data)
+        self._run, self._synthesizer = run, Synthesizer(run)
+        self._scorer = LikelihoodScorer(self.objective, self.valid_data)
+
+    def validate(self) -> Validation:
+        """Scores the split `valid`, and speaks some of it; the best weights are those of the fewest bits per sample."""
+        bits = bits_per_sample(self._scorer.score())
+        spoken = self._speak()
+        return Validation(bits, bits, {}, f"{bits:.4f} bits per sample", functools.partial(self._log, spoken))
+
+    def _speak(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Recording and copy synthesis of the first utterances of `valid`, with the weights as they are."""
+        config, pairs = self._run.config.sampling, []
+        frames = round(config.seconds * self._run.sample_rate_hz / FRAME_SAMPLES)
+        for row in range(min(config.count, len(self.valid_data.index))):
+            part = self.valid_data.conditioning[row].part(0, self._run.sizes.silence + frames)
+            copy = self._synthesizer.speak(part, config.temperature, self._run.config.training.seed)
+            pairs.append((self.valid_data.index.clips.audio(row)[: len(copy)], copy))
+        return pairs
+
+    def _log(self, spoken: list[tuple[np.ndarray, np.ndarray]], epoch: int) -> None:
+        """Writes recordings and copies to TensorBoard, and as files into the folder of the run."""
+        if not spoken:
+            return
+        rate_hz, step = self._run.sample_rate_hz, tf.summary.experimental.get_step()
+        folder = self._run.run_dir / "samples"
+        folder.mkdir(exist_ok=True)
+        waves, names = [], []
+        for number, (recording, copy) in enumerate(spoken):
+            audio_io.write(folder / f"recording-{number}.wav", recording, rate_hz)
+            audio_io.write(folder / f"step-{step:07d}-{number}.wav", copy, rate_hz)
+            callbacks.write_audio(f"samples/{number}", copy, rate_hz)
+            waves += [recording, copy[: len(recording)]]
+            names += [f"recording {number}", f"copy {number}"]
+        picture = plots.waveforms(waves, rate_hz, names, f"epoch {epoch}, step {step}")
+        tf.summary.image("samples/picture", picture[np.newaxis])
+        plots.write(folder / f"step-{step:07d}.png", picture)
+
+
+class NextLevelObjective:
+    """Negative log-likelihood of the next level, in bits per sample.
+
+    Args:
+      model: a vocoder.
+      data: gives the shape of a batch.
+    """
+
+    unit = "bits per sample"
+
+    def __init__(self, model, data: ClipPipeline):
+        self.model = model
+        self.signature = data.signature
+        self._sizes = data.sizes
+        # Fused, the small operations of the layers are a few passes over the samples: half the time on 2 cores.
+        self._wavenet = tf.function(
+            lambda levels, biases: model(levels, biases, first=self._sizes.lead), jit_compile=True
+        )
+
+    def split(self, batch: ClipBatch):
+        """Levels and their conditioning; target levels and how many of them count."""
+        inputs = (batch.levels, batch.phonemes, batch.stresses, batch.f0, batch.lengths, batch.offsets)
+        return inputs, (batch.levels[:, 2 + self._sizes.lead * FRAME_SAMPLES :], batch.counts)
+
+    def units(self, batch: ClipBatch):
+        """The number of samples."""
+        return tf.maximum(tf.cast(batch.samples, tf.float32), 1.0)
+
+    def initial_state(self, batch_size: int):
+        """Nothing is carried from one batch to the next."""
+        return []
+
+    def logits(self, levels, phonemes, stresses, f0, lengths, offsets, training: bool):
+        """The logits of each level of the clips."""
+        biases = self.model.condition(phonemes, stresses, f0, lengths, training)
+        frames = offsets[:, tf.newaxis] + tf.range(self._sizes.lead + self._sizes.clip)
+        # Beyond the end of an utterance nothing counts.
+        biases = tf.gather(biases, tf.minimum(frames, tf.shape(biases)[1] - 1), batch_dims=1)
+        return self._wavenet(levels, biases)
+
+    def forward(self, inputs, carried, seed):
+        """The logits."""
+        return self.logits(*inputs, training=True), []
+
+    def losses(self, outputs, targets, units):
+        """Bits per sample, of the samples that count."""
+        loss = tf.reduce_sum(metrics.bits(outputs, *targets)) / units
+        return Losses(loss, loss)
+
+
+class VocoderTask:
+    """Phonemes with their times and F0 to samples; see `tfvoice.training.task.Task`.
+
+    What only an evaluation or an export needs is imported by their methods: training starts without it.
+    """
+
+    name = "vocoder"
+    summary = "a vocoder"
+    commands = ()
+    run = VocoderRun
+
+    def training(self, run: VocoderRun, data_dir: str | Path) -> VocoderTraining:
+        """Clips, the likelihood of the next level, and validation by bits per sample."""
+        return VocoderTraining(run, data_dir)
+
+    def evaluate(self, run_dir, data_dir, split, checkpoint, compare, decoder) -> tuple[dict[str, Any], Path]:
+        """Bits per sample of a split, and errors of copy synthesis."""
+        if decoder:
+            raise TfvoiceError(f"{run_dir}: predicts no text that could be decoded; leave --decoder out.")
+        from tfvoice.tts.vocoder import evaluate
+
+        return evaluate.evaluate_run(run_dir, data_dir, split, checkpoint, compare)
+
+    def format_report(self, report: dict[str, Any], worst: int) -> str:
+        """Bits per sample and errors of copy synthesis with their intervals, and the worst utterances."""
+        from tfvoice.tts.vocoder import evaluate
+
+        return evaluate.as_text(report, worst)
+
+    def format_result(self, report: dict[str, Any]) -> str:
+        """Bits per sample with their interval."""
+        from tfvoice.tts.vocoder import evaluate
+
+        return evaluate.as_line(report)
+
+    def card(self, run: VocoderRun) -> ModelCard:
+        """Sample rate, levels, phonemes."""
+        quantization = run.config.quantization
+        return ModelCard(
+            "Makes speech of phonemes with their durations and F0: one part of a text-to-speech system, with the voice "
+            "of its training data. Do not let it say what its speaker would not want to say.",
+            {
+                "sample rate": f"{run.sample_rate_hz} Hz",
+                "levels": f"{quantization.levels}, {quantization.kind}",
+                "phonemes": f"{len(run.labels)}: {' '.join(run.labels)}",
+                "mean F0": f"{np.exp(run.statistics.log_f0_mean):.0f} Hz",
+            },
+        )
+
+    def describe(self, run: VocoderRun) -> dict[str, Any]:
+        """Sample rate, levels, frames and phonemes."""
+        return {
+            "sample_rate_hz": run.sample_rate_hz,
+            "levels": run.config.quantization.levels,
+            "frame_samples": FRAME_SAMPLES,
+            "phonemes": run.labels,
+            "f0": run.statistics._asdict(),
+        }
+
+    def signatures(self, run: VocoderRun) -> dict[str, Callable]:
+        """`logits`, under the names `serving_default` and `logits`: levels and conditioning to the next level."""
+        from tfvoice.tts.vocoder import signatures
+
+        return signatures.signatures(run)
+
+    def portable_function(self, run: VocoderRun, format: str) -> None:
+        """There is none."""
+
+
+VOCODER = VocoderTask()
