@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from tfvoice.tts.vocoder.objective import NextLevelObjective
 from tfvoice.tts.vocoder.scoring import LikelihoodScorer
-from tfvoice.tts.vocoder.task import NextLevelObjective
 
 
 def test_every_utterance_is_scored_the_same_in_batches_of_any_size(vocoder_run, aligned_records):

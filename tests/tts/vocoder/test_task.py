@@ -2,16 +2,14 @@
 
 import json
 
-import numpy as np
 import pytest
 import soundfile
-import tensorflow as tf
 from written import assert_same_run, lines
 
 from tfvoice import tasks
 from tfvoice.errors import TfvoiceError
 from tfvoice.training.trainer import StopConditions
-from tfvoice.tts.vocoder.task import VOCODER, NextLevelObjective
+from tfvoice.tts.vocoder.task import VOCODER
 
 SMALL = (
     "model.layers=3", "model.residual=4", "model.skip=8", "model.conditioner=4", "quantization.levels=16",
@@ -49,26 +47,6 @@ def test_a_validation_leaves_a_copy_beside_the_recording(trained):
     copy, rate_hz = soundfile.read(folder / f"{picture.stem}-0.wav")
     recording, _ = soundfile.read(folder / "recording-0.wav")
     assert rate_hz == 16000 and len(copy) == len(recording) == round(0.2 * 250) * 64
-
-
-def test_the_loss_is_that_of_the_whole_utterance_at_once(vocoder_run, aligned_records):
-    index = vocoder_run.index(aligned_records, "test")
-    pipeline = vocoder_run.pipeline(index)
-    objective = NextLevelObjective(vocoder_run.model, pipeline)
-    batch = next(iter(pipeline.batches(epochs=1)))
-    inputs, (targets, counts) = objective.split(batch)
-    found = objective.logits(*inputs, training=False)
-    row = int(batch.rows[0])
-    frames, levels = pipeline.conditioning[row], pipeline.levels(row)
-    ids = (tf.constant(values[np.newaxis].astype(np.int32)) for values in frames[:2])
-    biases = vocoder_run.model.condition(*ids, frames.f0[np.newaxis], tf.constant([len(frames.f0)]))
-    before = 2 + 62 * 64
-    padded = np.pad(levels, (before, len(frames.f0) * 64 - 62 * 64 - len(levels)), constant_values=16)
-    whole = vocoder_run.model(tf.constant(padded[np.newaxis], tf.int32), biases)[0]
-    # The clip starts at frame 62. Its conditioner sees some of the frames after it, and not all.
-    expected = whole[62 * 64 : 62 * 64 + int(counts[0])]
-    np.testing.assert_array_equal(targets[0, : counts[0]], levels[: counts[0]])
-    assert float(tf.reduce_max(tf.abs(found[0, : counts[0]] - expected))) < 0.02
 
 
 def test_what_does_not_fit_is_refused(vocoder_run, aligned_records, converted, generator_run, tmp_path):

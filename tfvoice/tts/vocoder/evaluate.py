@@ -16,10 +16,10 @@ from tfvoice.tts.vocoder import metrics
 from tfvoice.tts.vocoder import report as report_
 from tfvoice.tts.vocoder.data import ClipPipeline
 from tfvoice.tts.vocoder.metrics import CopyErrors
+from tfvoice.tts.vocoder.objective import NextLevelObjective
 from tfvoice.tts.vocoder.run import VocoderRun
 from tfvoice.tts.vocoder.scoring import LikelihoodScorer
 from tfvoice.tts.vocoder.synthesis import Synthesizer
-from tfvoice.tts.vocoder.task import NextLevelObjective
 
 # Utterances that are spoken with their own durations and F0, evenly from the split.
 _COPIES = 16

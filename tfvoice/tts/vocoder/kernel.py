@@ -15,6 +15,30 @@ _BELOW_ONE = np.float32(1 - 1e-6)
 
 
 @compiled
+def _add_product(inputs, kernel, sums):
+    """Adds `inputs kernel` to the sums."""
+    for i in range(kernel.shape[0]):
+        value, row = inputs[i], kernel[i]
+        for j in range(kernel.shape[1]):
+            sums[j] += value * row[j]
+
+
+@compiled
+def draw(logits, inverse_temperature, uniform):
+    """The level at a share of the cumulative distribution; `logits` are used up."""
+    highest = logits.max()
+    total = np.float32(0)
+    for level in range(len(logits)):
+        total += math.exp((logits[level] - highest) * inverse_temperature)
+        logits[level] = total
+    target = min(uniform * total, total * _BELOW_ONE)
+    level = 0
+    while logits[level] <= target:
+        level += 1
+    return level
+
+
+@compiled
 def advance(
     levels, start, end, sampled, noise, inverse_temperature, biases, frame_samples,
     first, gates, residuals, residual_biases, skips, skip_bias, head, head_bias, output, output_bias,
@@ -41,66 +65,30 @@ def advance(
       places: int64 `[layers]`, the row of `memory` of each layer's oldest input, from its own first one; changed.
     """
     layers, r = residual_biases.shape
-    s, classes = head.shape
-    hidden, gate = np.empty(r, np.float32), np.empty(r, np.float32)
-    sums, skip = np.empty(2 * r, np.float32), np.empty(s, np.float32)
-    middle, logits = np.empty(classes, np.float32), np.empty(classes, np.float32)
+    hidden, gate, sums = np.empty(r, np.float32), np.empty(r, np.float32), np.empty(2 * r, np.float32)
+    skip, middle, logits = np.empty_like(skip_bias), np.empty_like(head_bias), np.empty_like(output_bias)
     for sample in range(start, end):
         one, other = first[0, levels[sample]], first[1, levels[sample + 1]]
         for i in range(r):
             hidden[i] = math.tanh(one[i] + other[i])
-        draws = sample >= sampled
         skip[:] = skip_bias
         base = 0
         for layer in range(layers):
             past = memory[base + places[layer]]
             sums[:] = biases[sample // frame_samples, layer]
-            for i in range(r):
-                old, new = past[i], hidden[i]
-                before, now = gates[layer, 0, i], gates[layer, 1, i]
-                for j in range(2 * r):
-                    sums[j] += old * before[j] + new * now[j]
+            _add_product(past, gates[layer, 0], sums)
+            _add_product(hidden, gates[layer, 1], sums)
             past[:] = hidden
             places[layer] = (places[layer] + 1) % dilations[layer]
             base += dilations[layer]
             for i in range(r):
                 gate[i] = math.tanh(sums[i]) / (np.float32(1) + math.exp(-sums[r + i]))
-            for i in range(r):
                 hidden[i] += residual_biases[layer, i]
-            for i in range(r):
-                value, row = gate[i], residuals[layer, i]
-                for j in range(r):
-                    hidden[j] += value * row[j]
-            if draws:
-                for i in range(r):
-                    value, row = gate[i], skips[layer, i]
-                    for j in range(s):
-                        skip[j] += value * row[j]
-        if not draws:
-            continue
-        middle[:] = head_bias
-        for i in range(s):
-            value, row = max(skip[i], np.float32(0)), head[i]
-            for j in range(classes):
-                middle[j] += value * row[j]
-        logits[:] = output_bias
-        for i in range(classes):
-            value, row = max(middle[i], np.float32(0)), output[i]
-            for j in range(classes):
-                logits[j] += value * row[j]
-        levels[sample + 2] = draw(logits, inverse_temperature, noise[sample - start])
-
-
-@compiled
-def draw(logits, inverse_temperature, uniform):
-    """The level at a share of the cumulative distribution; `logits` are used up."""
-    highest = logits.max()
-    total = np.float32(0)
-    for level in range(len(logits)):
-        total += math.exp((logits[level] - highest) * inverse_temperature)
-        logits[level] = total
-    target = min(uniform * total, total * _BELOW_ONE)
-    level = 0
-    while logits[level] <= target:
-        level += 1
-    return level
+            _add_product(gate, residuals[layer], hidden)
+            if sample >= sampled:
+                _add_product(gate, skips[layer], skip)
+        if sample >= sampled:
+            middle[:], logits[:] = head_bias, output_bias
+            _add_product(np.maximum(skip, np.float32(0)), head, middle)
+            _add_product(np.maximum(middle, np.float32(0)), output, logits)
+            levels[sample + 2] = draw(logits, inverse_temperature, noise[sample - start])

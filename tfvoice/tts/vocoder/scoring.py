@@ -7,17 +7,18 @@ from tqdm import tqdm
 from tfvoice.generation import metrics
 from tfvoice.generation.scoring import ScoredClip
 from tfvoice.tts.vocoder.data import ClipBatch, ClipPipeline
+from tfvoice.tts.vocoder.objective import NextLevelObjective
 
 
 class LikelihoodScorer:
     """Scores the utterances of a split, as often as needed; traced once.
 
     Args:
-      objective: of the vocoder, a `task.NextLevelObjective`.
+      objective: of the vocoder.
       pipeline: of the split, not shuffled.
     """
 
-    def __init__(self, objective, pipeline: ClipPipeline):
+    def __init__(self, objective: NextLevelObjective, pipeline: ClipPipeline):
         self._pipeline = pipeline
 
         @tf.function(input_signature=[pipeline.signature])
