@@ -181,6 +181,15 @@ def test_padding_changes_nothing_and_has_no_gradient():
     assert not gradient[1, 5:].any()
 
 
+def test_logits_that_are_not_finite_make_the_loss_so():
+    """A loss of 0 would pass for a row without a path, and the step would not be skipped."""
+    logits = random_log_probabilities(6, rows=2).astype(np.float32)
+    logits[0, 3, 1] = np.nan
+    batch = ctc_lattice.batched([ctc_lattice.chain([0, 1], BLANK)] * 2)
+    loss, _ = loss_and_gradient(tf.constant(logits), [6, 6], batch)
+    np.testing.assert_array_equal(np.isfinite(loss), [False, True])
+
+
 def test_rows_without_a_path_have_neither_loss_nor_gradient():
     chains = [ctc_lattice.chain(labels, BLANK) for labels in ([0, 0], [], [1])]
     logits = tf.constant(random_log_probabilities(2, rows=3), tf.float32)

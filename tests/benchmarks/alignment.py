@@ -149,7 +149,7 @@ def festival(arguments) -> None:
     )
     for command, *flags in commands:
         subprocess.run([sys.executable, ROOT / "bin" / f"tfvoice_{command}", *flags], check=True)
-    found, of = {(voice, split): [] for split in ("test", "train") for voice in VOICES}, dict.fromkeys(VOICES, 0)
+    found = {(voice, split): [] for split in ("test", "train") for voice in VOICES}
     of = dict.fromkeys(found, 0)
     for voice, split in found:
         for clip in alignment_output.clips(output, split):

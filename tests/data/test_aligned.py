@@ -1,5 +1,7 @@
 import json
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -37,6 +39,18 @@ def test_plain_decoding_ignores_the_alignment():
     decoded = records.decode(tf.constant(aligned.encode(RECORD, len(PCM16), ALIGNMENT)))
     for key, value in records.decode(tf.constant(RECORD)).items():
         np.testing.assert_array_equal(decoded[key], value)
+
+
+def test_the_score_is_kept_where_it_is_known():
+    assert aligned.decode_score(aligned.encode(RECORD, len(PCM16), ALIGNMENT, -0.25)) == -0.25
+    for record in (RECORD, aligned.encode(RECORD, len(PCM16), ALIGNMENT)):
+        assert np.isnan(aligned.decode_score(record))
+
+
+def test_workers_that_encode_need_no_tensorflow():
+    """A process with TensorFlow takes 800 MB."""
+    code = "import sys, tfvoice.data.aligned; print('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
 def test_an_aligned_record_holds_the_bytes_of_the_plain_one():
@@ -124,7 +138,7 @@ def test_the_manifest_has_a_section_only_where_records_are_aligned(tmp_path):
     path = tmp_path / "manifest.json"
     path.write_text(config.to_json(manifest(SECTION)))
     assert aligned.read_manifest(tmp_path) == shards.read_manifest(tmp_path) == manifest(SECTION)
-    advice = re.escape(f"{tmp_path}: these records are aligned already; give tfvoice_align the plain records")
+    advice = re.escape(f"{tmp_path}: these records are aligned already, and plain ones are needed; name the folder")
     with pytest.raises(ShardError, match=advice):
         aligned.read_plain_manifest(tmp_path)
     path.write_text(config.to_json(manifest(None)))

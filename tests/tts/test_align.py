@@ -1,5 +1,8 @@
+import hashlib
+import itertools
 import json
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -7,7 +10,8 @@ from segmentations import converted as convert_clips
 from segmentations import segmentation_run, write_clips
 
 from tfvoice.audio.f0 import F0Config
-from tfvoice.data import aligned, records, shards
+from tfvoice.data import aligned, records, shard_index, shards
+from tfvoice.data.corpora.base import Skip
 from tfvoice.data.index import scan_clips
 from tfvoice.data.output import ConversionOutput
 from tfvoice.errors import TfvoiceError
@@ -77,6 +81,8 @@ def test_an_alignment_that_was_stopped_is_resumed(run, converted, output, tmp_pa
         align.align_corpus(run, converted, tmp_path / "out", SETTINGS, progress=False)
     monkeypatch.setattr(ConversionOutput, "write", original)
     before = {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in written}
+    # The network is not needed again.
+    monkeypatch.setattr(align, "align_rows", None)
     align.align_corpus(run, converted, tmp_path / "out", SETTINGS, progress=False)
     assert {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in written} == before
     assert files(tmp_path / "out") == files(output)
@@ -88,8 +94,88 @@ def test_a_finished_alignment_is_left_as_it_is(run, converted, output):
     assert manifest == aligned.read_manifest(output) and files(output) == before
     assert sum(manifest.skipped.values()) == len(skipped)
     other = AlignmentSettings(F0Config(min_hz=100), min_score=-100.0)
-    with pytest.raises(TfvoiceError, match="replace it with --overwrite"):
+    sentence = "holds an alignment by another run, of other records or with other flags; replace it with --overwrite"
+    with pytest.raises(TfvoiceError, match=sentence):
         align.align_corpus(run, converted, output, other, progress=False)
+
+
+def test_an_alignment_does_not_depend_on_what_else_is_aligned(run, converted):
+    scanned = scan_clips(shards.read_manifest(converted), converted, "train", 1)
+    rows = np.array([3, 0, 5])
+    once = align.align_rows(run, scanned, rows)
+    align.align_rows(run, scanned, np.array([1, 2]))
+    for found, again in zip(once, align.align_rows(run, scanned, rows), strict=True):
+        assert found.score == again.score and found.ends.tolist() == again.ends.tolist()
+
+
+def test_batches_are_limited_by_their_utterances_and_by_their_seconds(run, converted, monkeypatch):
+    scanned = scan_clips(shards.read_manifest(converted), converted, "train", 1)
+    rows = np.argsort(scanned.samples).tolist()
+    assert list(align._batches([], scanned)) == [] and list(align._batches(rows, scanned)) == [rows]
+    monkeypatch.setattr(align, "_BATCH", 3)
+    assert {len(batch) for batch in list(align._batches(rows, scanned))[:-1]} == {3}
+    monkeypatch.setattr(align, "_BATCH_SECONDS", 1.9 * scanned.samples[rows[-1]] / 16000)
+    batches = list(align._batches(rows, scanned))
+    assert list(itertools.chain(*batches)) == rows and batches[-1] == rows[-1:]
+
+
+def test_plain_records_are_never_replaced(run, converted, tmp_path):
+    data = shutil.copytree(converted, tmp_path / "records")
+    before = files(data)
+    for overwrite in (False, True):
+        with pytest.raises(TfvoiceError, match="records: holds plain records, which no alignment replaces; name"):
+            align.align_corpus(run, data, data, SETTINGS, overwrite=overwrite, progress=False)
+    assert files(data) == before
+
+
+def test_other_audio_of_the_same_texts_is_another_alignment(run, tmp_path):
+    noise = (np.random.default_rng(0).standard_normal(16000) * 0.1).astype(np.float32)
+    for level in (1, 0.5):
+        shutil.rmtree(tmp_path / "records", ignore_errors=True)
+        convert_clips(write_clips(tmp_path / "clips", {"a": (level * noise, "Hello.")}), tmp_path / "records")
+        target = tmp_path / "out"
+        if level == 1:
+            align.align_corpus(run, tmp_path / "records", target, SETTINGS, progress=False)
+    with pytest.raises(TfvoiceError, match="of other records"):
+        align.align_corpus(run, tmp_path / "records", target, SETTINGS, progress=False)
+
+
+def test_a_shard_without_records_stays_one(run, converted, output, tmp_path):
+    """Conversion writes such a shard where all of its utterances are skipped."""
+    data = shutil.copytree(converted, tmp_path / "records")
+    content = json.loads((data / shards.MANIFEST).read_text())
+    content["splits"] = {"train": content["splits"]["train"]}
+    empty, other, *_ = content["splits"]["train"]["shards"]
+    content["splits"]["train"]["shards"] = [empty, other]
+    empty |= {"sha256": hashlib.sha256(b"").hexdigest(), "bytes": 0, "utterances": 0}
+    (data / empty["name"]).write_bytes(b"")
+    shard_index.write(data / empty["name"], empty["sha256"], [])
+    (data / shards.MANIFEST).write_text(json.dumps(content))
+    manifest, _ = align.align_corpus(run, data, tmp_path / "out", SETTINGS, progress=False)
+    assert manifest.splits["train"].shards[0].utterances == 0
+    assert manifest.splits["train"].shards[1] == aligned.read_manifest(output).splits["train"].shards[1]
+
+
+def test_records_hold_the_score(run, converted, output):
+    scanned = scan_clips(shards.read_manifest(converted), converted, "valid", 1)
+    found = align.align_rows(run, scanned, np.arange(len(scanned)))
+    scores = [clip.score for clip in alignment_output.clips(output, "valid")]
+    np.testing.assert_allclose(scores, [each.score for each in found if not isinstance(each, Skip)], rtol=1e-4)
+
+
+def test_a_run_that_recognises_nothing_says_so_once(run, converted, tmp_path):
+    with pytest.raises(TfvoiceError) as caught:
+        align.align_corpus(run, converted, tmp_path / "out", AlignmentSettings(), progress=False)
+    text = str(caught.value)
+    assert text.startswith(f"{run.run_dir}: recognises ") and "train it longer or on these records" in text
+    assert "\n" not in text and not list((tmp_path / "out").glob("*.tfrecord"))
+
+
+def test_f0_that_cannot_be_estimated_is_refused_before_anything_is_aligned(run, converted, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyworld", None)
+    with pytest.raises(TfvoiceError, match="method=world needs pyworld"):
+        align.align_corpus(run, converted, tmp_path / "out", AlignmentSettings(F0Config(method="world")))
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_threshold_is_below_the_bulk_and_above_outliers():
@@ -123,10 +209,13 @@ def test_what_is_improbable_or_cannot_be_aligned_is_skipped_with_its_reason(run,
     listed = [json.loads(line) for line in (tmp_path / "none" / shards.SKIPPED).read_text().splitlines()]
     assert sum(skip["reason"] == "improbable" for skip in listed) == 3
     assert "nats per frame, and at least 1.000 is probable: does the text fit?" in listed[0]["detail"]
+    # Other settings may follow in the same folder.
+    manifest, _ = align.align_corpus(run, data, tmp_path / "none", SETTINGS, progress=False)
+    assert manifest.splits["train"].utterances == 3
 
 
 def test_data_that_cannot_be_aligned_get_a_sentence(run, converted, output, tmp_path):
-    with pytest.raises(TfvoiceError, match=r"these records are aligned already; give tfvoice_align the plain records"):
+    with pytest.raises(TfvoiceError, match=r"these records are aligned already, and plain ones are needed"):
         align.align_corpus(run, output, tmp_path / "out", SETTINGS)
     eight = segmentation_run(tmp_path / "run", converted, ["features.sample_rate_hz=8000"])
     with pytest.raises(
@@ -145,5 +234,6 @@ def test_data_that_cannot_be_aligned_get_a_sentence(run, converted, output, tmp_
 
 def test_a_score_is_a_number():
     assert align.parse_score(None) is None and align.parse_score("-0.5") == -0.5
-    with pytest.raises(TfvoiceError, match=r"--min_score=low: write a number, for example --min_score=-0.3"):
-        align.parse_score("low")
+    for text in ("low", "nan"):
+        with pytest.raises(TfvoiceError, match=rf"--min_score={text}: write a number, for example --min_score=-0.3"):
+            align.parse_score(text)

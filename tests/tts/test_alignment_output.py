@@ -1,8 +1,11 @@
+import hashlib
+
 import aligned_records
 import numpy as np
 import pytest
 from segmentations import segmentation_run
 
+from tfvoice.data import aligned, index, records
 from tfvoice.data.aligned import PhonemeAlignment
 from tfvoice.tts import alignment_output
 from tfvoice.tts.alignment_output import AlignedClip
@@ -39,8 +42,27 @@ def test_a_figure_is_as_wide_as_the_clip_is_long(clip):
     assert figure.std() > 20
 
 
-def test_figures_of_some_records_of_each_split_are_written(converted, tmp_path):
+def test_figures_are_of_the_least_probable_records_and_of_typical_ones(converted, tmp_path, monkeypatch):
+    monkeypatch.setattr(alignment_output, "figure", lambda clip: np.zeros((2, 2, 3), np.uint8))
     data = aligned_records.write(converted, tmp_path / "aligned")
+    scores = {}
+
+    def score_of(record):
+        id = records.decode(record)["id"].numpy().decode()
+        scores[id] = -int(hashlib.sha256(id.encode()).hexdigest()[:6], 16) / 1e6
+        return scores[id]
+
+    monkeypatch.setattr(aligned, "decode_score", score_of)
     paths = alignment_output.write_figures(data, tmp_path / "figures")
-    assert {path.name.split("-")[0] for path in paths} == {"train", "valid", "test"}
     assert all(path.read_bytes()[:4] == b"\x89PNG" for path in paths)
+    for split in ("train", "valid", "test"):
+        ids = index.scan_clips(aligned.read_manifest(data), data, split, 1).ids
+        order = sorted(ids, key=scores.get)
+        middle = max(4, len(order) // 2)
+        kinds = (("least_probable", order[:4]), ("typical", order[middle : middle + 2]))
+        expected = [f"{split}-{kind}_{n}-{id}.png" for kind, part in kinds for n, id in enumerate(part, 1)]
+        assert [path.name for path in paths if path.name.startswith(split)] == expected
+
+
+def test_the_title_of_a_figure_has_the_score(clip):
+    assert (alignment_output.figure(clip) != alignment_output.figure(clip._replace(score=-0.31))).any()

@@ -60,10 +60,9 @@ def estimate(samples: np.ndarray, sample_rate_hz: int, config: F0Config = F0Conf
       float32 `[frames]`, in Hz, 0 where unvoiced; the last frame may be partly beyond the end.
 
     Raises:
-      TfvoiceError: the rate is too low, a sample is not finite, or the method is not installed.
+      TfvoiceError: a sample is not finite, or as `check`.
     """
-    if sample_rate_hz <= 2 * config.max_hz:
-        raise TfvoiceError(f"max_hz={config.max_hz:g} is too high for audio of {sample_rate_hz} Hz; set it lower.")
+    check(sample_rate_hz, config)
     if not np.isfinite(samples).all():
         raise TfvoiceError("The audio holds samples that are not finite; convert it again.")
     count = -(-len(samples) // config.frame_samples)
@@ -76,6 +75,14 @@ def estimate(samples: np.ndarray, sample_rate_hz: int, config: F0Config = F0Conf
         return np.zeros(count, np.float32)
     grid, hop_samples = {"pyin": _pyin, "world": _world}[config.method](samples, sample_rate_hz, config)
     return np.where(audible, _at_middles(grid, hop_samples, count, config.frame_samples), np.float32(0))
+
+
+def check(sample_rate_hz: int, config: F0Config) -> None:
+    """Raises `TfvoiceError` where the rate is too low, or the method is not installed."""
+    if sample_rate_hz <= 2 * config.max_hz:
+        raise TfvoiceError(f"max_hz={config.max_hz:g} is too high for audio of {sample_rate_hz} Hz; set it lower.")
+    if config.method == "world":
+        _pyworld()
 
 
 def interpolate(f0_hz: np.ndarray) -> np.ndarray:
@@ -115,10 +122,7 @@ def _pyin(samples: np.ndarray, sample_rate_hz: int, config: F0Config) -> tuple[n
 
 def _world(samples: np.ndarray, sample_rate_hz: int, config: F0Config) -> tuple[np.ndarray, int]:
     """As `_pyin`."""
-    try:
-        import pyworld
-    except ImportError:
-        raise TfvoiceError("method=world needs pyworld; install it with pip install 'tfvoice[pyworld]'.") from None
+    pyworld = _pyworld()
     hop_samples = max(1, config.frame_samples // 2)
     options = {"f0_floor": config.min_hz, "f0_ceil": config.max_hz, "frame_period": 1000 * hop_samples / sample_rate_hz}
     wave = samples.astype(np.float64)
@@ -126,6 +130,14 @@ def _world(samples: np.ndarray, sample_rate_hz: int, config: F0Config) -> tuple[
     f0_hz = pyworld.stonemask(wave, coarse, seconds, sample_rate_hz)
     # The refinement can leave the range.
     return np.where((f0_hz >= config.min_hz) & (f0_hz <= config.max_hz), f0_hz, 0.0), hop_samples
+
+
+def _pyworld():
+    try:
+        import pyworld
+    except ImportError:
+        raise TfvoiceError("method=world needs pyworld; install it with pip install 'tfvoice[pyworld]'.") from None
+    return pyworld
 
 
 def _audible(samples: np.ndarray, count: int, frame_samples: int, reach: int) -> np.ndarray:

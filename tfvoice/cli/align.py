@@ -4,12 +4,13 @@
 
 The run is one of tfvoice_train --model=segmentation, mostly on the same records. Every split is aligned. What cannot
 be aligned, or only improbably, is skipped and listed with the reason in `skipped.jsonl`: texts without words or with
-words that no lexicon has, clips shorter than their phonemes, audio that is not what its text says. The same command
-resumes an alignment that was stopped.
+words that no lexicon has, clips shorter than their phonemes, audio that is not what its text says. A run that
+recognises hardly any phoneme of the records aligns nothing. The same command resumes an alignment that was stopped.
 
   tfvoice_align --run=runs/segmentation --data=records --output=records_aligned --textgrid=grids --figures=figures
 
---textgrid writes a Praat TextGrid of each utterance, --figures pictures of the first and of the least probable ones.
+--textgrid writes a Praat TextGrid of each utterance, --figures plots of the four least probable utterances of each
+split that were not skipped, and of two typical ones: spectrogram, phonemes, F0, and the score in the title.
 """
 
 import os
@@ -40,7 +41,11 @@ WORKERS = FLAGS.integer(
     "workers", "Parallel processes for F0; the output does not depend on their number.", hardware.cores(), 1
 )
 TEXTGRID = FLAGS.string("textgrid", "Folder for a Praat TextGrid of each utterance.", metavar="DIR")
-FIGURES = FLAGS.string("figures", "Folder for pictures of some utterances.", metavar="DIR")
+FIGURES = FLAGS.string(
+    "figures",
+    "Folder for plots of the 4 least probable utterances of each split that were not skipped, and of 2 typical ones.",
+    metavar="DIR",
+)
 OVERWRITE = FLAGS.boolean("overwrite", "Replace an alignment in --output.")
 
 

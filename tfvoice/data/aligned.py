@@ -10,14 +10,21 @@ hold besides; what needs the alignment finds it here.
 | `phoneme_ends` | int64, repeated | end of each phoneme in samples, where the next one starts |
 | `f0_hz` | float, repeated | F0 of each conditioning frame; 0 where the speech is unvoiced |
 | `frame_samples` | int64 | samples of a conditioning frame; the last frame may be shorter |
+| `score` | float | how probable the alignment is, in nats per frame; absent where that is unknown |
 """
 
+import dataclasses
+import math
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from tfvoice.audio import f0
+from tfvoice.audio.f0 import F0Config
 from tfvoice.data import records, shards
+from tfvoice.data.corpora.base import Skip
+from tfvoice.data.output import EncodedUtterance
 from tfvoice.data.shards import Manifest, ShardError
 
 
@@ -42,13 +49,14 @@ def frame_count(samples, frame_samples: int):
     return -(-samples // frame_samples)
 
 
-def encode(record: bytes, samples: int, alignment: PhonemeAlignment) -> bytes:
+def encode(record: bytes, samples: int, alignment: PhonemeAlignment, score: float | None = None) -> bytes:
     """Adds an alignment to a plain record.
 
     Args:
       record: from `records.encode`.
       samples: length of its audio.
       alignment: of its audio.
+      score: of the alignment; None: unknown.
 
     Returns:
       A serialized `tf.train.Example`, the same bytes for the same arguments.
@@ -68,7 +76,36 @@ def encode(record: bytes, samples: int, alignment: PhonemeAlignment) -> bytes:
         "f0_hz": np.asarray(f0_hz, np.float32),
         "frame_samples": np.array([frame_samples]),
     }
+    if score is not None:
+        features["score"] = np.array([score], np.float32)
     return records.extended(record, features)
+
+
+def encode_utterance(
+    utterance: EncodedUtterance | Skip,
+    samples: np.ndarray | None = None,
+    sample_rate_hz: int = 0,
+    phonemes: list[str] | None = None,
+    ends: np.ndarray | None = None,
+    score: float | None = None,
+    f0_config: F0Config | None = None,
+) -> EncodedUtterance | Skip:
+    """Estimates the F0 of an utterance and encodes its record; runs in worker processes.
+
+    Args:
+      utterance: with its plain record, not framed; a `Skip` is returned as it is, and needs nothing else.
+      samples: its audio.
+      sample_rate_hz: rate of the audio.
+      phonemes, ends, score: as in `PhonemeAlignment` and `encode`.
+      f0_config: how F0 is estimated.
+    """
+    if isinstance(utterance, Skip):
+        return utterance
+    alignment = PhonemeAlignment(
+        phonemes, ends, f0.estimate(samples, sample_rate_hz, f0_config), f0_config.frame_samples
+    )
+    record = encode(utterance.frame, utterance.samples, alignment, score)
+    return dataclasses.replace(utterance, frame=records.frame(record))
 
 
 def decode(serialized) -> dict:
@@ -119,6 +156,14 @@ def decode_alignment(serialized) -> dict:
         return {key: tf.identity(value) for key, value in record.items()}
 
 
+def decode_score(serialized) -> float:
+    """The score of an aligned record, without its audio; NaN where it has none."""
+    import tensorflow as tf
+
+    schema = {"score": tf.io.FixedLenFeature([], tf.float32, default_value=math.nan)}
+    return float(tf.io.parse_single_example(serialized, schema)["score"])
+
+
 def read_manifest(directory: str | Path) -> Manifest:
     """Reads the manifest of aligned records, whose section `alignment` is there.
 
@@ -143,7 +188,7 @@ def read_plain_manifest(directory: str | Path) -> Manifest:
     manifest = shards.read_manifest(directory)
     if manifest.alignment is not None:
         raise ShardError(
-            f"{directory}: these records are aligned already; give tfvoice_align the plain records that they were "
-            "made of."
+            f"{directory}: these records are aligned already, and plain ones are needed; name the folder that they "
+            "were made of, the --data of tfvoice_align."
         )
     return manifest

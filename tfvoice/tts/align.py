@@ -2,29 +2,30 @@
 
 Every utterance is aligned first, because what is improbable shows only beside the others. The shards are then written
 in their order, with F0 from worker processes, so that their bytes do not depend on the number of workers. The same
-command resumes what was stopped: finished shards are kept.
+command resumes what was stopped: finished shards are kept, and so are the alignments of all shards, from the time that
+the first of them is finished.
 """
 
 import dataclasses
 import hashlib
 import itertools
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
 from tfvoice import config as config_
+from tfvoice import storage
 from tfvoice.audio import f0, features
 from tfvoice.audio.f0 import F0Config
-from tfvoice.data import aligned, index, records, shards
-from tfvoice.data.aligned import PhonemeAlignment
+from tfvoice.data import aligned, index, shards
 from tfvoice.data.corpora import base
 from tfvoice.data.corpora.base import Listing, Skip
 from tfvoice.data.index import Index
-from tfvoice.data.output import ConversionOutput, EncodedUtterance
+from tfvoice.data.output import PROGRESS, ConversionOutput, EncodedUtterance
 from tfvoice.data.shards import AlignmentSection, ConversionPlan, Manifest, PlannedShard, Shard
 from tfvoice.data.workers import Workers
 from tfvoice.errors import TfvoiceError
@@ -39,7 +40,11 @@ from tfvoice.tts.segmentation.run import SegmentationRun
 # deviation. Never above `_ALWAYS_PROBABLE`, nats per frame: on clean speech all scores lie close together.
 _DEVIATIONS = 6.0
 _ALWAYS_PROBABLE = -0.15
-_BATCH = 16
+# A run that recognises a smaller share of the pairs has not learned to align these records. Runs of 20 minutes
+# recognise half of the pairs of their own data and 12 % of those of another voice, initial weights 2 %.
+_LEAST_RECOGNISED = 0.05
+# Utterances of a call of the network, and their samples with padding: of 60 s each, 16 would take 2 GB.
+_BATCH, _BATCH_SECONDS = 16, 240.0
 
 
 @dataclass(frozen=True)
@@ -55,62 +60,48 @@ class AlignmentSettings:
     min_score: float | None = None
 
 
-class AlignedUtterance(NamedTuple):
-    """An utterance, its words and its alignment."""
-
-    row: int
-    words: list[str]
-    alignment: AlignedPhonemes
+# Of the utterances of each shard, in their order, by its name.
+ShardAlignments = dict[str, list[AlignedPhonemes | Skip]]
 
 
-@dataclass
-class CorpusAlignment:
-    """The alignments of a split, before improbable ones are skipped.
+def align_rows(
+    run: SegmentationRun, scanned: Index, rows: np.ndarray, after_each: Callable[[], object] = lambda: None
+) -> list[AlignedPhonemes | Skip]:
+    """Aligns utterances.
 
-    Attributes:
-      index: of all utterances.
-      found: by row.
-      skipped: what cannot be aligned, by row.
-    """
-
-    index: Index
-    found: dict[int, AlignedUtterance]
-    skipped: dict[int, Skip]
-
-
-def align_split(run: SegmentationRun, data_dir: str | Path, split: str, progress: bool = False) -> CorpusAlignment:
-    """Aligns every utterance of a split; errors as for `index.scan_clips`.
+    A batch holds utterances of `rows` alone: what the network computes of them is the same to the last bit, whichever
+    other utterances were aligned before.
 
     Args:
       run: with its weights.
-      data_dir: folder of plain records.
-      split: name of the split.
-      progress: whether to show a bar.
+      scanned: of plain records.
+      rows: of `scanned`.
+      after_each: called after each utterance, to show progress.
+
+    Returns:
+      An `AlignedPhonemes` or a `Skip` for each of `rows`, in their order.
+
+    Raises:
+      RecordError: a record is damaged.
     """
-    scanned = index.scan_clips(shards.read_manifest(data_dir), data_dir, split, 1)
+    found: dict[int, AlignedPhonemes | Skip] = {}
+    graphs = {}
     frames = features.frame_count(run.config.features, scanned.samples)
-    result, graphs = CorpusAlignment(scanned, {}, {}), {}
-    for row, text in enumerate(scanned.texts):
+    for row in rows.tolist():
         try:
-            graphs[row] = data_.lattice_of(run, text, int(frames[row]))
+            graphs[row] = data_.lattice_of(run, scanned.texts[row], int(frames[row]))
         except UnusableError as error:
-            result.skipped[row] = Skip(scanned.ids[row], error.reason, detail=base.printable(error.detail))
-    # Sorted by length, so that padding is short; in a fixed order, so that batches and their sums are always the same.
-    order = sorted(graphs, key=lambda row: (scanned.samples[row], row))
-    bar = tqdm(total=len(order), desc=f"align {split}", unit="utterance", disable=None if progress else True)
-    with bar:
-        for rows in (order[start : start + _BATCH] for start in range(0, len(order), _BATCH)):
-            for row, values in zip(rows, _log_probabilities(run, scanned, rows), strict=True):
-                graph, words = graphs[row]
-                try:
-                    found = forced_alignment.align(
-                        values, graph, int(scanned.samples[row]), run.config.features.hop_samples
-                    )
-                    result.found[row] = AlignedUtterance(row, words, found)
-                except forced_alignment.AlignmentError as error:
-                    result.skipped[row] = Skip(scanned.ids[row], "shorter_than_phonemes", detail=str(error))
-                bar.update()
-    return result
+            found[row] = Skip(scanned.ids[row], error.reason, detail=base.printable(error.detail))
+            after_each()
+    for batch in _batches(sorted(graphs, key=lambda row: (scanned.samples[row], row)), scanned):
+        for row, values in zip(batch, _log_probabilities(run, scanned, batch), strict=True):
+            samples, hop_samples = int(scanned.samples[row]), run.config.features.hop_samples
+            try:
+                found[row] = forced_alignment.align(values, graphs[row], samples, hop_samples)
+            except forced_alignment.AlignmentError as error:
+                found[row] = Skip(scanned.ids[row], "shorter_than_phonemes", detail=str(error))
+            after_each()
+    return [found[row] for row in rows.tolist()]
 
 
 def threshold(scores: list[float]) -> float:
@@ -127,9 +118,12 @@ def threshold(scores: list[float]) -> float:
 def parse_score(text: str | None) -> float | None:
     """A score as the user writes it; raises `TfvoiceError` where it is none."""
     try:
-        return None if text is None else float(text)
+        score = None if text is None else float(text)
     except ValueError:
-        raise TfvoiceError(f"--min_score={text}: write a number, for example --min_score=-0.3.") from None
+        score = math.nan
+    if score is not None and math.isnan(score):
+        raise TfvoiceError(f"--min_score={text}: write a number, for example --min_score=-0.3.")
+    return score
 
 
 def align_corpus(
@@ -156,22 +150,25 @@ def align_corpus(
       The manifest, and what was skipped.
 
     Raises:
-      TfvoiceError: the records are aligned already, have another sample rate, or cannot be read; `output` holds other
+      TfvoiceError: the records are aligned already, have another sample rate, or cannot be read; F0 cannot be estimated
+        with these settings; the run does not recognise the phonemes of the records; `output` holds plain records, other
         files or another alignment; no alignment is left; or the disk is full.
     """
     source = _plain_manifest(run, data_dir)
+    f0.check(source.sample_rate_hz, settings.f0)
     plan, section = _plan(run, source, settings)
+    _refuse_other_records(output, plan.fingerprint, overwrite)
     target = ConversionOutput(output, plan, overwrite, "tfvoice_align")
     try:
         if target.complete:
             return target.complete, target.read_skipped()
-        splits = {split: align_split(run, data_dir, split, progress) for split in source.splits}
-        _skip_improbable(splits, settings.min_score)
-        done, skipped = _write(target, plan, splits, settings.f0, workers, progress)
-        skipped.sort(key=lambda skip: (skip.reason, skip.id_or_path))
-        path = target.write_skipped(skipped)
-        if not any(shard.utterances for finished in done.values() for shard in finished):
-            raise TfvoiceError(f"{output}: no alignment is left; each utterance is listed with the reason in {path}.")
+        splits = {split: index.scan_clips(source, data_dir, split, 1) for split in source.splits}
+        found = _align_shards(run, target, plan, splits, progress)
+        if settings.min_score is None:
+            _require_recognition(run, data_dir, found)
+        _skip_improbable(plan, splits, found, settings.min_score)
+        skipped = _write_skipped(target, found)
+        done = _write(target, plan, splits, found, settings.f0, workers, progress)
         manifest = _manifest(source, plan, section, done, skipped)
         target.write_manifest(manifest)
         return manifest, skipped
@@ -182,6 +179,70 @@ def align_corpus(
         ) from error
     finally:
         target.close()
+
+
+def _refuse_other_records(output: str | Path, fingerprint: str, overwrite: bool) -> None:
+    """Raises where `output` holds plain records, such as those to be aligned, or another alignment."""
+    if not (Path(output) / shards.MANIFEST).exists():
+        return
+    earlier = shards.read_manifest(output)
+    if earlier.alignment is None:
+        raise TfvoiceError(f"{output}: holds plain records, which no alignment replaces; name another --output.")
+    if earlier.fingerprint != fingerprint and not overwrite:
+        raise TfvoiceError(
+            f"{output}: holds an alignment by another run, of other records or with other flags; replace it with "
+            "--overwrite, or name another folder with --output."
+        )
+
+
+def _align_shards(
+    run: SegmentationRun, target: ConversionOutput, plan: ConversionPlan, splits: dict[str, Index], progress: bool
+) -> ShardAlignments:
+    """The alignments of all shards; those of an earlier call are read."""
+    found: ShardAlignments = {}
+    total = sum(map(len, splits.values()))
+    with tqdm(total=total, desc="align", unit="utterance", disable=None if progress else True) as bar:
+        for shard in plan.shards:
+            rows = _rows(splits[shard.split], shard.name)
+            path = target.directory / PROGRESS / f"{shard.name}.alignments.json"
+            results = _read_alignments(path)
+            if results is None or len(results) != len(rows):
+                results = align_rows(run, splits[shard.split], rows, bar.update)
+                storage.write_json(path, [_as_json(each) for each in results], indent=None)
+            else:
+                bar.update(len(rows))
+            found[shard.name] = results
+    return found
+
+
+def _as_json(result: AlignedPhonemes | Skip) -> dict:
+    if isinstance(result, Skip):
+        return {"skip": dataclasses.asdict(result)}
+    return result._asdict() | {"ends": result.ends.tolist()}
+
+
+def _read_alignments(path: Path) -> list[AlignedPhonemes | Skip] | None:
+    """Inverts `_as_json`; None where there is no such file, or another version wrote it."""
+    try:
+        return [
+            Skip(**each["skip"]) if "skip" in each else AlignedPhonemes(**each | {"ends": np.array(each["ends"])})
+            for each in storage.read_json(path)
+        ]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _batches(rows: list[int], scanned: Index) -> Iterator[list[int]]:
+    """Cuts rows, sorted by their length, into batches that are not too large."""
+    batch: list[int] = []
+    for row in rows:
+        seconds = (len(batch) + 1) * scanned.samples[row] / scanned.sample_rate_hz
+        if len(batch) == _BATCH or (batch and seconds > _BATCH_SECONDS):
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
 
 
 def _log_probabilities(run: SegmentationRun, scanned: Index, rows: list[int]) -> Iterator[np.ndarray]:
@@ -195,19 +256,48 @@ def _log_probabilities(run: SegmentationRun, scanned: Index, rows: list[int]) ->
     return (row[:length] for row, length in zip(values.values.numpy(), values.lengths.numpy(), strict=True))
 
 
-def _skip_improbable(splits: dict[str, CorpusAlignment], min_score: float | None) -> None:
-    """Moves alignments of low scores to what is skipped."""
-    scores = [one.alignment.score for split in splits.values() for one in split.found.values()]
+def _require_recognition(run: SegmentationRun, data_dir: str | Path, found: ShardAlignments) -> None:
+    """Raises where the run recognises hardly any pair where it puts it, as one that is hardly trained.
+
+    All of its scores are alike then, so that none is improbable beside the others.
+    """
+    shares = [each.recognised for results in found.values() for each in results if isinstance(each, AlignedPhonemes)]
+    if shares and np.mean(shares) < _LEAST_RECOGNISED:
+        raise TfvoiceError(
+            f"{run.run_dir}: recognises {np.mean(shares):.0%} of the phonemes of {data_dir}, so that it cannot align "
+            "them; train it longer or on these records, or keep what it finds with --min_score=-100."
+        )
+
+
+def _skip_improbable(
+    plan: ConversionPlan, splits: dict[str, Index], found: ShardAlignments, min_score: float | None
+) -> None:
+    """Replaces alignments of low scores by skips."""
+    scores = [each.score for results in found.values() for each in results if isinstance(each, AlignedPhonemes)]
     if not scores:
         return
     least = threshold(scores) if min_score is None else min_score
-    for split in splits.values():
-        for row in [row for row, one in split.found.items() if one.alignment.score < least]:
-            score = split.found.pop(row).alignment.score
-            detail = (
-                f"the score is {score:.3f} nats per frame, and at least {least:.3f} is probable: does the text fit?"
-            )
-            split.skipped[row] = Skip(split.index.ids[row], "improbable", detail=detail)
+    for shard in plan.shards:
+        scanned, results = splits[shard.split], found[shard.name]
+        for place, row in enumerate(_rows(scanned, shard.name)):
+            if isinstance(results[place], AlignedPhonemes) and results[place].score < least:
+                detail = (
+                    f"the score is {results[place].score:.3f} nats per frame, and at least {least:.3f} is probable: "
+                    "does the text fit?"
+                )
+                results[place] = Skip(scanned.ids[row], "improbable", detail=detail)
+
+
+def _write_skipped(target: ConversionOutput, found: ShardAlignments) -> list[Skip]:
+    """Lists what is skipped; raises where nothing else is there."""
+    skipped = [each for results in found.values() for each in results if isinstance(each, Skip)]
+    skipped.sort(key=lambda skip: (skip.reason, skip.id_or_path))
+    path = target.write_skipped(skipped)
+    if len(skipped) == sum(map(len, found.values())):
+        raise TfvoiceError(
+            f"{target.directory}: no alignment is left; each utterance is listed with the reason in {path}."
+        )
+    return skipped
 
 
 def _plain_manifest(run: SegmentationRun, data_dir: str | Path) -> Manifest:
@@ -231,26 +321,36 @@ def _plan(
         f0_method=settings.f0.method,
         aligner=run.fingerprint(),
     )
-    decides = (source.fingerprint, config_.to_json(section), config_.to_json(settings.f0), repr(settings.min_score))
+    # The fingerprint of plain records is not of their audio.
+    content = [shard.sha256 for split in source.splits.values() for shard in split.shards]
+    settings_of = (config_.to_json(settings.f0), repr(settings.min_score))
+    decides = (source.fingerprint, *content, config_.to_json(section), *settings_of)
     planned = [PlannedShard(shard.name, split, []) for split, each in source.splits.items() for shard in each.shards]
     digest = hashlib.sha256("\n".join(decides).encode()).hexdigest()
     return ConversionPlan(source.settings, Listing([], []), planned, digest), section
 
 
-def _write(target, plan, splits, f0_config, workers, progress) -> tuple[dict[str, list[Shard]], list[Skip]]:
-    """Writes the shards that are not finished; returns all of them by split, and what was skipped."""
+def _write(target, plan, splits, found, f0_config, workers, progress) -> dict[str, list[Shard]]:
+    """Writes the shards that are not finished; returns all of them by split."""
     finished = {shard.name: target.finished(shard) for shard in plan.shards}
-    todo = {shard.name: shard for shard in plan.shards if not finished[shard.name]}
-    jobs = [(name, shard.split, row) for name, shard in todo.items() for row in _rows(splits[shard.split].index, name)]
-    bar = tqdm(total=len(jobs), desc="F0", unit="utterance", disable=None if progress else True)
-    with Workers(min(workers, len(jobs))) as pool, bar:
-        results = pool.ordered(_encoded, (_argument(splits[split], row, f0_config) for _, split, row in jobs))
-        for name, group in itertools.groupby(zip(jobs, results, strict=True), key=lambda item: item[0][0]):
-            finished[name] = target.write(todo[name], ([_counted(bar, result)] for _, result in group))
+    todo = [shard for shard in plan.shards if not finished[shard.name]]
+    rows = {shard.name: _rows(splits[shard.split], shard.name) for shard in todo}
+    arguments = (
+        _argument(splits[shard.split], row, result, f0_config)
+        for shard in todo
+        for row, result in zip(rows[shard.name], found[shard.name], strict=True)
+    )
+    total = sum(map(len, rows.values()))
+    bar = tqdm(total=total, desc="F0", unit="utterance", disable=None if progress else True)
+    with Workers(min(workers, total)) as pool, bar:
+        results = pool.ordered(aligned.encode_utterance, arguments)
+        for shard in todo:
+            of_shard = itertools.islice(results, len(rows[shard.name]))
+            finished[shard.name] = target.write(shard, ([_counted(bar, result)] for result in of_shard))
     done: dict[str, list[Shard]] = {}
     for shard in plan.shards:
         done.setdefault(shard.split, []).append(finished[shard.name][0])
-    return done, [skip for _, skips in finished.values() for skip in skips]
+    return done
 
 
 def _rows(scanned: Index, shard: str) -> np.ndarray:
@@ -263,28 +363,16 @@ def _counted(bar: tqdm, result):
     return result
 
 
-def _argument(split: CorpusAlignment, row: int, f0_config: F0Config) -> tuple:
-    """What `_encoded` needs of an utterance."""
-    if row in split.skipped:
-        return (split.skipped[row], None, None, None, None)
-    scanned, found = split.index, split.found[row].alignment
+def _argument(scanned: Index, row: int, result: AlignedPhonemes | Skip, f0_config: F0Config) -> tuple:
+    """What `aligned.encode_utterance` needs: nothing for which a worker process would import TensorFlow."""
+    if isinstance(result, Skip):
+        return (result,)
     (record,) = scanned.read([row])
     entry = (scanned.ids[row], scanned.speakers[row], scanned.texts[row], int(scanned.samples[row]))
     # What was clipped is counted by the conversion that clipped it.
-    place = EncodedUtterance(record, *entry, float(scanned.peak[row]), clipped=False)
-    return (place, scanned.audio(row), scanned.sample_rate_hz, found, f0_config)
-
-
-def _encoded(
-    utterance: EncodedUtterance | Skip, samples, sample_rate_hz: int, found: AlignedPhonemes, f0_config: F0Config
-) -> EncodedUtterance | Skip:
-    """An utterance, which comes with its plain record, with its aligned one; runs in a worker process."""
-    if isinstance(utterance, Skip):
-        return utterance
-    f0_hz = f0.estimate(samples, sample_rate_hz, f0_config)
-    alignment = PhonemeAlignment(found.phonemes, found.ends, f0_hz, f0_config.frame_samples)
-    record = aligned.encode(utterance.frame, utterance.samples, alignment)
-    return dataclasses.replace(utterance, frame=records.frame(record))
+    utterance = EncodedUtterance(record, *entry, float(scanned.peak[row]), clipped=False)
+    found = (result.phonemes, result.ends, result.score)
+    return (utterance, scanned.audio(row), scanned.sample_rate_hz, *found, f0_config)
 
 
 def _manifest(

@@ -1,7 +1,8 @@
 """What aligned records look like to a person: a summary, TextGrids, and figures."""
 
+import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +22,8 @@ from tfvoice.tts.segmentation import phoneme_lattice
 from tfvoice.tts.segmentation.run import SegmentationRun
 
 _LISTED = 5
-_FIGURES = 4
+# Figures of each split: of the least probable records, and of records around the median.
+_LEAST_PROBABLE, _TYPICAL = 4, 2
 _INCHES_PER_SECOND = 4.0
 _WIDTH_INCHES = (9.0, 40.0)
 _HEIGHT_INCHES = 4.0
@@ -35,6 +37,7 @@ class AlignedClip(NamedTuple):
       sample_rate_hz: of the audio.
       audio: float32 `[samples]`.
       alignment: of the audio.
+      score: of the alignment, nats per frame; NaN where it is unknown.
     """
 
     id: str
@@ -42,18 +45,22 @@ class AlignedClip(NamedTuple):
     sample_rate_hz: int
     audio: np.ndarray
     alignment: PhonemeAlignment
+    score: float = math.nan
 
 
-def clips(data_dir: str | Path, split: str) -> Iterator[AlignedClip]:
-    """Reads the aligned records of a split, in their order."""
+def clips(data_dir: str | Path, split: str, rows: Iterable[int] | None = None) -> Iterator[AlignedClip]:
+    """Reads the aligned records of a split: all in their order, or those of some rows."""
     manifest = aligned.read_manifest(data_dir)
     scanned = index.scan_clips(manifest, data_dir, split, 1)
-    for row in range(len(scanned)):
+    for row in range(len(scanned)) if rows is None else rows:
+        (serialized,) = scanned.read([row])
         with records.explained(data_dir):
-            record = {key: value.numpy() for key, value in aligned.decode(scanned.read([row])[0]).items()}
+            record = {key: value.numpy() for key, value in aligned.decode(serialized).items()}
+        score = aligned.decode_score(serialized)
         phonemes = [phoneme.decode() for phoneme in record["phonemes"]]
         alignment = PhonemeAlignment(phonemes, record["phoneme_ends"], record["f0_hz"], int(record["frame_samples"]))
-        yield AlignedClip(scanned.ids[row], scanned.texts[row], manifest.sample_rate_hz, record["audio"], alignment)
+        place = (scanned.ids[row], scanned.texts[row], manifest.sample_rate_hz)
+        yield AlignedClip(*place, record["audio"], alignment, score)
 
 
 def summary(output: str | Path, manifest: Manifest, skipped: list[Skip]) -> str:
@@ -104,19 +111,25 @@ def tiers(clip: AlignedClip, run: SegmentationRun) -> dict[str, list[textgrid.Ti
 
 
 def write_figures(data_dir: str | Path, folder: str | Path) -> list[Path]:
-    """Writes figures of the first records of each split; returns their paths."""
-    paths = []
+    """Writes figures of the least probable records of each split and of a few typical ones; returns their paths."""
+    manifest, paths = aligned.read_manifest(data_dir), []
     Path(folder).mkdir(parents=True, exist_ok=True)
-    for split in aligned.read_manifest(data_dir).splits:
-        for _, clip in zip(range(_FIGURES), clips(data_dir, split), strict=False):
-            path = Path(folder) / f"{split}-{clip.id.replace('/', '_')}.png"
-            plots.write(path, figure(clip))
-            paths.append(path)
+    for split in manifest.splits:
+        scanned = index.scan_clips(manifest, data_dir, split, 1)
+        scores = [aligned.decode_score(scanned.read([row])[0]) for row in range(len(scanned))]
+        order = np.argsort(scores, kind="stable").tolist()
+        middle = max(len(order) // 2, _LEAST_PROBABLE)
+        kinds = (("least_probable", order[:_LEAST_PROBABLE]), ("typical", order[middle : middle + _TYPICAL]))
+        for kind, rows in kinds:
+            for place, clip in enumerate(clips(data_dir, split, rows), 1):
+                path = Path(folder) / f"{split}-{kind}_{place}-{clip.id.replace('/', '_')}.png"
+                plots.write(path, figure(clip))
+                paths.append(path)
     return paths
 
 
 def figure(clip: AlignedClip) -> np.ndarray:
-    """Plots a record: its spectrogram, the phonemes at their times, and F0.
+    """Plots a record: its spectrogram, the phonemes at their times, and F0; its title has the score.
 
     Returns:
       uint8 `[height, width, 3]`.
@@ -129,7 +142,8 @@ def figure(clip: AlignedClip) -> np.ndarray:
     axes = drawn.add_axes(
         (edges["left"], edges["bottom"], edges["right"] - edges["left"], edges["top"] - edges["bottom"])
     )
-    drawn.text(0.12 / width, 0.985, f"{clip.id}: {clip.text}", fontsize=10, va="top", parse_math=False)
+    score = "" if math.isnan(clip.score) else f" ({clip.score:.2f})"
+    drawn.text(0.12 / width, 0.985, f"{clip.id}{score}: {clip.text}", fontsize=10, va="top", parse_math=False)
     plots.spectrogram(axes, clip.audio, clip.sample_rate_hz)
     axes.set_xlim(0, seconds)
     axes.set_xlabel("time (s)")

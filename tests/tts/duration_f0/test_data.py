@@ -41,6 +41,12 @@ def test_labels_are_without_stress_and_begin_with_silence(aligned_records):
     assert data_.phoneme_labels(aligned_records) == ["sil", "AA", "IY", "M", "S", "T"]
 
 
+def test_tones_are_refused_before_training(converted, tmp_path):
+    data = written.write(converted, tmp_path / "tones", [*written.SYMBOLS, "AA4"])
+    with pytest.raises(TfvoiceError, match=r"tones: .AA4. has the stress 4, and the network knows 0, 1, 2; write"):
+        data_.phoneme_labels(data)
+
+
 def test_batches_are_normalised_and_padded(train):
     seconds, hertz = [], []
     for batch in pipeline(train, shuffled=True).batches(epochs=1):

@@ -58,7 +58,9 @@ def test_symbols_have_a_class_and_a_stress():
     classes, stresses = prosody.symbol_classes(["sil", "AA1", "B", "AA0"], {"sil": 0, "AA": 1, "B": 2})
     np.testing.assert_array_equal(classes, [0, 1, 2, 1])
     np.testing.assert_array_equal(stresses, [0, 2, 0, 1])
-    for symbol in ("XY", "AA3", ""):
+    with pytest.raises(PhonemeError, match=r"'AA3' has the stress 3, and the network knows 0, 1, 2; write a tone into"):
+        prosody.symbol_classes(["AA3"], {"AA": 0})
+    for symbol in ("XY", ""):
         with pytest.raises(PhonemeError, match=f"'{symbol}' is no phoneme of the network; known: AA."):
             prosody.symbol_classes([symbol], {"AA": 0})
 

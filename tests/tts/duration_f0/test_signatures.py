@@ -5,7 +5,10 @@ import pytest
 import tensorflow as tf
 
 from tfvoice.export import export
+from tfvoice.tts.duration_f0 import signatures
+from tfvoice.tts.duration_f0.data import ProsodyStatistics
 from tfvoice.tts.duration_f0.predict import ProsodyPredictor
+from tfvoice.tts.duration_f0.run import DurationF0Run
 
 UTTERANCES = ["sil M AA1 sil", "", "  T IY0  sil AA2 S ", "S"]
 
@@ -31,6 +34,16 @@ def test_an_empty_batch_and_empty_rows(model):
     for texts, shape in (([], (0, 1)), ([""], (1, 1))):
         found = model[1].signatures["predict"](phonemes=tf.constant(texts, tf.string))
         assert found["seconds"].shape == shape and not found["seconds"].numpy().any()
+
+
+def test_a_symbol_may_be_a_digit(duration_f0_run, tmp_path):
+    """As in X-SAMPA; it has no stress, so that "20" is no symbol."""
+    info = {"phonemes": ["sil", "2"], "statistics": dict.fromkeys(ProsodyStatistics._fields, 1.0)}
+    run = DurationF0Run(tmp_path, duration_f0_run.config, info)
+    predict = signatures.signatures(run)["predict"]
+    assert predict(tf.constant(["sil 2 sil0"]))["lengths"].numpy().tolist() == [3]
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"these phonemes are unknown to the model.*20"):
+        predict(tf.constant(["20"]))
 
 
 def test_unknown_phonemes_are_refused(model):

@@ -31,7 +31,9 @@ def records(tmp_path_factory):
 
 def test_utterances_are_kept_with_their_lattices(run, records):
     scanned = run.scan(records, "train")
-    assert scanned.index.ids == ["good"] and scanned.words == [["hello", "there"]]
+    assert scanned.index.ids == ["good"]
+    phonemes = [phoneme for phoneme in scanned.lattices[0].phonemes if phoneme != "sil"]
+    assert " ".join(phonemes) == "HH AH0 L OW1 DH EH1 R"
     assert len(scanned.lattices[0].lattice.labels) == len(scanned.index.labels[0])
 
 
@@ -73,6 +75,12 @@ def test_a_text_that_cannot_be_aligned(run, text, frames, reason):
     with pytest.raises(UnusableError) as caught:
         data_.lattice_of(run, text, frames)
     assert caught.value.reason == reason and caught.value.detail
+
+
+def test_an_utterance_that_would_take_too_much_memory(run, monkeypatch):
+    monkeypatch.setattr(data_, "_MOST_CELLS", 1000)
+    with pytest.raises(UnusableError, match=r"too_long: 100 frames of 6 phonemes; cut it at pauses"):
+        data_.lattice_of(run, "hello", 100)
 
 
 def test_data_that_cannot_be_used_get_a_sentence(run, records, tmp_path):

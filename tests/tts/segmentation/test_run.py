@@ -1,8 +1,10 @@
+import math
+
 import numpy as np
 import pytest
 from segmentations import segmentation_run
 
-from tfvoice import tasks
+from tfvoice import checkpoints, tasks
 from tfvoice.errors import TfvoiceError
 from tfvoice.text.phonemes import ARPABET, SILENCE
 from tfvoice.tts.segmentation.run import SegmentationRun
@@ -70,3 +72,25 @@ def test_a_run_without_phonemes_and_a_lexicon_with_others_get_a_sentence(convert
         TfvoiceError, match=r"other.dict: has phonemes that .* does not know, such as XX; train another"
     ):
         run.pronunciations("the")
+
+
+def test_weights_that_are_not_finite_get_a_sentence(converted, tmp_path):
+    run = segmentation_run(tmp_path / "run", converted)
+    run.model.output_layer.bias.assign(run.model.output_layer.bias * math.nan)
+    checkpoints.save(run.checkpoint("best"), {"weights": run.model.weights}, {"epoch": 1})
+    with pytest.raises(TfvoiceError, match=r"run: the weights .*bias of checkpoint best are not finite; use the other"):
+        SegmentationRun.load(run.run_dir)
+
+
+def test_files_are_found_from_other_folders(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = tasks.resolve("segmentation", None, ["pronunciation.own_lexicon=own.dict"])
+    chosen = SegmentationRun.resolved(settings, "run", "data", False).pronunciation
+    assert (chosen.lexicon, chosen.own_lexicon, chosen.g2p) == ("cmudict", str(tmp_path / "own.dict"), "")
+
+
+def test_a_lexicon_with_the_phoneme_of_silence_is_refused(converted, tmp_path):
+    (tmp_path / "own.dict").write_text("pause sil\n")
+    settings = tasks.resolve("segmentation", None, [f"pronunciation.lexicon={tmp_path}/own.dict"])
+    with pytest.raises(TfvoiceError, match=r"own.dict: has the phoneme sil, which means silence here; rename it"):
+        SegmentationRun.new(tmp_path / "run", settings, converted, {})

@@ -4,12 +4,18 @@ import aligned_records
 import numpy as np
 import pytest
 import tensorflow as tf
-from segmentations import SMALL, segmentation_run
+from segmentations import SMALL, segmentation_run, write_clips
+from segmentations import converted as convert_clips
 from written import assert_same_run, lines
 
 from tfvoice import tasks
+from tfvoice.audio.f0 import F0Config
 from tfvoice.errors import TfvoiceError
 from tfvoice.training.trainer import StopConditions
+from tfvoice.tts import align, alignment_output
+from tfvoice.tts.align import AlignmentSettings
+from tfvoice.tts.duration_f0 import data as data_
+from tfvoice.tts.segmentation.run import SegmentationRun
 from tfvoice.tts.segmentation.scoring import Scorer
 from tfvoice.tts.segmentation.task import SEGMENTATION, PairObjective
 
@@ -73,6 +79,26 @@ def test_the_loss_is_a_mean_over_the_utterances_that_are_there(converted, tmp_pa
     loss = objective.losses(run.model(*inputs), targets, units).minimised
     results = Scorer(run, scanned).score(beam=False)
     np.testing.assert_allclose(loss, np.mean([result.loss for result in results]), rtol=1e-4)
+
+
+def test_another_language_needs_only_a_lexicon(tmp_path):
+    """Symbols of IPA and X-SAMPA, one of which is a digit, and words of letters that English does not have."""
+    (tmp_path / "toy.dict").write_text("ŋa ŋ a:1\nʃø ʃ 2\n", encoding="utf-8")
+    noise = (np.random.default_rng(0).standard_normal(8000) * 0.1).astype(np.float32)
+    manifest = write_clips(tmp_path / "clips", {f"c{number}": (noise[number:], "Ŋa, ʃø!") for number in range(4)})
+    manifest.write_text(manifest.read_text().replace("c3.wav\ttrain", "c3.wav\tvalid"))
+    data = convert_clips(manifest, tmp_path / "records")
+    chosen = (f"pronunciation.lexicon={tmp_path}/toy.dict", "pronunciation.normalizer=plain", "training.epochs=1")
+    tasks.train(tmp_path / "run", data, tasks.resolve("segmentation", None, (*SETTINGS, *chosen)))
+    run = SegmentationRun.load(tmp_path / "run")
+    assert run.phonemes == ("sil", "2", "a:", "ŋ", "ʃ")
+    settings = AlignmentSettings(F0Config(min_hz=150), min_score=-100.0)
+    _, skipped = align.align_corpus(run, data, tmp_path / "aligned", settings, progress=False)
+    assert not skipped and data_.phoneme_labels(tmp_path / "aligned") == ["sil", "2", "a:", "ŋ", "ʃ"]
+    clip = next(alignment_output.clips(tmp_path / "aligned", "train"))
+    tiers = alignment_output.tiers(clip, run)
+    assert [text for _, text in tiers["phones"] if text] == ["ŋ", "a:1", "ʃ", "2"]
+    assert [text for _, text in tiers["words"] if text] == ["ŋa", "ʃø"]
 
 
 def test_aligned_records_are_refused(converted, settings, tmp_path):

@@ -125,9 +125,17 @@ class ProsodyIndex:
 
 
 def phoneme_labels(data_dir: str | Path) -> list[str]:
-    """The phonemes without stress that aligned records can hold, silence first."""
+    """The phonemes without stress that aligned records can hold, silence first.
+
+    Raises:
+      TfvoiceError: the records are plain, or a phoneme has a stress that the network cannot take, such as a tone.
+    """
     symbols = aligned.read_manifest(data_dir).alignment.phonemes
     labels = dict.fromkeys(map(phonemes.base, symbols))
+    try:
+        prosody.symbol_classes(symbols, dict.fromkeys(labels, 0))
+    except PhonemeError as error:
+        raise TfvoiceError(f"{data_dir}: {error}") from None
     return sorted(labels, key=lambda label: not prosody.is_silence(label))
 
 

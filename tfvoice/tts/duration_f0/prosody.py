@@ -105,8 +105,13 @@ def symbol_classes(symbols, bases: dict[str, int]) -> tuple[np.ndarray, np.ndarr
     classes, stresses = [], []
     for symbol in symbols:
         base, stress = phonemes.base(symbol), phonemes.stress(symbol)
-        if base not in bases or str(stress or 0) not in phonemes.STRESSES:
+        if base not in bases:
             raise PhonemeError(f"{symbol!r} is no phoneme of the network; known: {', '.join(bases)}.")
+        if str(stress or 0) not in phonemes.STRESSES:
+            raise PhonemeError(
+                f"{symbol!r} has the stress {stress}, and the network knows {', '.join(phonemes.STRESSES)}; write a "
+                "tone into the symbol, not at its end."
+            )
         classes.append(bases[base])
         stresses.append(0 if stress is None else 1 + stress)
     return np.array(classes, np.int32), np.array(stresses, np.int32)

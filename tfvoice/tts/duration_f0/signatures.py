@@ -19,7 +19,13 @@ def signatures(run: DurationF0Run) -> dict[str, Callable]:
     and `voiced` (the probability of a voice), float32 `[batch, phonemes]`; `f0_hz`, float32 `[batch, phonemes,
     values]`; and `lengths`, int32 `[batch]`, the phonemes of each row. Beyond them all is 0.
     """
-    known = [label + mark for label in run.labels for mark in ("", *phonemes_.STRESSES)]
+    # A symbol of digits alone, as X-SAMPA has, has no stress.
+    known = [
+        label + mark
+        for label in run.labels
+        for mark in ("", *phonemes_.STRESSES)
+        if phonemes_.base(label + mark) == label
+    ]
     classes, stresses = prosody.symbol_classes(known, {label: number for number, label in enumerate(run.labels)})
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="phonemes")])

@@ -25,7 +25,11 @@ REASONS = {
     "no_words": "without words",
     "unknown_words": "with words without phonemes",
     "shorter_than_phonemes": "shorter than their phonemes",
+    "too_long": "too long",
 }
+# Frames times states of a lattice, of which an alignment holds several tables of float64: at 1.2 GB each, 3 to 4
+# minutes of speech.
+_MOST_CELLS = 150_000_000
 
 
 class UnusableError(TfvoiceError):
@@ -48,14 +52,12 @@ class LatticeIndex:
     Attributes:
       index: of the utterances; `index.dropped` counts the others by reason.
       lattices: of their texts.
-      words: the words of each text.
       unusable: of the others, by id, as far as it is their text.
       unknown: words without phonemes, and how often they occur.
     """
 
     index: Index
     lattices: list[PhonemeLattice]
-    words: list[list[str]]
     unusable: dict[str, UnusableError] = field(default_factory=dict)
     unknown: Counter = field(default_factory=Counter)
 
@@ -84,8 +86,8 @@ class LatticeIndex:
         return LatticeBatch(*tensors)
 
 
-def lattice_of(run, text: str, frames: int) -> tuple[PhonemeLattice, list[str]]:
-    """The lattice of a text, and its words.
+def lattice_of(run, text: str, frames: int) -> PhonemeLattice:
+    """The lattice of a text.
 
     Args:
       run: a `SegmentationRun`.
@@ -93,7 +95,8 @@ def lattice_of(run, text: str, frames: int) -> tuple[PhonemeLattice, list[str]]:
       frames: of the utterance.
 
     Raises:
-      UnusableError: the text has no words, or words without phonemes, or more phonemes than there are frames.
+      UnusableError: the text has no words, or words without phonemes, or more phonemes than there are frames; or the
+        utterance is too long.
     """
     try:
         pronounced = run.pronunciations(text)
@@ -107,7 +110,9 @@ def lattice_of(run, text: str, frames: int) -> tuple[PhonemeLattice, list[str]]:
     needed = ctc_lattice.minimum_frames(graph.lattice)
     if needed > frames:
         raise UnusableError("shorter_than_phonemes", f"its phonemes need {needed} frames and it has {frames}")
-    return graph, [word for word, _ in pronounced]
+    if frames * (2 * len(graph.lattice.labels) + 1) > _MOST_CELLS:
+        raise UnusableError("too_long", f"{frames} frames of {len(graph.phonemes)} phonemes; cut it at pauses")
+    return graph
 
 
 def scan(run, data_dir: str | Path, split: str, filtered: bool) -> LatticeIndex:
@@ -132,12 +137,12 @@ def scan(run, data_dir: str | Path, split: str, filtered: bool) -> LatticeIndex:
         )
     index = index_.scan_clips(manifest, data_dir, split, 1)
     frames = features.frame_count(config.features, index.samples)
-    scanned = LatticeIndex(index, [], [])
+    scanned = LatticeIndex(index, [])
     rows = []
     for row, text in enumerate(index.texts):
         reason = _length_reason(config.data, index.samples[row] / index.sample_rate_hz) if filtered else None
         try:
-            graph, words = (None, []) if reason else lattice_of(run, text, int(frames[row]))
+            graph = None if reason else lattice_of(run, text, int(frames[row]))
         except UnusableError as error:
             scanned.unusable[index.ids[row]] = error
             scanned.unknown.update(error.detail.split(", ") if error.reason == "unknown_words" else ())
@@ -147,7 +152,6 @@ def scan(run, data_dir: str | Path, split: str, filtered: bool) -> LatticeIndex:
             continue
         rows.append(row)
         scanned.lattices.append(graph)
-        scanned.words.append(words)
     labels = [graph.lattice.labels for graph in scanned.lattices]
     scanned.index = replace(index.subset(np.array(rows, np.int64)), labels=labels)
     if not rows:

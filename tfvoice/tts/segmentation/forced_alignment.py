@@ -24,16 +24,16 @@ class AlignedPhonemes(NamedTuple):
 
     Attributes:
       phonemes: with stress, silence included.
-      words: index of the word of each phoneme; -1 for silence.
       ends: int64 `[phonemes]`, end of each phoneme in samples, strictly increasing, the last the length of the audio.
       score: log probability of the path, less that of the best class of each frame, in nats per frame: 0 where the
         network would itself recognise the text, and far below where the audio is of another text.
+      recognised: share of the pairs on the path that are the best class of one of their frames.
     """
 
     phonemes: list[str]
-    words: list[int]
     ends: np.ndarray
     score: float
+    recognised: float
 
 
 def align(log_probabilities: np.ndarray, graph: PhonemeLattice, samples: int, hop_samples: int) -> AlignedPhonemes:
@@ -58,12 +58,13 @@ def align(log_probabilities: np.ndarray, graph: PhonemeLattice, samples: int, ho
     spoken = graph.spoken(path.nodes)
     ends = np.append(np.rint(times * hop_samples).astype(np.int64), samples)
     nodes, ends = _without_short_ends(spoken, ends, graph, hop_samples)
-    best = log_probabilities.max(axis=1).sum()
+    best, labels = log_probabilities.argmax(axis=1), graph.lattice.labels[path.nodes]
+    most = log_probabilities[np.arange(len(best)), best].sum()
     return AlignedPhonemes(
         [graph.phonemes[node] for node in nodes],
-        [graph.words[node] for node in nodes],
         _increasing(ends),
-        float(path.log_probability - best) / len(emissions),
+        float(path.log_probability - most) / len(emissions),
+        float(np.mean([label in best[slice(*span)] for label, span in zip(labels, path.spans, strict=True)])),
     )
 
 

@@ -21,13 +21,11 @@ class PhonemeLattice(NamedTuple):
 
     Attributes:
       phonemes: of each phoneme node, with stress, and silence.
-      words: index of the word of each phoneme node; -1 for silence.
       pairs: int32 `[pairs, 2]`, the two phoneme nodes of each pair.
       lattice: the pairs as labels of CTC.
     """
 
     phonemes: list[str]
-    words: list[int]
     pairs: np.ndarray
     lattice: Lattice
 
@@ -45,26 +43,24 @@ def build(words: Sequence[Sequence[Pronunciation]], ids: dict[str, int]) -> Phon
       words: the pronunciations of each word; a phoneme may end with its stress, which pairs ignore.
       ids: of phonemes without stress, silence among them.
     """
-    phonemes, places, edges = [SILENCE], [-1], []
+    phonemes, edges = [SILENCE], []
     # Nodes after which the next word may start: silence, and the ends of the word before.
     before = [0]
-    for place, pronunciations in enumerate(words):
+    for pronunciations in words:
         lasts = []
         for pronunciation in dict.fromkeys(map(tuple, pronunciations)):
             nodes = range(len(phonemes), len(phonemes) + len(pronunciation))
             phonemes.extend(pronunciation)
-            places.extend([place] * len(pronunciation))
             edges.extend((node, nodes[0]) for node in before)
             edges.extend(itertools.pairwise(nodes))
             lasts.append(nodes[-1])
         pause = len(phonemes)
         phonemes.append(SILENCE)
-        places.append(-1)
         edges.extend((node, pause) for node in lasts)
         before = [pause, *lasts]
     edges.sort()
     classes = [ids[base(phoneme)] for phoneme in phonemes]
-    return PhonemeLattice(phonemes, places, np.array(edges, np.int32).reshape(-1, 2), _pairs(edges, classes, len(ids)))
+    return PhonemeLattice(phonemes, np.array(edges, np.int32).reshape(-1, 2), _pairs(edges, classes, len(ids)))
 
 
 def words_of(phonemes: Sequence[str], words: Sequence[Sequence[Pronunciation]]) -> list[int]:

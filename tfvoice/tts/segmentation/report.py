@@ -97,7 +97,7 @@ def _utterance(run: SegmentationRun, scanned: LatticeIndex, result: ScoredAlignm
     of_frames = PhonemeAlignment(
         alignment.phonemes, alignment.ends, f0.estimate(audio, rate_hz, config), config.frame_samples
     )
-    clip = AlignedClip(index.ids[result.row], index.texts[result.row], rate_hz, audio, of_frames)
+    clip = AlignedClip(index.ids[result.row], index.texts[result.row], rate_hz, audio, of_frames, result.score)
     return {
         "id": clip.id,
         "text": clip.text,

@@ -17,8 +17,8 @@ from tfvoice.models.deep_voice.segmentation import Segmentation
 from tfvoice.run import Run
 from tfvoice.text import lexicon as lexicon_
 from tfvoice.text import phonemes as phonemes_
-from tfvoice.text.lexicon import PronunciationLexicon
-from tfvoice.text.phonemes import PhonemeInventory, Pronunciation
+from tfvoice.text.lexicon import CMUDICT, PronunciationLexicon
+from tfvoice.text.phonemes import SILENCE, PhonemeInventory, Pronunciation
 from tfvoice.training.config import DTYPE_POLICIES
 from tfvoice.tts.g2p.predict import G2pPredictor
 from tfvoice.tts.g2p.run import G2pRun
@@ -77,6 +77,26 @@ class SegmentationRun(Run):
         symbols = _lexicon(config.pronunciation).inventory.symbols
         return cls(run_dir, config, info | {"phonemes": list(symbols)}, training=True)
 
+    @classmethod
+    def resolved(cls, settings: SegmentationRunConfig, run_dir: str | Path, data_dir: str | Path, overwrite: bool):
+        """With absolute paths of lexicons and G2P model: the run is used from other folders, too."""
+        chosen = settings.pronunciation
+        named = {name: getattr(chosen, name) for name in ("lexicon", "own_lexicon", "g2p")}
+        paths = {name: str(Path(path).resolve()) for name, path in named.items() if path not in ("", CMUDICT)}
+        return settings.model_copy(update={"pronunciation": chosen.model_copy(update=paths)})
+
+    @classmethod
+    def load(cls, run_dir: str | Path, checkpoint: str = "best"):
+        """As `Run.load`; also raises `TfvoiceError` where a weight is not finite, since nothing could be aligned."""
+        run = super().load(run_dir, checkpoint)
+        for weight in run.model.weights:
+            if not np.isfinite(weight.numpy()).all():
+                raise TfvoiceError(
+                    f"{run_dir}: the weights {weight.path} of checkpoint {run.loaded} are not finite; use the other "
+                    "--checkpoint, or train it again."
+                )
+        return run
+
     @functools.cached_property
     def ids(self) -> dict[str, int]:
         """The id of each of `phonemes`."""
@@ -104,9 +124,13 @@ class SegmentationRun(Run):
     @functools.cached_property
     def pronouncer(self) -> Pronouncer:
         """Texts to words with phonemes, as the configuration says."""
-        chosen = self.config.pronunciation
-        predict = G2pPredictor(G2pRun.load(chosen.g2p)).pronounce if chosen.g2p else None
-        return Pronouncer(self.lexicon, predict, chosen.normalizer)
+        predict = G2pPredictor(self._g2p).pronounce if self._g2p else None
+        return Pronouncer(self.lexicon, predict, self.config.pronunciation.normalizer)
+
+    @functools.cached_property
+    def _g2p(self) -> G2pRun | None:
+        """The G2P model of the configuration."""
+        return G2pRun.load(self.config.pronunciation.g2p) if self.config.pronunciation.g2p else None
 
     def pronunciations(self, text: str) -> list[tuple[str, list[Pronunciation]]]:
         """The words of a text, and the pronunciations that each may have; none for a word that has no phonemes.
@@ -145,8 +169,9 @@ class SegmentationRun(Run):
         digest = hashlib.sha256(config_.to_json(self.config).encode())
         for weight in self.model.weights:
             digest.update(weight.numpy().tobytes())
-        g2p = self.config.pronunciation.g2p
-        for weight in G2pRun.load(g2p).model.weights if g2p else ():
+        if self._g2p:
+            digest.update(config_.to_json(self._g2p.config).encode())
+        for weight in self._g2p.model.weights if self._g2p else ():
             digest.update(weight.numpy().tobytes())
         for word in self.lexicon.words():
             digest.update(f"{word} {self.lexicon.pronunciations(word)}".encode())
@@ -195,6 +220,8 @@ _WAVEFORMS = (tf.TensorSpec([None, None], tf.float32), tf.TensorSpec([None], tf.
 
 def _lexicon(config: PronunciationConfig) -> PronunciationLexicon:
     lexicon = lexicon_.load(config.lexicon)
+    if SILENCE in lexicon.inventory.bases[1:]:
+        raise TfvoiceError(f"{lexicon.source}: has the phoneme {SILENCE}, which means silence here; rename it.")
     if not config.own_lexicon:
         return lexicon
     return lexicon.after(lexicon_.read(config.own_lexicon, lexicon.inventory))

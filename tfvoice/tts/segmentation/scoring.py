@@ -39,7 +39,6 @@ class ScoredAlignment(NamedTuple):
       loss: of its lattice, nats.
       alignment: its forced alignment.
       hypothesis: the phonemes that are recognised without the text, silences included.
-      hypothesis_pairs: the pairs; the greedy search emits some that do not overlap.
       pair_errors: of the hypothesis, against the pairs of the alignment.
       phoneme_errors: the same of the phonemes without silences.
     """
@@ -48,7 +47,6 @@ class ScoredAlignment(NamedTuple):
     loss: float
     alignment: AlignedPhonemes
     hypothesis: list[str]
-    hypothesis_pairs: list[str]
     pair_errors: Errors
     phoneme_errors: Errors
 
@@ -102,7 +100,6 @@ class Scorer:
         _, loss = ctc_lattice.posteriors_of(ctc_lattice.emissions_of(log_probabilities, graph.lattice), graph.lattice)
         search = pair_beam.search if beam else pair_beam.greedy
         pairs, _ = search(log_probabilities, len(run.phonemes))
-        names = run.class_labels()
         found = pair_beam.phonemes_of(pairs, len(run.phonemes)) if beam else _second_phonemes(pairs, len(run.phonemes))
         hypothesis = [run.phonemes[phoneme] for phoneme in found]
         reference = [run.without_stress(phoneme) for phoneme in alignment.phonemes]
@@ -112,7 +109,6 @@ class Scorer:
             loss,
             alignment,
             hypothesis,
-            [names[pair] for pair in pairs],
             _errors([str(pair) for pair in spoken], [str(pair) for pair in pairs]),
             _errors(_without_silence(reference), _without_silence(hypothesis)),
         )
