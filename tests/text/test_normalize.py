@@ -97,6 +97,18 @@ def test_every_character_is_in_a_token_or_blank_or_unspoken(name):
         assert starts == sorted(starts)
 
 
+@pytest.mark.parametrize("name", NORMALIZERS)
+@pytest.mark.parametrize("symbol", ["😀", "₥", "\0", "中"])
+def test_what_has_no_words_is_reported_wherever_it_stands(name, symbol):
+    if name == "plain" and symbol == "中":
+        symbol = "7"
+    numbers = random.Random(symbol)
+    for text in RANDOM_TEXTS:
+        place = numbers.randrange(len(text) + 1)
+        result = normalize(text[:place] + symbol + text[place:], name)
+        assert any(part.start <= place < part.end for part in result.unspoken), (text, place)
+
+
 def test_words_have_the_letters_of_english_only():
     for text in RANDOM_TEXTS:
         assert all(WORD.fullmatch(word) for word in normalize(text).words), text
