@@ -53,6 +53,7 @@ FRAGMENTS += [
     "Привет ",
     "\0",
 ]
+FRAGMENTS += ["a[1]", "1 000 ", " 000", "02 ", "1h ", "Mon-", "1 x ", "[", "Call Dr. A"]
 FRAGMENTS += ["US", "WHO", "No. ", "Henry ", "vs", "it's ", "ﬁ", "½", "²", "٣", "\ud800", "\u200d", "’", "— "]
 
 
@@ -156,6 +157,19 @@ def test_a_function_is_a_normalizer():
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(TfvoiceError, match="'de' is no normaliser; choose one of en, plain"):
         normalize("hallo", "de")
+
+
+def test_a_function_of_a_module_is_named(tmp_path, monkeypatch):
+    (tmp_path / "toy_language.py").write_text("from tfvoice.text.normalize import normalize_plain as words\nnone = 3\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert normalize("Ça", "toy_language:words").words == ("ça",)
+    for name, fact in {
+        "toy_language:none": "toy_language has no function none; define it, from a text to a Normalized",
+        "no_such_module:words": "no module named 'no_such_module'; put the folder of no_such_module.py on PYTHONPATH",
+        "toy_language:": "is no normaliser; choose one of en, plain, or name your own as MODULE:FUNCTION",
+    }.items():
+        with pytest.raises(TfvoiceError, match=fact):
+            normalize("x", name)
 
 
 def test_importing_needs_neither_numpy_nor_tensorflow():

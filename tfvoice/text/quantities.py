@@ -14,9 +14,11 @@ from tfvoice.text.numbers import cardinal, digits, fraction, minutes, ordinal, p
 
 _INTEGER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)"
 # Thousands apart by blanks, where it cannot be several numbers: "1 000 000", "12 050".
-_SPACED = re.compile(r"(?:[1-9]\d?(?: \d{3}){2,}|[1-9]\d{0,2}(?: \d{3})*(?: 0\d\d)(?: \d{3})*)(?! ?\d|[-.,/:]\d|\w)")
+_SPACED = re.compile(
+    r"(?:[1-9]\d?(?: \d{3}){2,11}|[1-9]\d{0,2}(?: \d{3}){0,5}(?: 0\d\d)(?: \d{3}){0,5})(?! ?\d|[-.,/:]\d|\w)"
+)
 # As in most of Europe.
-_EUROPEAN = re.compile(r"([1-9]\d{0,2}(?:\.\d{3}|\s\d{3})+),(\d{1,2})(?![\d.,])")
+_EUROPEAN = re.compile(r"([1-9]\d{0,2}(?:\.\d{3}|\s\d{3}){1,11}),(\d{1,2})(?![\d.,])")
 _NUMBER = re.compile(rf"{_INTEGER}(?:\.\d+)?|\.\d+")
 _VULGAR = {
     **{"¼": "1/4", "½": "1/2", "¾": "3/4", "⅐": "1/7", "⅑": "1/9", "⅒": "1/10", "⅓": "1/3", "⅔": "2/3", "⅕": "1/5"},

@@ -90,15 +90,22 @@ class G2pPredictor:
         self._pronounce = pronounce
 
     def pronounce(self, words: Sequence[str]) -> list[Pronunciation]:
-        """The phonemes of each word; empty for a word without known letters."""
+        """The phonemes of each word; empty for a word without letters, or with one that the network does not know.
+
+        What is no letter, such as a hyphen, is skipped.
+        """
         pronounced: list[Pronunciation] = [()] * len(words)
-        order = sorted(range(len(words)), key=lambda place: len(words[place]))
+        known = [place for place, word in enumerate(words) if not self._has_unknown_letter(word)]
+        order = sorted(known, key=lambda place: len(words[place]))
         for first in range(0, len(order), _BATCH):
             places = order[first : first + _BATCH]
             texts = self._pronounce(tf.constant([words[place] for place in places])).numpy()
             for place, text in zip(places, texts, strict=True):
                 pronounced[place] = tuple(text.decode().split())
         return pronounced
+
+    def _has_unknown_letter(self, word: str) -> bool:
+        return any(map(str.isalpha, unknown_letters(word, self._run.letters)))
 
 
 @functools.lru_cache(8)
