@@ -237,6 +237,8 @@ def _speak_version(written: str) -> str:
 
 def _version(match: re.Match) -> str:
     number, stage, count = match.groups()
+    if match[0][0] == "V" and number.isdecimal() and not stage:
+        return ""  # "V8"
     words = [f"version {_speak_version(number)}"]
     if stage:
         words += [acronyms.speak_mixed(stage), cardinal(count) if count else ""]

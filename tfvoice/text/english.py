@@ -22,7 +22,9 @@ _RANGE = re.compile(rf"(?:\s[-–]\s|[-–—])(?=[\d$£€¥.])|[-–](?=(?:{da
 _EQUATION = re.compile(r"[\d.,]{1,12}\s?=")
 _BY = re.compile(r"x(?=\s?\d)")  # "5 in. x 7 in."
 # A mark of Wikipedia and of papers, where a word or a sentence ends: "so.[1][2]", but "x[1]" and "see [1]".
-_FOOTNOTE = re.compile(r"(?:\[(?:[1-9]\d{0,2}|[a-z]|note \d{1,2}|citation needed)\]){1,9}(?=[\s.,;:!?)\"']|$)")
+_FOOTNOTE = re.compile(
+    r"(?:\[(?:[1-9]\d{0,2}|(?<=[.,;:!?\]]\[)[a-z]|note \d{1,2}|citation needed)\]){1,9}(?=[\s.,;:!?)\"']|$)"
+)
 _GRADE = re.compile(r"(?:^|[^A-Za-z])[A-F][-–](?![A-Za-z0-9])")
 
 

@@ -8,7 +8,7 @@ from tfvoice.text.numbers import cardinal, ordinal, roman, year
 _WORD = re.compile(r"[A-Za-z]+(?:'[A-Za-z]+)*")
 _DOTTED = re.compile(r"((?:[A-Za-z]{1,3}\.){1,8}[A-Za-z]{1,3})(?![A-Za-z0-9@])")
 # No article stands before these.
-_LETTER_A = re.compile(r"A(?:-[a-z0-9]|\+|[,;:.!?)](?:\s|$))")
+_LETTER_A = re.compile(r"A(?:[-–][A-Za-z0-9]|\+|\s[+=]|[,;:.!?)](?:\s|$))")
 _LETTERS = re.compile(r"(?:[A-Za-z]\.)+[A-Za-z]")
 _ABBREVIATION = re.compile(r"([A-Za-z]{1,7})\.")
 _SLASHED = {
@@ -54,6 +54,7 @@ _NOT_RULED_BY_X = frozenset({"malcolm", "king", "queen", "pope"})
 _AFTER_FIRST = re.compile(r"\s*(?:$|[.,;:!?)\"'-]|(?:of|and|in|was|is|became|ruled|reigned|died|who|had)\b)")
 _STREET_NAME = re.compile(r"(?:\b([A-Z][a-z]+)('s)?|\d(?:st|nd|rd|th)|\b[A-Z])\s$")
 _OPENING_WORD = re.compile(r"(?:^|[.!?:;\n][\"')]*\s*|[\"(]|(?<![a-z])')[A-Z][a-z]+\s$")
+_DIRECTIONS = abbreviations.word_set("East West North South E W N S")
 # These are names of streets at the start of a sentence, too.
 _STREETS = abbreviations.word_set(
     "Main Elm Oak Maple Pine Cedar Walnut Wall Park High Broad Market Church Baker Downing"
@@ -230,7 +231,8 @@ def _is_after_name(text: str, start: int, end: int) -> bool:
         return False
     # A capital at the start of a sentence makes no name of a word; what decides is the name after a title.
     unsure = name[1] in _BEFORE_TITLES or (opening and name[1] not in _STREETS)
-    title = _NAME_NEXT.match(text, end) and context.next_word(text, end) not in abbreviations.STARTERS
+    following = context.next_word(text, end)
+    title = _NAME_NEXT.match(text, end) and following not in abbreviations.STARTERS | _DIRECTIONS
     return not (unsure and title and written in abbreviations.TITLES)
 
 
