@@ -124,6 +124,9 @@ def test_another_language_needs_a_lexicon_and_the_name_of_a_normaliser(command, 
     assert [line[1] for line in lines[:4]] == ["x o1 e2 w", "x o1 x x", "x o1", "x x o1 x"]
     assert lines[4][0] == "ёё" and lines[4][2] in ("g2p", "unknown")
     assert set(lines[4][1].split()) <= {"x", "o1", "e2", "w"} and "unspoken" not in out
+    # English words have none of these phonemes.
+    status, out, err = command(f"--run={run}", "the qqqx")
+    assert (status, out) == (1, "") and f"{run}: has no phoneme of the lexicon; name a run" in err
     # A letter that neither knows is reported, not skipped.
     status, out, err = command("--normalizer=plain", f"--lexicon={toy_lexicon}", f"--run={run}", "шааа шаж 7")
     assert status == 1 and "шаж\t\tunknown\n7\t\tunspoken\n" in out

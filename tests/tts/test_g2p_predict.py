@@ -35,6 +35,7 @@ def test_case_accents_and_unknown_characters(g2p_run, predictor):
         assert predictor.pronounce([word]) == plain, word
     # A word of which letters would be dropped is not pronounced.
     assert predictor.pronounce(["", "xyz", "日本", "abcx", "ab日"]) == [()] * 5
+    assert predictor.pronounce(["a" * (g2p_predict.LONGEST + 1), "a" * 100_000]) == [(), ()]
     assert g2p_predict.unknown_letters("Bäx日x", g2p_run.letters) == ["x", "日"]
 
 

@@ -51,13 +51,13 @@ def main(argv: list[str]) -> int:
     normalizer = normalize.find(NORMALIZER.value)
     words = pronounce.load_lexicon(LEXICON.value, NORMALIZER.value)
     run = RUN.value or pronounce.packaged_run(NORMALIZER.value)
-    pronouncer = pronounce.Pronouncer(words, _first_use(run) if run else None, normalizer)
+    pronouncer = pronounce.Pronouncer(words, _first_use(run, words.inventory) if run else None, normalizer)
     counts, first = Counter(), {}
     # What is typed is answered at once.
     at_once = {"at_once": 1} if argv[1] == "-" and sys.stdin.isatty() else {}
     for line, word in pronouncer.pronounce_lines(*pronounce.open_text(argv[1]), **at_once):
         counts[word.by] += 1
-        first.setdefault(word.by, f"the first {word.word!r} at line {line}, character {word.start + 1}")
+        first.setdefault(word.by, f"the first {word.word[:40]!r} at line {line}, character {word.start + 1}")
         print(word.word, " ".join(word.phonemes), word.by, sep="\t")
     if not counts:
         raise TfvoiceError("the text is empty; give some words.")
@@ -69,7 +69,7 @@ def main(argv: list[str]) -> int:
     return 1 if counts["unknown"] or counts["unspoken"] else 0
 
 
-def _first_use(run):
+def _first_use(run, inventory):
     """What pronounces words by a model, which is loaded for the first of them: TensorFlow takes seconds to start."""
 
     @functools.cache
@@ -78,6 +78,9 @@ def _first_use(run):
         from tfvoice import tasks
         from tfvoice.tts.g2p_predict import G2pPredictor
 
-        return G2pPredictor(tasks.load(run, CHECKPOINT.value, "tfvoice_pronounce"))
+        loaded = tasks.load(run, CHECKPOINT.value, "tfvoice_pronounce")
+        if set(loaded.inventory.symbols).isdisjoint(inventory.symbols):
+            raise TfvoiceError(f"{run}: has no phoneme of the lexicon; name a run that was trained for its language.")
+        return G2pPredictor(loaded)
 
     return lambda words: load().pronounce(words)

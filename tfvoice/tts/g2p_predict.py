@@ -14,6 +14,8 @@ from tfvoice.tts.g2p_run import G2pRun
 # Words of a graph call: enough to keep the cores busy, and few enough to be of nearly one length.
 _BATCH = 256
 _UNKNOWN = -1
+# Letters of the longest word: of CMUdict it has 34, and the time of the search grows with the square.
+LONGEST = 100
 # From this block of Unicode on there are no further accented or capital letters of alphabets in everyday use.
 _PUNCTUATION = 0x2000
 
@@ -90,12 +92,13 @@ class G2pPredictor:
         self._pronounce = pronounce
 
     def pronounce(self, words: Sequence[str]) -> list[Pronunciation]:
-        """The phonemes of each word; empty for a word without letters, or with one that the network does not know.
+        """The phonemes of each word; empty where there are none.
 
-        What is no letter, such as a hyphen, is skipped.
+        So it is for a word without letters, with one that the network does not know, or of more than `LONGEST`. What is
+        no letter, such as a hyphen, is skipped.
         """
         pronounced: list[Pronunciation] = [()] * len(words)
-        known = [place for place, word in enumerate(words) if not self._has_unknown_letter(word)]
+        known = [place for place, word in enumerate(words) if self._is_readable(word)]
         order = sorted(known, key=lambda place: len(words[place]))
         for first in range(0, len(order), _BATCH):
             places = order[first : first + _BATCH]
@@ -104,8 +107,8 @@ class G2pPredictor:
                 pronounced[place] = tuple(text.decode().split())
         return pronounced
 
-    def _has_unknown_letter(self, word: str) -> bool:
-        return any(map(str.isalpha, unknown_letters(word, self._run.letters)))
+    def _is_readable(self, word: str) -> bool:
+        return len(word) <= LONGEST and not any(map(str.isalpha, unknown_letters(word, self._run.letters)))
 
 
 @functools.lru_cache(8)
