@@ -28,9 +28,9 @@ LARGEST = (
     "asr/test_windows.py",
     "cli/test_languages.py",
     "test_python.py",
-    "tts/test_duration_f0_task.py",
-    "tts/test_segmentation_task.py",
-    "tts/test_g2p_task.py",
+    "tts/duration_f0/test_task.py",
+    "tts/segmentation/test_task.py",
+    "tts/g2p/test_task.py",
 )
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -8,7 +8,7 @@ from tfvoice.data import convert
 from tfvoice.data.corpora import manifest
 from tfvoice.data.shards import ConversionConfig
 from tfvoice.text.phonemes import ARPABET
-from tfvoice.tts.segmentation_run import SegmentationRun
+from tfvoice.tts.segmentation.run import SegmentationRun
 
 SMALL = ("model.units=6", "model.layers=1", "model.convolution_channels=2")
 

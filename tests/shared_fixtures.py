@@ -21,8 +21,8 @@ from tfvoice.data.corpora import vctk
 from tfvoice.data.shards import ConversionConfig
 from tfvoice.export import export
 from tfvoice.generation.generator import Generator
-from tfvoice.tts.duration_f0_run import DurationF0Run
-from tfvoice.tts.g2p_run import G2pRun
+from tfvoice.tts.duration_f0.run import DurationF0Run
+from tfvoice.tts.g2p.run import G2pRun
 
 ASTERISK = Path(__file__).parent / "data" / "asterisk"
 _CLIPS = (1, 2, 5, 10, 14, 15, 19, 20, 21, 24, 25, 27, 37, 50, 61, 66, 88, 119)

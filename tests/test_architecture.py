@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tfvoice import tasks
-from tfvoice.tts.duration_f0_data import ProsodyStatistics
+from tfvoice.tts.duration_f0.data import ProsodyStatistics
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "tfvoice").rglob("*.py"))

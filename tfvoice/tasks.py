@@ -25,19 +25,19 @@ def _generation() -> Task:
 
 
 def _g2p() -> Task:
-    from tfvoice.tts.g2p_task import G2P
+    from tfvoice.tts.g2p.task import G2P
 
     return G2P
 
 
 def _segmentation() -> Task:
-    from tfvoice.tts.segmentation_task import SEGMENTATION
+    from tfvoice.tts.segmentation.task import SEGMENTATION
 
     return SEGMENTATION
 
 
 def _duration_f0() -> Task:
-    from tfvoice.tts.duration_f0_task import DURATION_F0
+    from tfvoice.tts.duration_f0.task import DURATION_F0
 
     return DURATION_F0
 

@@ -188,6 +188,20 @@ def test_without_ffmpeg_the_error_says_to_install_it(monkeypatch):
         io.decode_untrusted(b"anything", 16000, 10.0, LIMITS)
 
 
+def test_programs_that_cannot_be_executed_are_an_error_that_does_not_blame_the_file(tmp_path, monkeypatch):
+    for name in ("ffmpeg", "ffprobe"):
+        (tmp_path / name).write_text(
+            "#!/bin/sh\necho 'libavdevice.so.59: cannot open shared object file' >&2\nexit 127\n"
+        )
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with (
+        pytest.raises(io.AudioError, match=r"ffprobe: cannot be started \(cannot open shared object file\); install"),
+        ffmpeg.open_file("a.m4a", "a.m4a"),
+    ):
+        pass
+
+
 @needs_ffmpeg
 def test_an_untrusted_file_cannot_fill_the_disk_with_a_log(tmp_path, monkeypatch):
     path = tmp_path / "damaged.mp3"

@@ -25,8 +25,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from tfvoice.data import aligned  # noqa: E402
-from tfvoice.data.aligned import SILENCE  # noqa: E402
 from tfvoice.text import phonemes  # noqa: E402
+from tfvoice.text.phonemes import SILENCE  # noqa: E402
 from tfvoice.tts import alignment_output  # noqa: E402
 
 VOICES = {"kal": "voice_kal_diphone", "slt": "voice_cmu_us_slt_arctic_hts"}

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tfvoice.tts import duration_f0_metrics, prosody
-from tfvoice.tts.duration_f0_data import ProsodyIndex
-from tfvoice.tts.duration_f0_predict import ProsodyPredictor
-from tfvoice.tts.duration_f0_run import DurationF0Run
-from tfvoice.tts.prosody import PhonemeProsody
+from tfvoice.tts.duration_f0 import metrics, prosody
+from tfvoice.tts.duration_f0.data import ProsodyIndex
+from tfvoice.tts.duration_f0.predict import ProsodyPredictor
+from tfvoice.tts.duration_f0.prosody import PhonemeProsody
+from tfvoice.tts.duration_f0.run import DurationF0Run
 
 _VALUES = 20
 _NEIGHBOURS = 2
@@ -50,10 +50,10 @@ def main() -> None:
 def _row(name: str, index: ProsodyIndex, predicted: list[PhonemeProsody]) -> dict[str, float]:
     """Prints the errors of predictions, and returns their means."""
     found = [
-        duration_f0_metrics.errors(alignment, target.prosody, each)
+        metrics.errors(alignment, target.prosody, each)
         for alignment, target, each in zip(index.alignments, index.targets, predicted, strict=True)
     ]
-    means, intervals = duration_f0_metrics.means(found), duration_f0_metrics.intervals(found)
+    means, intervals = metrics.means(found), metrics.intervals(found)
     cells = [
         f"{means[key]:8.1f} [{intervals[key][0]:5.1f}, {intervals[key][1]:5.1f}]"
         for key in ("duration_ms", "speech_ms", "f0_hz")

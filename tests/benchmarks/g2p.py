@@ -17,10 +17,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tfvoice.text import lexicon
-from tfvoice.tts import g2p_metrics
-from tfvoice.tts.g2p_data import WordIndex
-from tfvoice.tts.g2p_evaluate import ROWS
-from tfvoice.tts.g2p_metrics import WordResult
+from tfvoice.tts.g2p import metrics
+from tfvoice.tts.g2p.data import WordIndex
+from tfvoice.tts.g2p.evaluate import ROWS
+from tfvoice.tts.g2p.metrics import WordResult
 
 # Runs in the environment of the peers: words as JSON on the standard input, phonemes on the output.
 FLEXALIGNER = """
@@ -57,7 +57,7 @@ def main() -> None:
         found, seconds = pronounce(index.words)
         results = [WordResult(*row) for row in zip(index.words, index.pronunciations, found, strict=True)]
         print(f"\n{name}: {len(found)} words, {len(found) / seconds:.0f} words/s, {found.count(())} without phonemes")
-        for key, rates in g2p_metrics.table(results).items():
+        for key, rates in metrics.table(results).items():
             low, high = rates.wer_interval
             print(f"  {ROWS[key]:<33} WER {rates.wer:6.2%} [{low:.1%}, {high:.1%}]  PER {rates.per:6.2%}")
 
@@ -91,7 +91,7 @@ def _flexaligner(python: Path, test: list[str]):
 
 def _tfvoice(run_dir: Path, test: list[str]):
     from tfvoice import tasks
-    from tfvoice.tts.g2p_predict import G2pPredictor
+    from tfvoice.tts.g2p.predict import G2pPredictor
 
     predictor = G2pPredictor(tasks.load(run_dir))
     predictor.pronounce(test[:1])

@@ -84,11 +84,11 @@ def test_utterances_with_samples_beyond_full_scale_are_counted(tmp_path, run):
 def test_fifteen_clips_of_music_fill_every_split(tmp_path, run):
     (tmp_path / "in").mkdir()
     soundfile.write(tmp_path / "in" / "piano.wav", np.random.default_rng(0).uniform(-0.1, 0.1, 15 * 8000), 8000)
-    arguments = ("--corpus=audio", f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'music'}", "--clip_seconds=1")
-    status, out, _ = run(*arguments, "--workers=1")
+    places = (f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'my music'}")
+    status, out, _ = run("--corpus=audio", *places, "--clip_seconds=1", "--workers=1")
     assert status == 0 and "warning" not in out
     assert [line.split()[:2] for line in out.splitlines()[1:4]] == [["train", "13"], ["valid", "1"], ["test", "1"]]
-    assert out.endswith(f"next: tfvoice_train --model=sample_rnn --data={tmp_path / 'music'} --run=runs/music\n")
+    assert out.endswith(f"next: tfvoice_train --model=sample_rnn --data='{tmp_path}/my music' --run='runs/my music'\n")
 
 
 def test_a_corpus_that_is_too_small_for_its_splits_says_so(tree, tmp_path, run):

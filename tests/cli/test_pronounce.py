@@ -7,7 +7,7 @@ import pytest
 
 from tfvoice.cli import pronounce, train
 from tfvoice.tts import pronounce as pronounce_
-from tfvoice.tts.g2p_predict import G2pPredictor
+from tfvoice.tts.g2p.predict import G2pPredictor
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from tfvoice.cli import eval as eval_
 from tfvoice.cli import export, sample, texts, train, transcribe, tune_lm
 from tfvoice.config import Config
 from tfvoice.data import index, shards
-from tfvoice.report import html
+from tfvoice.report import evaluation, html
 from tfvoice.run import Run, RunConfig
 from tfvoice.training.config import TrainingConfig
 from tfvoice.training.task import Losses, ModelCard, Validation
@@ -133,15 +133,17 @@ class ToyTask:
         def row(run):
             return {"mae": run.report["mae"]}
 
-        compared = html.load_compared(run_dir, compare, split, "mae", row)
+        def write_page(report, compared):
+            runs = html.comparison([html.this_run(run, report), *compared], row)
+            return html.write(run, "report.html", report, {"tiles": [], "runs": runs[:1], "curves": ""}, "")
+
+        def measure(data_dir, split):
+            data = ToyData(data_dir, split, 4, 0)
+            content = {"mae": error_of(run.model, data), "results": [{"id": name} for name in data.index.ids]}
+            return evaluation.Measured(content, write_page)
+
         run = ToyRun.load(run_dir, checkpoint)
-        data = ToyData(run.data_dir(data_dir), split, 4, 0)
-        results = [{"id": name} for name in data.index.ids]
-        report = {"split": split, "data": "d", "checkpoint": checkpoint, "results": results}
-        report["mae"] = error_of(run.model, data)
-        run.write_report(f"eval-{split}", report)
-        runs = html.comparison([html.this_run(run, report), *compared], row)
-        return report, html.write(run, "report.html", report, {"tiles": [], "runs": runs[:1], "curves": ""}, "")
+        return evaluation.evaluate(run, data_dir, split, compare, "mae", row, measure)
 
     def format_report(self, report, worst):
         return f"MAE {report['mae']:.3f}"

@@ -81,5 +81,5 @@ def test_without_the_extra_the_error_names_it(exported, tmp_path, monkeypatch):
 
 
 def test_a_generator_has_no_form(generator_run, tmp_path):
-    with pytest.raises(TfvoiceError, match=r"--format=onnx: is for recognisers, and .* is sample_rnn"):
+    with pytest.raises(TfvoiceError, match=r"--format=onnx: sample_rnn, the model of .*, has no such form"):
         export.export(generator_run.run_dir, tmp_path / "1", format="onnx")

@@ -129,13 +129,3 @@ def test_runs_are_compared_by_their_reports_of_the_same_data(run_with, tmp_path)
     assert [rate(data) for data in ("/there/other", "/here/other", "/data/own")] == [0.2, 0.1, 0.5]
     assert rate("/moved/own") == 0.5 and rate("/moved/other") in (0.1, 0.2), "by name, on another machine"
     assert rate("/elsewhere/third") == rate(None) == 0.5, "the run's own data where it has no others"
-
-
-def test_a_report_that_cannot_be_written_is_kept(tmp_path):
-    content = report("a")
-    with (
-        pytest.raises(html.UnwrittenReportError, match=r"report: the report was not written \(Read-only file") as error,
-        html.writing(FakeRun(tmp_path), content),
-    ):
-        raise OSError(30, "Read-only file system")
-    assert error.value.report is content

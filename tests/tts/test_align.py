@@ -11,6 +11,7 @@ from tfvoice.data import aligned, records, shards
 from tfvoice.data.index import scan_clips
 from tfvoice.data.output import ConversionOutput
 from tfvoice.errors import TfvoiceError
+from tfvoice.text.phonemes import SILENCE
 from tfvoice.tts import align, alignment_output
 from tfvoice.tts.align import AlignmentSettings
 
@@ -50,7 +51,7 @@ def test_aligned_records_are_the_plain_ones_with_phonemes_and_f0(run, converted,
             np.testing.assert_array_equal(clip.audio, before.audio(before.ids.index(clip.id)))
             assert clip.alignment.ends[-1] == after.samples[row] and clip.text == after.texts[row]
             words = [found for _, found in run.pronunciations(clip.text)]
-            spoken = [phoneme for phoneme in clip.alignment.phonemes if phoneme != aligned.SILENCE]
+            spoken = [phoneme for phoneme in clip.alignment.phonemes if phoneme != SILENCE]
             assert spoken == [phoneme for (found,) in words for phoneme in found]
     assert shards.validate(output) == manifest
 

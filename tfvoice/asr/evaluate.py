@@ -5,6 +5,7 @@ published test sets can be compared. What is longer than the training clips is t
 `tfvoice_transcribe` does; what cannot be read counts as all words deleted.
 """
 
+import functools
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +21,8 @@ from tfvoice.asr.recognizer import Recognizer
 from tfvoice.asr.transcribe import Transcriber
 from tfvoice.data.index import Index
 from tfvoice.data.records import RecordError
-from tfvoice.report import html
+from tfvoice.report import evaluation
+from tfvoice.report.evaluation import Measured
 
 
 def evaluate_split(
@@ -92,7 +94,7 @@ def summarise(results: list[scoring.ScoredUtterance], seconds_taken: float, wors
         "scored": len(results) - len(unreadable),
         "unreadable": unreadable,
         "audio_seconds": round(audio_seconds, 3),
-        **{name: _rate(counts) for name, counts in errors.items()},
+        **{name: metrics.summarise(counts) for name, counts in errors.items()},
         "loss": scoring.score(results).loss,
         "real_time_factor": seconds_taken / audio_seconds if audio_seconds else 0.0,
         "worst": [
@@ -104,18 +106,6 @@ def summarise(results: list[scoring.ScoredUtterance], seconds_taken: float, wors
     }
 
 
-def _rate(errors: list[metrics.Errors]) -> dict[str, Any]:
-    total = metrics.combine(errors)
-    return {
-        "rate": metrics.rate(errors),
-        "interval_95": list(metrics.interval(errors)),
-        "substitutions": total.substitutions,
-        "deletions": total.deletions,
-        "insertions": total.insertions,
-        "reference_units": total.reference_units,
-    }
-
-
 def evaluate_run(
     run_dir: str | Path,
     data_dir: str | Path | None = None,
@@ -124,43 +114,21 @@ def evaluate_run(
     decoder: DecoderConfig = DecoderConfig(),  # noqa: B008 - frozen
     compare: tuple[str, ...] = (),
 ) -> tuple[dict[str, Any], Path]:
-    """Evaluates a run on a whole split, and writes `report/eval-<split>.json` and `.html` into it.
+    """Evaluates a run on a whole split, with a decoder from `decoders.choose`; see `report.evaluation.evaluate`.
 
-    Reports of other data than those of the run have the name of the data as well, see `html.report_name`.
-
-    Args:
-      run_dir: folder of the run.
-      data_dir: folder of the shards; None: the one that the run was trained on.
-      split: name of the split.
-      checkpoint: `best` or `last`.
-      decoder: from `decoders.choose`.
-      compare: folders of runs to compare with in the page, by their reports of this split.
-
-    Returns:
-      The report: the results as `summarise` gives them, and what was evaluated; and the path of the page.
-
-    Raises:
-      UnwrittenReportError: the report cannot be written.
-      TfvoiceError: the run, the data, the split or a run to compare with cannot be used.
+    The report has the results as `summarise` gives them.
     """
     recognizer = Recognizer.load(run_dir, checkpoint)
     # Before the data are read: its language model may be unusable.
     transcriber = Transcriber(recognizer, decoder)
-    data_dir = recognizer.data_dir(data_dir)
-    compared = html.load_compared(run_dir, compare, split, report_.METRIC, report_.row, data_dir)
-    index = recognizer.scan(data_dir, split, filtered=False)
-    results, seconds_taken = evaluate_split(recognizer, index, transcriber, progress=True)
-    report = {
-        "split": split,
-        "data": str(Path(data_dir).absolute()),
-        "checkpoint": recognizer.loaded,
-        "decoder": str(decoder),
-        "dropped_symbols": dict(index.symbols),
-        **summarise(results, seconds_taken),
-    }
-    with html.writing(recognizer, report):
-        recognizer.write_report(html.report_name(recognizer, report), report)
-        return report, report_.write(recognizer, index, report, compared)
+
+    def measure(data_dir: str | Path, split: str) -> Measured:
+        index = recognizer.scan(data_dir, split, filtered=False)
+        results, seconds_taken = evaluate_split(recognizer, index, transcriber, progress=True)
+        content = {"decoder": str(decoder), "dropped_symbols": dict(index.symbols), **summarise(results, seconds_taken)}
+        return Measured(content, functools.partial(report_.write, recognizer, index))
+
+    return evaluation.evaluate(recognizer, data_dir, split, compare, report_.METRIC, report_.row, measure)
 
 
 def as_text(report: dict[str, Any], worst: int = 5) -> str:

@@ -13,7 +13,7 @@ rate is always a finite number, and 0 only where there is no error.
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jiwer
 
@@ -89,6 +89,11 @@ def rate(errors: Iterable[Errors]) -> float:
 def interval(errors: Iterable[Errors]) -> bootstrap.Interval:
     """Bootstrap percentile interval of `rate`: that of errors over units of the reference."""
     return bootstrap.ratio_interval([(each.total, each.reference_units) for each in errors])
+
+
+def summarise(errors: list[Errors]) -> dict[str, Any]:
+    """The rate of utterances with its 95 % interval, and the errors of each kind: plain values, for a report."""
+    return {"rate": rate(errors), "interval_95": list(interval(errors)), **combine(errors)._asdict()}
 
 
 def pairs(reference: str, hypothesis: str) -> list[Pair]:

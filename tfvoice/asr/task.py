@@ -14,7 +14,6 @@ from tfvoice.audio import features
 from tfvoice.data import index, utterances
 from tfvoice.data.index import Index
 from tfvoice.data.utterances import Batch
-from tfvoice.errors import TfvoiceError
 from tfvoice.models.wavenet_asr import WavenetAsr
 from tfvoice.text import proposal
 from tfvoice.training import callbacks
@@ -202,18 +201,12 @@ class RecognitionTask:
 
         return signatures.signatures(run)
 
-    def tflite_function(self, run: Recognizer) -> Callable:
-        """Samples to log probabilities, for WaveNet ASR: TFLite has no built-in form of the recurrent layers."""
-        if not isinstance(run.model, WavenetAsr):
-            raise TfvoiceError(f"--format=tflite: is for wavenet_asr, and {run.run_dir} is {run.config.model.name}.")
+    def portable_function(self, run: Recognizer, format: str) -> Callable | None:
+        """Samples to log probabilities; for TFLite only of WaveNet ASR, since it has no recurrent layers."""
         from tfvoice.asr import signatures
 
-        return signatures.tflite_function(run)
-
-    def onnx_function(self, run: Recognizer) -> Callable:
-        """Padded batches of samples to log probabilities."""
-        from tfvoice.asr import signatures
-
+        if format == "tflite":
+            return signatures.tflite_function(run) if isinstance(run.model, WavenetAsr) else None
         return signatures.onnx_function(run)
 
 

@@ -29,6 +29,8 @@ _UNTRUSTED_CODECS = (
 _FORMATS_WITH_LENGTH = ("mov", "matroska", "asf", "caf", "avi", "w64", "tta", "ape", "wv")
 # Formats that can hold a video without sound; ffprobe takes texts and pictures for video, too.
 _VIDEO_FORMATS = ("mov", "matroska", "avi", "asf", "flv", "mpeg", "mpegts", "ogg")
+# What a shell returns for a program that it cannot execute, and the loader for one whose libraries are absent.
+_NOT_EXECUTED = (126, 127)
 # Up to this probe score ffprobe guesses, and takes raw samples or a text for a rare codec; an MP3 with junk in front
 # has no better score.
 _GUESS = 25
@@ -105,6 +107,8 @@ def _probe(name: str, path: str, limits: Limits | None) -> _Track:
         if process.wait() < 0:
             raise _over_limits(name)
         reason = _reason(log)
+        if process.returncode in _NOT_EXECUTED:
+            raise AudioError(f"ffprobe: cannot be started{reason}; install ffmpeg again.")
     # Where ffprobe fails, it begins an object all the same.
     facts = json.loads(output) if process.returncode == 0 else {}
     streams = facts.get("streams", [])

@@ -16,6 +16,7 @@ VCTK, however, read the same sentences: only with `--split_by=text` are the test
 """
 
 import os
+import shlex
 from pathlib import Path
 
 import tqdm
@@ -175,8 +176,9 @@ def _print_summary(manifest: shards.Manifest, own_splits: bool) -> None:
     if absent and own_splits:
         print(f"warning: the corpus has no {' and no '.join(absent)}; tfvoice_train needs train and valid")
     model = CORPORA[manifest.corpus].model
-    name = Path(OUTPUT.value).resolve().name
-    print(f"next: tfvoice_train --model={model} --data={OUTPUT.value} --run={Path('runs', name)}")
+    run_dir = Path("runs", Path(OUTPUT.value).resolve().name)
+    places = f"--data={shlex.quote(OUTPUT.value)} --run={shlex.quote(str(run_dir))}"
+    print(f"next: tfvoice_train --model={model} {places}")
 
 
 def _row(split: str, utterances: int, seconds: float, count: int) -> str:

@@ -36,14 +36,14 @@ def main(_: list[str]) -> None:
     decoder = DECODER.settings()
     load_tensorflow()
     from tfvoice import tasks
-    from tfvoice.report import html
+    from tfvoice.report import evaluation
 
     task = tasks.of_run(RUN.value)
     print(hardware.describe(), flush=True)
     compare = tuple(COMPARE.value)
     try:
         report, path = task.evaluate(RUN.value, DATA.value, SPLIT.value, CHECKPOINT.value, compare, decoder)
-    except html.UnwrittenReportError as error:
+    except evaluation.UnwrittenReportError as error:
         print(task.format_report(error.report, WORST.value))
         raise
     print(task.format_report(report, WORST.value))

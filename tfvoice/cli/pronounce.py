@@ -76,7 +76,7 @@ def _first_use(run, inventory):
     def load():
         load_tensorflow()
         from tfvoice import tasks
-        from tfvoice.tts.g2p_predict import G2pPredictor
+        from tfvoice.tts.g2p.predict import G2pPredictor
 
         loaded = tasks.load(run, CHECKPOINT.value, "tfvoice_pronounce")
         if set(loaded.inventory.symbols).isdisjoint(inventory.symbols):

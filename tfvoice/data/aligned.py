@@ -20,9 +20,6 @@ import numpy as np
 from tfvoice.data import records, shards
 from tfvoice.data.shards import Manifest, ShardError
 
-# The phoneme of silence.
-SILENCE = "sil"
-
 
 class PhonemeAlignment(NamedTuple):
     """Phonemes, times and F0 of an utterance.

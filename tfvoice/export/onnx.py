@@ -41,7 +41,7 @@ def write(task: Task, run: Run, folder: Path) -> None:
       TfvoiceError: the extra is not installed, the model has no form for ONNX, or the converted model gives other
         log probabilities.
     """
-    function = task.onnx_function(run)
+    function = verify.portable_function(task, run, "onnx")
     for name in ("tf2onnx", "onnxruntime"):
         if importlib.util.find_spec(name) is None:
             raise TfvoiceError(f"--format=onnx needs {name}; install it with pip install 'tfvoice[onnx]'.")
@@ -57,7 +57,7 @@ def write(task: Task, run: Run, folder: Path) -> None:
 
 
 def convert(function) -> bytes:
-    """Makes an ONNX model of a `tf.function` from `Task.onnx_function`."""
+    """Makes an ONNX model of a `tf.function` from `Task.portable_function`."""
     import tf2onnx
 
     handlers = {

@@ -33,7 +33,7 @@ def write(task: Task, run: Run, folder: Path) -> None:
     Raises:
       TfvoiceError: the model has no form for TFLite, or the converted model gives other probabilities.
     """
-    function = task.tflite_function(run)
+    function = verify.portable_function(task, run, "tflite")
     models = {"float16": convert(run, function, float16=True)}
     if importlib.util.find_spec("ai_edge_quantizer"):
         models["int8"] = with_int8_weights(convert(run, function))
@@ -51,7 +51,7 @@ def convert(run: Run, function: Callable, float16: bool = False) -> bytes:
 
     Args:
       run: with its weights.
-      function: from `Task.tflite_function`: `waveform`, float32 `[1, samples]` of any length at the run's rate, to
+      function: from `Task.portable_function`: `waveform`, float32 `[1, samples]` of any length at the run's rate, to
         `log_probs`, float32 `[1, frames, classes]`.
       float16: whether weights have 16 bits, not 32.
     """

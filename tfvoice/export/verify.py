@@ -1,4 +1,4 @@
-"""Writes a converted model only if it gives the probabilities of the network that it was made of."""
+"""What conversions share: the function that they convert, and the check that the model gives its probabilities."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,12 +7,24 @@ import numpy as np
 
 from tfvoice.errors import TfvoiceError
 from tfvoice.run import Run
+from tfvoice.training.task import Task
 
 # Recordings, float32 `[samples]` each, to their log probabilities, `[frames, classes]` each.
 Recognise = Callable[[list[np.ndarray]], list[np.ndarray]]
 
 # Two lengths, so that a model that takes batches gets padding.
 _PROBE_SAMPLES = (32000, 20000)
+
+
+def portable_function(task: Task, run: Run, format: str) -> Callable:
+    """What is converted; raises `TfvoiceError` where a run has no form of that name."""
+    function = task.portable_function(run, format)
+    if function is None:
+        raise TfvoiceError(
+            f"--format={format}: {run.config.model.name}, the model of {run.run_dir}, has no such form; use "
+            "--format=saved_model."
+        )
+    return function
 
 
 def write(path: Path, model: bytes, run: Run, network: Recognise, converted: Recognise, tolerance: float) -> None:

@@ -1,5 +1,6 @@
 """Evaluation of a generator on a split: likelihood in bits per sample, and statistics of samples beside the data."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from tfvoice.data.windows import WindowPipeline
 from tfvoice.generation import metrics, sample, scoring
 from tfvoice.generation import report as report_
 from tfvoice.generation.generator import Generator
-from tfvoice.report import html
+from tfvoice.report import evaluation
+from tfvoice.report.evaluation import Measured
 
 # Samples that are compared with the data, and how much of the data.
 _COUNT, _SECONDS = 8, 4.0
@@ -26,46 +28,29 @@ def evaluate_run(
     checkpoint: str = "best",
     compare: tuple[str, ...] = (),
 ) -> tuple[dict[str, Any], Path]:
-    """Evaluates a run on a whole split, and writes `report/eval-<split>.json` and `.html` into it.
+    """Evaluates a run on a whole split, see `report.evaluation.evaluate`.
 
-    Reports of other data than those of the run have the name of the data as well, see `html.report_name`.
-
-    Args:
-      run_dir: folder of the run.
-      data_dir: folder of the shards; None: the one that the run was trained on.
-      split: name of the split.
-      checkpoint: `best` or `last`.
-      compare: folders of runs to compare with in the page, by their reports of this split.
-
-    Returns:
-      The report: bits per sample with their 95 % interval, and statistics of samples (at temperature 1), of the data,
-      and of white noise of the same level; and the path of the page.
-
-    Raises:
-      UnwrittenReportError: the report cannot be written.
-      TfvoiceError: the run, the data, the split or a run to compare with cannot be used.
+    The report has bits per sample with their 95 % interval, and statistics of samples (at temperature 1), of the data,
+    and of white noise of the same level.
     """
     generator = Generator.load(run_dir, checkpoint)
-    data_dir = generator.data_dir(data_dir)
-    compared = html.load_compared(run_dir, compare, split, report_.METRIC, report_.row, data_dir)
-    pipeline = generator.pipeline(generator.scan(data_dir, split, filtered=False))
-    clips = scoring.LikelihoodScorer(generator.model, pipeline).score(progress=True)
-    samples = sample.Sampler(generator).sample(_COUNT, round(_SECONDS * generator.sample_rate_hz), progress=True)
-    report = {
-        "split": split,
-        "data": str(Path(data_dir).absolute()),
-        "checkpoint": generator.loaded,
-        "clips": len(clips),
-        "audio_seconds": round(pipeline.index.seconds, 3),
-        "bits_per_sample": scoring.bits_per_sample(clips),
-        "interval_95": list(scoring.interval(clips)),
-        "levels": generator.config.quantization.levels,
-        "statistics": statistics(np.concatenate(samples), _data(pipeline), generator.sample_rate_hz),
-        "results": [clip._asdict() for clip in clips],
-    }
-    with html.writing(generator, report):
-        generator.write_report(html.report_name(generator, report), report)
-        return report, report_.write(generator, samples[:_PLAYED], report, compared)
+
+    def measure(data_dir: str | Path, split: str) -> Measured:
+        pipeline = generator.pipeline(generator.scan(data_dir, split, filtered=False))
+        clips = scoring.LikelihoodScorer(generator.model, pipeline).score(progress=True)
+        samples = sample.Sampler(generator).sample(_COUNT, round(_SECONDS * generator.sample_rate_hz), progress=True)
+        content = {
+            "clips": len(clips),
+            "audio_seconds": round(pipeline.index.seconds, 3),
+            "bits_per_sample": scoring.bits_per_sample(clips),
+            "interval_95": list(scoring.interval(clips)),
+            "levels": generator.config.quantization.levels,
+            "statistics": statistics(np.concatenate(samples), _data(pipeline), generator.sample_rate_hz),
+            "results": [clip._asdict() for clip in clips],
+        }
+        return Measured(content, functools.partial(report_.write, generator, samples[:_PLAYED]))
+
+    return evaluation.evaluate(generator, data_dir, split, compare, report_.METRIC, report_.row, measure)
 
 
 def statistics(samples: np.ndarray, data: np.ndarray, sample_rate_hz: int) -> dict[str, dict[str, float]]:

@@ -159,13 +159,8 @@ class GenerationTask:
 
         return signatures.signatures(run)
 
-    def tflite_function(self, run: Generator) -> Callable:
-        """Raises `TfvoiceError`: there is none."""
-        raise TfvoiceError(f"--format=tflite: is for wavenet_asr, and {run.run_dir} is {run.config.model.name}.")
-
-    def onnx_function(self, run: Generator) -> Callable:
-        """Raises `TfvoiceError`: there is none."""
-        raise TfvoiceError(f"--format=onnx: is for recognisers, and {run.run_dir} is {run.config.model.name}.")
+    def portable_function(self, run: Generator, format: str) -> None:
+        """There is none."""
 
 
 GENERATION = GenerationTask()

@@ -10,7 +10,7 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,33 +46,6 @@ Row = Callable[[ComparedRun], dict[str, Any]]
 def this_run(run: Run, report: dict[str, Any]) -> ComparedRun:
     """The run that a report is about."""
     return ComparedRun(run.run_dir.resolve().name, run.run_dir, run.config.model.name, report)
-
-
-class UnwrittenReportError(TfvoiceError):
-    """A report that is complete and cannot be written.
-
-    Attributes:
-      report: the report.
-    """
-
-    def __init__(self, sentence: str, report: dict[str, Any]):
-        super().__init__(sentence)
-        self.report = report
-
-
-@contextlib.contextmanager
-def writing(run: Run, report: dict[str, Any]) -> Iterator[None]:
-    """Inside the `with` a report is written; what is computed is not lost where that fails.
-
-    Raises:
-      UnwrittenReportError: the folder of the run is read-only, or the disk is full.
-    """
-    try:
-        yield
-    except OSError as error:
-        place = run.run_dir / "report"
-        fact = f"{place}: the report was not written ({error.strerror or error})"
-        raise UnwrittenReportError(f"{fact}; copy the run to where you can write.", report) from error
 
 
 def report_name(run: Run, report: dict[str, Any]) -> str:

@@ -298,11 +298,14 @@ def _check_model(predictor: Predictor, name: str, version: str | None) -> None:
 
 
 async def _respond(request: Request, work: Coroutine, to_response: Callable) -> Response:
-    """Awaits `work` and makes a response of its result; cancels it if the client disconnects first."""
+    """Awaits `work` and makes a response of its result, in a thread: the log probabilities of a minute are megabytes
+    of JSON. Cancels `work` if the client disconnects first."""
     task, disconnected = asyncio.ensure_future(work), asyncio.ensure_future(_disconnected(request))
     try:
         await asyncio.wait((task, disconnected), return_when=asyncio.FIRST_COMPLETED)
-        return to_response(task.result()) if task.done() else Response(status_code=CLIENT_CLOSED_REQUEST)
+        if not task.done():
+            return Response(status_code=CLIENT_CLOSED_REQUEST)
+        return await asyncio.to_thread(to_response, task.result())
     finally:
         task.cancel()
         disconnected.cancel()

@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 
 from tfvoice.errors import TfvoiceError
-from tfvoice.text.english import normalize_english
+from tfvoice.text.english.normalizer import normalize_english
 from tfvoice.text.folding import APOSTROPHES, Folded, fold_character, spelling
 from tfvoice.text.tokens import PAUSES, Normalized, Piece, assemble
 

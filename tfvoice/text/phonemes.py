@@ -16,7 +16,8 @@ from tfvoice.errors import TfvoiceError
 
 Pronunciation = tuple[str, ...]
 
-SILENCE = "SIL"
+# What is between words and at the ends of an utterance.
+SILENCE = "sil"
 VOWELS = ("AA", "AE", "AH", "AO", "AW", "AY", "EH", "ER", "EY", "IH", "IY", "OW", "OY", "UH", "UW")
 CONSONANTS = (
     "B", "CH", "D", "DH", "F", "G", "HH", "JH", "K", "L", "M", "N", "NG", "P", "R", "S", "SH", "T", "TH", "V", "W", "Y",

@@ -154,8 +154,8 @@ class Task(Protocol):
     def signatures(self, run: Run) -> dict[str, Callable]:
         """The signatures of a run's SavedModel, `serving_default` among them."""
 
-    def tflite_function(self, run: Run) -> Callable:
-        """Samples to log probabilities for TFLite; raises `TfvoiceError` where there is no such form."""
+    def portable_function(self, run: Run, format: str) -> Callable | None:
+        """What an export as `tflite` or `onnx` converts: samples to log probabilities. None where it has no such form.
 
-    def onnx_function(self, run: Run) -> Callable:
-        """Batches of samples to log probabilities for ONNX; raises `TfvoiceError` where there is no such form."""
+        For TFLite it is a function of one clip, for ONNX of a padded batch; see `tfvoice.asr.signatures`.
+        """

@@ -28,10 +28,12 @@ from tfvoice.data.output import ConversionOutput, EncodedUtterance
 from tfvoice.data.shards import AlignmentSection, ConversionPlan, Manifest, PlannedShard, Shard
 from tfvoice.data.workers import Workers
 from tfvoice.errors import TfvoiceError
-from tfvoice.tts import forced_alignment, segmentation_data
-from tfvoice.tts.forced_alignment import AlignedPhonemes
-from tfvoice.tts.segmentation_data import UnusableError
-from tfvoice.tts.segmentation_run import SegmentationRun
+from tfvoice.text.phonemes import SILENCE
+from tfvoice.tts.segmentation import data as data_
+from tfvoice.tts.segmentation import forced_alignment
+from tfvoice.tts.segmentation.data import UnusableError
+from tfvoice.tts.segmentation.forced_alignment import AlignedPhonemes
+from tfvoice.tts.segmentation.run import SegmentationRun
 
 # Scores lower than the median by so many deviations are improbable; a deviation is estimated from the median absolute
 # deviation. Never above `_ALWAYS_PROBABLE`, nats per frame: on clean speech all scores lie close together.
@@ -90,7 +92,7 @@ def align_split(run: SegmentationRun, data_dir: str | Path, split: str, progress
     result, graphs = CorpusAlignment(scanned, {}, {}), {}
     for row, text in enumerate(scanned.texts):
         try:
-            graphs[row] = segmentation_data.lattice_of(run, text, int(frames[row]))
+            graphs[row] = data_.lattice_of(run, text, int(frames[row]))
         except UnusableError as error:
             result.skipped[row] = Skip(scanned.ids[row], error.reason, detail=base.printable(error.detail))
     # Sorted by length, so that padding is short; in a fixed order, so that batches and their sums are always the same.
@@ -224,7 +226,7 @@ def _plan(
 ) -> tuple[ConversionPlan, AlignmentSection]:
     """The same shards, whose fingerprint is of everything that decides their bytes; and what the manifest adds."""
     section = AlignmentSection(
-        phonemes=[aligned.SILENCE, *run.inventory.symbols],
+        phonemes=[SILENCE, *run.inventory.symbols],
         frame_samples=settings.f0.frame_samples,
         f0_method=settings.f0.method,
         aligner=run.fingerprint(),

@@ -11,12 +11,14 @@ from matplotlib.figure import Figure
 
 from tfvoice import storage
 from tfvoice.data import aligned, index, records, shards
-from tfvoice.data.aligned import SILENCE, PhonemeAlignment
+from tfvoice.data.aligned import PhonemeAlignment
 from tfvoice.data.corpora.base import Skip
 from tfvoice.data.shards import Manifest
 from tfvoice.report import plots
-from tfvoice.tts import phoneme_lattice, textgrid
-from tfvoice.tts.segmentation_run import SegmentationRun
+from tfvoice.text.phonemes import SILENCE
+from tfvoice.tts import textgrid
+from tfvoice.tts.segmentation import phoneme_lattice
+from tfvoice.tts.segmentation.run import SegmentationRun
 
 _LISTED = 5
 _FIGURES = 4

@@ -202,6 +202,18 @@ def fails(source, sentence):
         manifest.read(str(source))
 
 
+@pytest.mark.parametrize("end", ["", '"'])
+def test_a_quotation_mark_that_is_never_closed_loses_no_rows_silently(home, end):
+    rows = f'audio,text,speaker\nclips/a.wav,"She said,f1\nclips/b.flac,No.,m1\nclips/c.wav,{end}Yes.,m1\n'
+    fails(write(home / "list.csv", rows), "list.csv: line 2 has a quotation mark that is never closed")
+
+
+def test_a_quoted_text_can_have_several_lines(home):
+    rows = 'audio,text\nclips/a.wav,"One, two.\nThree, four,\nsee x.wav."\nclips/c.wav,Yes.\n'
+    texts = [utterance.text for utterance in manifest.read(write(home / "list.csv", rows)).utterances]
+    assert texts == ["One, two.\nThree, four,\nsee x.wav.", "Yes."]
+
+
 def test_unusable_manifests(home):
     fails(home / "none.tsv", r"none.tsv: there is no such manifest; name a file or a folder with --input")
     fails(write(home / "list.xml", ""), r"list.xml: a manifest's name ends in .csv, .tsv, .jsonl, .json; rename it")

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from tfvoice.audio.decoding import AUDIO_SUFFIXES
 from tfvoice.data.corpora import base
 from tfvoice.data.corpora.base import CorpusError, Listing, Skip, Utterance
 
@@ -162,7 +163,15 @@ def _rows(path: Path) -> Iterator[_Row]:
 def _csv_rows(path: Path) -> Iterator[_Row]:
     with open(path, encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file)
-        yield from _table(path, ((reader.line_num, row) for row in reader))
+        yield from _table(path, _numbered(reader))
+
+
+def _numbered(reader) -> Iterator[tuple[int, list[str]]]:
+    """Rows after the number of the line that they begin in; a row can have several."""
+    first = 1
+    for row in reader:
+        yield first, row
+        first = reader.line_num + 1
 
 
 def _tsv_rows(path: Path) -> Iterator[_Row]:
@@ -179,11 +188,26 @@ def _table(path: Path, lines: Iterator[tuple[int, list[str]]]) -> Iterator[_Row]
             keys, is_header = _header(path, fields)
             if is_header:
                 continue
+        if _swallowed(fields, len(keys)):
+            raise CorpusError(
+                f"{path}: line {number} has a quotation mark that is never closed, so that the lines after it are a "
+                "part of its text; close it, or double it to mean it."
+            )
         if len(fields) == len(keys):
             yield _Row(f"{path.name} line {number}", dict(zip(keys, fields, strict=True)), path.parent)
         else:
             defect = f"{len(fields)} columns, and the header has {len(keys)}"
             yield _Row(f"{path.name} line {number}", {}, path.parent, defect)
+
+
+def _swallowed(fields: list[str], columns: int) -> bool:
+    """Whether a field runs on over lines that are rows themselves: with the name of audio, in as many columns."""
+    lines = (line.lower().split(",") for field in fields for line in field.split("\n")[1:])
+    return any(len(parts) >= columns and any(map(_names_audio, parts)) for parts in lines)
+
+
+def _names_audio(field: str) -> bool:
+    return field.strip(' "').endswith(AUDIO_SUFFIXES)
 
 
 def _header(path: Path, fields: list[str]) -> tuple[tuple[str, ...], bool]:
