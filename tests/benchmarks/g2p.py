@@ -41,7 +41,8 @@ def main() -> None:
     """Prints a table for each system."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, help="folder of a run of tfvoice_train --model=g2p")
-    parser.add_argument("--peers", type=Path, required=True, help="virtual environment of the peers")
+    # Absolute: phonetisaurus runs in a folder of its own.
+    parser.add_argument("--peers", type=lambda text: Path(text).absolute(), required=True, help="their environment")
     parser.add_argument("--data", default="cmudict", help="lexicon (default: cmudict)")
     arguments = parser.parse_args()
     words = lexicon.load(arguments.data)

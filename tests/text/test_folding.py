@@ -3,7 +3,7 @@
 import random
 import sys
 
-from tfvoice.text.folding import fold
+from tfvoice.text.folding import fold, spelling
 
 
 def test_ascii_stays_as_it_is():
@@ -42,3 +42,8 @@ def test_places_lead_back_to_the_text():
         assert len(folded.text) == len(folded.starts) == len(folded.ends)
         assert list(folded.starts) == sorted(folded.starts)
         assert all(0 <= start < end <= len(text) for start, end in zip(folded.starts, folded.ends, strict=True))
+
+
+def test_a_word_has_one_spelling():
+    assert spelling("ÄRZTE") == spelling("a\u0308rzte") == spelling("är\u00adzte") == "ärzte"
+    assert spelling("М’ята") == spelling("м\u02bcята") == "м'ята" and spelling("Don't") == "don't"

@@ -57,6 +57,9 @@ def test_words_variants_and_comments_are_read(written):
         ("cat K AE1 T\ndog\n", "line 2, 'dog', has no phonemes; write them after the word"),
         ("cat K AE1 T\n\ndog D AO9 G\n", "line 3, dog: 'AO9' is no phoneme; did you mean AO"),
         ("cat K AE1 T\nd\xf6g D AO1 G".encode("latin-1"), "line 2 is not UTF-8; save the lexicon as UTF-8."),
+        ("cat K AE1 T\n".encode("utf-16-le"), "holds zero bytes, as UTF-16 does; save the lexicon as UTF-8."),
+        ("cat K AE1 T\n".encode("utf-16"), "line 1 is not UTF-8; save the lexicon as UTF-8."),
+        (gzip.compress(SMALL.encode())[:40] + b"damaged" * 9, "name a lexicon, or cmudict."),
         (b"\x1f\x8bnothing", "name a lexicon, or cmudict."),
     ],
 )
@@ -71,6 +74,19 @@ def test_a_file_that_is_not_there_is_an_error(tmp_path):
         lexicon.load(tmp_path / "none.dict")
     with pytest.raises(LexiconError, match="is a directory"):
         lexicon.read(tmp_path)
+
+
+def test_words_are_found_in_any_form_of_their_letters(written):
+    found = lexicon.read(written("gro\u0308ße g r\nм’ята m j\n"))
+    assert found.words() == ["größe", "м'ята"] and found.pronunciations("GR\u00d6\u00dfE") == (("g", "r"),)
+    assert "Gro\u0308\u00ad\u00dfe" in found and "м\u02bcята" in found
+
+
+def test_words_of_english_are_found_without_their_accents_as_in_texts():
+    base = lexicon.parse(SMALL.splitlines(), ARPABET, "base")
+    both = base.after(lexicon.parse(["Café K AE0 F EY1", "résumé R EH1 Z", "resume R IH0 Z"], ARPABET, "own"))
+    assert both.pronunciations("cafe") == both.pronunciations("café") == (("K", "AE0", "F", "EY1"),)
+    assert both.pronunciations("resume") == (("R", "IH0", "Z"),)
 
 
 def test_a_users_own_words_go_before():

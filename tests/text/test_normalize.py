@@ -53,6 +53,7 @@ FRAGMENTS += [
     "Привет ",
     "\0",
 ]
+FRAGMENTS += ["a[1]", "1 000 ", " 000", "02 ", "1h ", "Mon-", "1 x ", "[", "Call Dr. A"]
 FRAGMENTS += ["US", "WHO", "No. ", "Henry ", "vs", "it's ", "ﬁ", "½", "²", "٣", "\ud800", "\u200d", "’", "— "]
 
 
@@ -95,6 +96,18 @@ def test_every_character_is_in_a_token_or_blank_or_unspoken(name):
         assert all(part.text == text[part.start : part.end] and part.reason for part in result.unspoken)
         starts = [token.start for token in result.tokens]
         assert starts == sorted(starts)
+
+
+@pytest.mark.parametrize("name", NORMALIZERS)
+@pytest.mark.parametrize("symbol", ["😀", "₥", "\0", "中"])
+def test_what_has_no_words_is_reported_wherever_it_stands(name, symbol):
+    if name == "plain" and symbol == "中":
+        symbol = "7"
+    numbers = random.Random(symbol)
+    for text in RANDOM_TEXTS:
+        place = numbers.randrange(len(text) + 1)
+        result = normalize(text[:place] + symbol + text[place:], name)
+        assert any(part.start <= place < part.end for part in result.unspoken), (text, place)
 
 
 def test_words_have_the_letters_of_english_only():
@@ -144,6 +157,19 @@ def test_a_function_is_a_normalizer():
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(TfvoiceError, match="'de' is no normaliser; choose one of en, plain"):
         normalize("hallo", "de")
+
+
+def test_a_function_of_a_module_is_named(tmp_path, monkeypatch):
+    (tmp_path / "toy_language.py").write_text("from tfvoice.text.normalize import normalize_plain as words\nnone = 3\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert normalize("Ça", "toy_language:words").words == ("ça",)
+    for name, fact in {
+        "toy_language:none": "toy_language has no function none; define it, from a text to a Normalized",
+        "no_such_module:words": "no module named 'no_such_module'; put the folder of no_such_module.py on PYTHONPATH",
+        "toy_language:": "is no normaliser; choose one of en, plain, or name your own as MODULE:FUNCTION",
+    }.items():
+        with pytest.raises(TfvoiceError, match=fact):
+            normalize("x", name)
 
 
 def test_importing_needs_neither_numpy_nor_tensorflow():

@@ -1,6 +1,7 @@
 """Laws of phonemes: parsing and formatting are inverse, stress comes and goes, inline phonemes are found in text."""
 
 import itertools
+import re
 
 import pytest
 
@@ -83,8 +84,22 @@ def test_text_is_split_at_phonemes_in_braces():
     assert "".join(text[part.start : part.end] for part in parts) == text
 
 
-@pytest.mark.parametrize("text", ["", "no braces", "one } and {", "}{"])
-def test_text_without_pairs_of_braces_stays_whole(text):
+@pytest.mark.parametrize(
+    ("text", "fact"),
+    [
+        ("Say {HH AH0 to her", "{ at character 5 has no partner; write phonemes in braces, as {HH AH0 L OW1}"),
+        ("Say HH AH0} to her", "} at character 11 has no partner"),
+        ("{{HH}}", "{ at character 1 has no partner"),
+        ("{HH} }{", "} at character 6 has no partner"),
+    ],
+)
+def test_a_brace_without_its_partner_is_an_error(text, fact):
+    with pytest.raises(PhonemeError, match=re.escape(fact)):
+        phonemes.split_inline(text)
+
+
+@pytest.mark.parametrize("text", ["", "no braces"])
+def test_text_without_braces_stays_whole(text):
     assert [(part.text, part.phonemes) for part in phonemes.split_inline(text)] == ([(text, None)] if text else [])
 
 

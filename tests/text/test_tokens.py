@@ -24,6 +24,12 @@ def test_the_strongest_of_several_pauses_is_kept():
     assert result.tokens == (Token("a", 0, 1), Token("?", 1, 5))
 
 
+def test_a_pause_does_not_hide_what_is_to_be_reported():
+    result = assembled("a, ♥, b", (0, 1, "a"), (1, 2, ","), (4, 5, ","), (6, 7, "b"))
+    assert result.spoken == "a , b"
+    assert [(part.text, part.start) for part in result.unspoken] == [("♥", 3)]
+
+
 def test_pauses_before_the_first_word_are_silent():
     assert assembled("...a", (0, 3, "."), (3, 4, "a")).tokens == (Token("a", 0, 4),)
 

@@ -74,6 +74,23 @@ def test_another_normaliser_is_named():
 def test_without_a_model_words_are_unknown():
     (word,) = Pronouncer(lexicon.parse(WORDS, ARPABET, "small")).pronounce("xxx")
     assert word == PronouncedWord("xxx", (), "unknown")
+    assert Pronouncer(lexicon.parse(WORDS, ARPABET, "small")).pronounce("a xxx")[1].start == 2
+
+
+def test_lines_are_pronounced_as_each_alone_and_the_model_is_asked_for_many(pronouncer, asked):
+    lines = ["Hello xxx\n", "\n", "{HH} zzz, xxx"]
+    found = list(pronouncer.pronounce_lines(lines, "a file"))
+    assert asked == [["xxx", "zzz"]]
+    assert found == [(number, word) for number, line in enumerate(lines, 1) for word in pronouncer.pronounce(line)]
+    assert [word.start for _, word in found] == [0, 6, 0, 5, 10]
+    assert list(pronouncer.pronounce_lines(lines, "a file", at_once=1)) == found
+
+
+def test_a_line_that_cannot_be_parsed_is_named_after_the_words_before_it(pronouncer):
+    found = pronouncer.pronounce_lines(["cat", "{"], "a file")
+    assert next(found)[1].word == "cat"
+    with pytest.raises(PhonemeError, match=r"^a file: line 2: \{ at character 1 has no partner"):
+        next(found)
 
 
 def test_braces_without_phonemes_are_an_error(pronouncer):

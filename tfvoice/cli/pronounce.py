@@ -8,12 +8,15 @@ gives in braces, as {HH AH0 L OW1}; unknown; or unspoken, no word, such as an em
 The lexicon is CMUdict; words of --lexicon, in the same format, go before it:
 
   tfvoice_pronounce --lexicon=names.dict --run=runs/g2p story.txt
+
+Another language has a lexicon and a normaliser of its own:
+
+  tfvoice_pronounce --normalizer=plain --lexicon=german.dict --run=runs/german "Ein Text."
 """
 
 import functools
 import sys
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections import Counter
 
 from tfvoice.cli.command import load_tensorflow
 from tfvoice.cli.flags import Flags, UsageError
@@ -23,39 +26,50 @@ FLAGS = Flags("TEXT_OR_FILE")
 LEXICON = FLAGS.string("lexicon", "Lexicon in the format of CMUdict, whose words go before it.", metavar="FILE")
 RUN = FLAGS.string(
     "run",
-    "Folder of a run of tfvoice_train --model=g2p, for words without an entry. Default: that of the package, if any.",
+    "Folder of a run of tfvoice_train --model=g2p, for words without an entry. Default: that of the package, if any; "
+    "none with another normaliser.",
     metavar="DIR",
 )
 CHECKPOINT = FLAGS.choice("checkpoint", ["best", "last"], "Which weights; best is the lowest WER on valid.", "best")
+NORMALIZER = FLAGS.string(
+    "normalizer",
+    "What makes words of a text: en, English; plain, any script with blanks between its words, without digits and "
+    "symbols; or MODULE:FUNCTION, Python of your own on PYTHONPATH, which is run. With any but en, --lexicon is the "
+    "whole lexicon.",
+    "en",
+    metavar="NAME",
+)
 
 
 def main(argv: list[str]) -> int:
-    """Calls `Pronouncer.pronounce`; returns the exit status, 1 where a word has no phonemes."""
+    """Calls `Pronouncer.pronounce_lines`; returns the exit status, 1 where a word has no phonemes."""
     if len(argv) != 2:
         raise UsageError("give one text in quotes, a file, or - for the standard input.")
-    from tfvoice.text import lexicon
-    from tfvoice.tts.pronounce import PACKAGED_RUN, Pronouncer
+    from tfvoice.text import normalize
+    from tfvoice.tts import pronounce
 
-    run = RUN.value or (PACKAGED_RUN if PACKAGED_RUN.is_dir() else None)
-    words = lexicon.cmudict()
-    if LEXICON.value:
-        words = words.after(lexicon.read(LEXICON.value, words.inventory))
-    pronouncer = Pronouncer(words, _first_use(run) if run else None)
-    unknown = unspoken = 0
-    for text in _texts(argv[1]):
-        for word in pronouncer.pronounce(text):
-            unknown += word.by == "unknown"
-            unspoken += word.by == "unspoken"
-            print(word.word, " ".join(word.phonemes), word.by, sep="\t")
-    if unknown:
-        advice = "add them to --lexicon" if run else "add them to --lexicon, or a G2P model with --run=DIR"
-        print(f"tfvoice_pronounce: words without phonemes: {unknown}; {advice}.", file=sys.stderr)
-    if unspoken:
-        print(f"tfvoice_pronounce: parts of the text that are no words: {unspoken}; delete them.", file=sys.stderr)
-    return 1 if unknown or unspoken else 0
+    normalizer = normalize.find(NORMALIZER.value)
+    words = pronounce.load_lexicon(LEXICON.value, NORMALIZER.value)
+    run = RUN.value or pronounce.packaged_run(NORMALIZER.value)
+    pronouncer = pronounce.Pronouncer(words, _first_use(run, words.inventory) if run else None, normalizer)
+    counts, first = Counter(), {}
+    # What is typed is answered at once.
+    at_once = {"at_once": 1} if argv[1] == "-" and sys.stdin.isatty() else {}
+    for line, word in pronouncer.pronounce_lines(*pronounce.open_text(argv[1]), **at_once):
+        counts[word.by] += 1
+        first.setdefault(word.by, f"the first {word.word[:40]!r} at line {line}, character {word.start + 1}")
+        print(word.word, " ".join(word.phonemes), word.by, sep="\t")
+    if not counts:
+        raise TfvoiceError("the text is empty; give some words.")
+    facts = {"unknown": "words without phonemes", "unspoken": "parts of the text that are no words"}
+    more = "" if run else ", or a G2P model with --run=DIR"
+    for by, advice in {"unknown": f"add them to --lexicon{more}", "unspoken": "delete them"}.items():
+        if counts[by]:
+            print(f"tfvoice_pronounce: {facts[by]}: {counts[by]}, {first[by]}; {advice}.", file=sys.stderr)
+    return 1 if counts["unknown"] or counts["unspoken"] else 0
 
 
-def _first_use(run):
+def _first_use(run, inventory):
     """What pronounces words by a model, which is loaded for the first of them: TensorFlow takes seconds to start."""
 
     @functools.cache
@@ -64,21 +78,9 @@ def _first_use(run):
         from tfvoice import tasks
         from tfvoice.tts.g2p.predict import G2pPredictor
 
-        return G2pPredictor(tasks.load(run, CHECKPOINT.value, "tfvoice_pronounce"))
+        loaded = tasks.load(run, CHECKPOINT.value, "tfvoice_pronounce")
+        if set(loaded.inventory.symbols).isdisjoint(inventory.symbols):
+            raise TfvoiceError(f"{run}: has no phoneme of the lexicon; name a run that was trained for its language.")
+        return G2pPredictor(loaded)
 
     return lambda words: load().pronounce(words)
-
-
-def _texts(argument: str) -> Iterable[str]:
-    """The lines of a file or of the standard input, or the text itself."""
-    # Asking the system for a path of several pages is an error.
-    is_file = argument == "-" or (len(argument) < 4096 and Path(argument).is_file())
-    return _lines(argument) if is_file else [argument]
-
-
-def _lines(path: str) -> Iterator[str]:
-    try:
-        with open(sys.stdin.fileno() if path == "-" else path, encoding="utf-8-sig") as file:
-            yield from file
-    except UnicodeDecodeError:
-        raise TfvoiceError(f"{path}: is not UTF-8; save it as UTF-8.") from None

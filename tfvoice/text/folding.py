@@ -11,6 +11,8 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+APOSTROPHES = frozenset("'’ʼ＇")
+
 # Characters of ASCII text that Unicode does not decompose, or not to what is read.
 _SPELLINGS = {
     **dict.fromkeys("‘’‚‛ʹʻʼ′`´ꞌ", "'"),
@@ -59,6 +61,18 @@ def fold(text: str) -> Folded:
         ends.extend([end] * len(spelled))
         start = end
     return Folded("".join(folded), starts, ends)
+
+
+def spelling(word: str) -> str:
+    """The form of a word in which lexicons and normalisers meet, in any script.
+
+    Small letters as in Unicode NFKC, the plain apostrophe, and no invisible characters.
+    """
+    if word.isascii():
+        return word.lower()
+    visible = "".join(symbol for symbol in word if unicodedata.category(symbol) != "Cf")
+    lower = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", visible).lower())
+    return "".join("'" if symbol in APOSTROPHES else symbol for symbol in lower)
 
 
 def fold_character(character: str) -> str:

@@ -1,7 +1,7 @@
 """Pronunciation lexicons in the format of CMUdict, CMUdict itself, and endings by rule.
 
 A line is a word and its phonemes, `hello HH AH0 L OW1`; `hello(2)` is a variant, and the first pronunciation of a word
-is its usual one. `#` begins a comment, and so does `;;;` at the start of a line. Case does not matter.
+is its usual one. `#` begins a comment, and so does `;;;` at the start of a line. Case and Unicode forms do not matter.
 
 CMUdict (github.com/cmusphinx/cmudict, BSD 2-clause, licence beside it) is part of the package: 126,052 words of North
 American English. The 135,166 lines are split in 0.1 s; a pronunciation is parsed when it is looked up.
@@ -10,12 +10,14 @@ American English. The 135,166 lines are split in 0.1 s; a pronunciation is parse
 import functools
 import gzip
 import re
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from tfvoice.errors import TfvoiceError
 from tfvoice.text import phonemes
+from tfvoice.text.folding import fold, spelling
 from tfvoice.text.phonemes import ARPABET, PhonemeError, PhonemeInventory, Pronunciation
 
 # In place of a file.
@@ -65,7 +67,7 @@ class PronunciationLexicon:
         return len(self._texts)
 
     def __contains__(self, word: str) -> bool:
-        return word.lower() in self._texts
+        return spelling(word) in self._texts
 
     def words(self) -> list[str]:
         """All words, in the order of the file."""
@@ -73,7 +75,7 @@ class PronunciationLexicon:
 
     def pronunciations(self, word: str) -> tuple[Pronunciation, ...]:
         """The pronunciations of a word, no two alike; empty where it is not here."""
-        text = self._texts.get(word.lower())
+        text = self._texts.get(spelling(word))
         return () if text is None else tuple(dict.fromkeys(tuple(line.split()) for line in text.split("\n")))
 
     def find(self, word: str) -> FoundWord | None:
@@ -93,8 +95,12 @@ class PronunciationLexicon:
         return None
 
     def after(self, own: "PronunciationLexicon") -> "PronunciationLexicon":
-        """This lexicon with the words of another one before its own: their pronunciations replace those here."""
-        return PronunciationLexicon(self._texts | own._texts, self.inventory, f"{own.source}, {self.source}")
+        """This lexicon with the words of another one before its own: their pronunciations replace those here.
+
+        To words of English, the others lose their accents, as words of texts do: "café" is found as "cafe", too.
+        """
+        plain = {spelling(fold(word).text): text for word, text in own._texts.items()} if self._is_english else {}
+        return PronunciationLexicon(self._texts | plain | own._texts, self.inventory, f"{own.source}, {self.source}")
 
     @functools.cached_property
     def _is_english(self) -> bool:
@@ -151,6 +157,8 @@ def read(path: str | Path, inventory: PhonemeInventory | None = None) -> Pronunc
     except UnicodeDecodeError as error:
         number = content[: error.start].count(b"\n") + 1
         raise LexiconError(f"{path}: line {number} is not UTF-8; save the lexicon as UTF-8.") from None
+    if b"\0" in content:
+        raise LexiconError(f"{path}: holds zero bytes, as UTF-16 does; save the lexicon as UTF-8.")
     return parse(lines, inventory, str(path))
 
 
@@ -159,7 +167,7 @@ def read_bytes(path: str | Path) -> bytes:
     try:
         content = Path(path).read_bytes()
         return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         reason = (getattr(error, "strerror", None) or str(error)).lower()
         raise LexiconError(f"{path}: {reason}; name a lexicon, or {CMUDICT}.") from None
 
@@ -194,7 +202,7 @@ def _entries(lines: Iterable[str], source: str) -> Iterator[tuple[int, str, str]
                 f"{source}: line {number}, {line.strip()!r}, has no phonemes; write them after the word, as "
                 "hello HH AH0 L OW1."
             )
-        word = parts[0].lower()
+        word = spelling(parts[0])
         if match := _VARIANT.fullmatch(word):
             word = match[1]
         yield number, word, " ".join(parts[1].split())

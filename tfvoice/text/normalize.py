@@ -1,16 +1,17 @@
 """Written text to spoken words, by language.
 
 A normaliser is a function from a text to `Normalized`: words and pauses with the places that they come from, and what
-it cannot speak. `NORMALIZERS` lists those that come with the package; in Python, any other function of that type is
-taken in place of a name.
+it cannot speak. `NORMALIZERS` lists those that come with the package; `module:function` names one of the user's
+own, and in Python, any function of that type is taken in place of a name.
 """
 
+import importlib
 import unicodedata
 from collections.abc import Callable, Iterator
 
 from tfvoice.errors import TfvoiceError
 from tfvoice.text.english.normalizer import normalize_english
-from tfvoice.text.folding import Folded, fold_character
+from tfvoice.text.folding import APOSTROPHES, Folded, fold_character, spelling
 from tfvoice.text.tokens import PAUSES, Normalized, Piece, assemble
 
 Normalizer = Callable[[str], Normalized]
@@ -32,16 +33,38 @@ def normalize(text: str, normalizer: str | Normalizer = "en") -> Normalized:
 
     Args:
       text: any Unicode.
-      normalizer: a key of `NORMALIZERS`, or a function of that type.
+      normalizer: a name as for `find`, or a function.
 
     Raises:
       TfvoiceError: there is no normaliser of that name.
     """
-    if isinstance(normalizer, str):
-        if normalizer not in NORMALIZERS:
-            raise TfvoiceError(f"{normalizer!r} is no normaliser; choose one of {', '.join(NORMALIZERS)}.")
-        normalizer = NORMALIZERS[normalizer]
-    return normalizer(text)
+    return (find(normalizer) if isinstance(normalizer, str) else normalizer)(text)
+
+
+def find(name: str) -> Normalizer:
+    """The normaliser of a name.
+
+    Args:
+      name: a key of `NORMALIZERS`, or `module:function`. The module is imported, which runs it: names must come from
+        the user, never from a file or a client.
+
+    Raises:
+      TfvoiceError: there is none.
+    """
+    if name in NORMALIZERS:
+        return NORMALIZERS[name]
+    module, _, function = name.partition(":")
+    if not (module and function):
+        known = ", ".join(NORMALIZERS)
+        raise TfvoiceError(f"{name!r} is no normaliser; choose one of {known}, or name your own as MODULE:FUNCTION.")
+    try:
+        found = getattr(importlib.import_module(module), function, None)
+    except ImportError as error:
+        reason = str(error).lower()
+        raise TfvoiceError(f"{name}: {reason}; put the folder of {module}.py on PYTHONPATH.") from error
+    if not callable(found):
+        raise TfvoiceError(f"{name}: {module} has no function {function}; define it, from a text to a Normalized.")
+    return found
 
 
 def _plain_pieces(text: str) -> Iterator[Piece]:
@@ -49,9 +72,7 @@ def _plain_pieces(text: str) -> Iterator[Piece]:
     while start < len(text):
         end = _word_end(text, start)
         if end > start:
-            word = "".join(symbol for symbol in text[start:end] if unicodedata.category(symbol) != "Cf")
-            lower = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", word).lower())
-            yield Piece(start, end, "".join(map(_apostrophe, lower)))
+            yield Piece(start, end, spelling(text[start:end]))
         elif fold_character(text[start])[:1] in PAUSES and fold_character(text[start]):
             end = start + 1
             yield Piece(start, end, fold_character(text[start])[0])
@@ -64,13 +85,9 @@ def _word_end(text: str, start: int) -> int:
     if not text[start].isalpha():
         return start
     while end < len(text):
-        inside = _apostrophe(text[end]) == "'" or unicodedata.category(text[end]) == "Cf"
+        inside = text[end] in APOSTROPHES or unicodedata.category(text[end]) == "Cf"
         letter_follows = end + 1 < len(text) and text[end + 1].isalpha()
         if not (text[end].isalpha() or unicodedata.category(text[end])[0] == "M" or (inside and letter_follows)):
             break
         end += 1
     return end
-
-
-def _apostrophe(symbol: str) -> str:
-    return "'" if symbol in "'’ʼ＇" else symbol

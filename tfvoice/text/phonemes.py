@@ -26,6 +26,7 @@ CONSONANTS = (
 STRESSES = ("0", "1", "2")
 
 _INLINE = re.compile(r"\{([^{}]*)\}")
+_BRACE = re.compile(r"[{}]")
 
 
 class PhonemeError(TfvoiceError):
@@ -164,8 +165,8 @@ class InlineSegment(NamedTuple):
 def split_inline(text: str, inventory: PhonemeInventory = ARPABET) -> list[InlineSegment]:
     """Splits a text at phonemes in braces, `Say {HH AH0 L OW1} to her.`; it comes before normalisation.
 
-    Braces that enclose no phonemes are an error, because a typing error would otherwise be spoken as letters. A brace
-    without its partner stays in the text.
+    Braces that enclose no phonemes are an error, because a typing error would otherwise be spoken as letters, and so is
+    a brace without its partner.
 
     Args:
       text: as written.
@@ -175,10 +176,11 @@ def split_inline(text: str, inventory: PhonemeInventory = ARPABET) -> list[Inlin
       The parts, none of them empty; together they are the text.
 
     Raises:
-      PhonemeError: a pair of braces holds anything but phonemes.
+      PhonemeError: a pair of braces holds anything but phonemes, or a brace has no partner.
     """
     segments, end = [], 0
     for match in _INLINE.finditer(text):
+        _refuse_brace(text, end, match.start())
         if match.start() > end:
             segments.append(InlineSegment(end, match.start(), text[end : match.start()], None))
         end = match.end()
@@ -188,6 +190,15 @@ def split_inline(text: str, inventory: PhonemeInventory = ARPABET) -> list[Inlin
             place = f"{match[0]} at character {match.start() + 1}"
             raise PhonemeError(f"{place}: {error} Write phonemes in braces, as {{HH AH0 L OW1}}.") from None
         segments.append(InlineSegment(match.start(), end, match[1], phonemes))
+    _refuse_brace(text, end, len(text))
     if end < len(text):
         segments.append(InlineSegment(end, len(text), text[end:], None))
     return segments
+
+
+def _refuse_brace(text: str, start: int, end: int) -> None:
+    if brace := _BRACE.search(text, start, end):
+        raise PhonemeError(
+            f"{brace[0]} at character {brace.start() + 1} has no partner; write phonemes in braces, as "
+            "{HH AH0 L OW1}, or delete it."
+        )

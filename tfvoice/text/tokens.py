@@ -134,7 +134,10 @@ def assemble(text: str, folded: Folded, pieces: Iterable[Piece]) -> Normalized:
         span = _Span(folded.starts[piece.start], folded.ends[piece.end - 1], piece.spoken, piece.reason)
         if span.is_pause and last and last.is_pause:
             last.spoken = max(last.spoken, span.spoken, key=PAUSES.index)
-            last.end = span.end
+            if _all_silent(text, last.end, span.start, silent):
+                last.end = span.end
+            else:  # The pause must not hide what is to be reported: "yes, 😀, no".
+                silent.update(range(span.start, span.end))
         elif span.reason or (span.spoken and (last or not span.is_pause)):
             spans.append(span)
             last = span if span.spoken else last
@@ -203,6 +206,10 @@ def _cover(text: str, spans: list[_Span], silent: set[int]) -> list[tuple[int, i
         position = max(position, span.end if span else 0)
         before = after or before
     return unspoken
+
+
+def _all_silent(text: str, start: int, end: int, silent: set[int]) -> bool:
+    return all(_gap_kind(text, position, silent) in ("", _BLANK) for position in range(start, end))
 
 
 def _gap_kind(text: str, position: int, silent: set[int]) -> str:

@@ -1,20 +1,29 @@
 """Text to phonemes: phonemes given inline, then the normaliser, and of its words the lexicon, then a G2P model."""
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from tfvoice.errors import TfvoiceError
+from tfvoice.text import lexicon as lexicon_
 from tfvoice.text import phonemes
 from tfvoice.text.lexicon import PronunciationLexicon
 from tfvoice.text.normalize import Normalizer, normalize
-from tfvoice.text.phonemes import Pronunciation
+from tfvoice.text.phonemes import PhonemeError, Pronunciation
 from tfvoice.text.tokens import Token, Unspoken
 
 # The run that comes with the package, from `g2p_run.pack`.
 PACKAGED_RUN = Path(__file__).parent / "data" / "g2p"
+# The normaliser that CMUdict and that run are for.
+ENGLISH = "en"
 
 # Words to phonemes, empty for a word that has none.
 Predict = Callable[[Sequence[str]], list[Pronunciation]]
+
+
+# Words of lines that are pronounced at once: a model takes some of them at a time.
+_AT_ONCE = 4096
 
 
 class PronouncedWord(NamedTuple):
@@ -25,12 +34,14 @@ class PronouncedWord(NamedTuple):
       phonemes: empty where there are none.
       by: `inline`, `lexicon`, `rule` (lexicon and an ending), `g2p`, `unknown`, or `unspoken` (no word: an emoji).
       variants: all pronunciations that the lexicon has.
+      start: where it begins in the text.
     """
 
     word: str
     phonemes: Pronunciation
     by: Literal["inline", "lexicon", "rule", "g2p", "unknown", "unspoken"]
     variants: tuple[Pronunciation, ...] = ()
+    start: int = 0
 
 
 class Pronouncer:
@@ -53,18 +64,51 @@ class Pronouncer:
         """The words of a text in their order, with their phonemes.
 
         Raises:
-          PhonemeError: braces in the text hold anything but phonemes.
+          PhonemeError: braces in the text hold anything but phonemes, or have no partner.
           TfvoiceError: there is no normaliser of that name.
         """
+        return self._predicted(self._looked_up(text))
+
+    def pronounce_lines(
+        self, lines: Iterable[str], source: str, at_once: int = _AT_ONCE
+    ) -> Iterator[tuple[int, PronouncedWord]]:
+        """The number of the line and the word, for each word of many lines.
+
+        Args:
+          lines: such as those of an open file.
+          source: of the lines, for messages.
+          at_once: words to collect before the model is asked.
+
+        Raises:
+          PhonemeError: as for `pronounce`; names the line, after the words before it.
+        """
+        numbers: list[int] = []
+        pending: list[PronouncedWord] = []
+        for number, line in enumerate(lines, 1):
+            try:
+                words = self._looked_up(line)
+            except PhonemeError as error:
+                yield from zip(numbers, self._predicted(pending), strict=True)
+                raise PhonemeError(f"{source}: line {number}: {error}") from None
+            pending += words
+            numbers += [number] * len(words)
+            if len(pending) >= at_once:
+                yield from zip(numbers, self._predicted(pending), strict=True)
+                numbers, pending = [], []
+        yield from zip(numbers, self._predicted(pending), strict=True)
+
+    def _looked_up(self, text: str) -> list[PronouncedWord]:
+        """The words of a text, with the phonemes of those that the lexicon has."""
         pronounced = []
         for segment in phonemes.split_inline(text, self._lexicon.inventory):
             if segment.phonemes is not None:
-                pronounced.append(PronouncedWord(segment.text, segment.phonemes, "inline"))
+                pronounced.append(PronouncedWord(segment.text, segment.phonemes, "inline", (), segment.start))
                 continue
             normalized = normalize(segment.text, self._normalizer)
             words = [token for token in normalized.tokens if not token.is_pause]
-            pronounced += map(self._look_up, sorted([*words, *normalized.unspoken], key=lambda part: part.start))
-        return self._predicted(pronounced)
+            for part in sorted([*words, *normalized.unspoken], key=lambda part: part.start):
+                pronounced.append(self._look_up(part)._replace(start=segment.start + part.start))
+        return pronounced
 
     def _look_up(self, part: Token | Unspoken) -> PronouncedWord:
         if isinstance(part, Unspoken):
@@ -82,6 +126,54 @@ class Pronouncer:
             return pronounced
         found = {word: each for word, each in zip(unknown, self._predict(unknown), strict=True) if each}
         return [
-            PronouncedWord(one.word, found[one.word], "g2p") if one.by == "unknown" and one.word in found else one
+            one._replace(phonemes=found[one.word], by="g2p") if one.by == "unknown" and one.word in found else one
             for one in pronounced
         ]
+
+
+def packaged_run(normalizer: str) -> Path | None:
+    """The run that comes with the package, which is for English; None where there is none for a normaliser."""
+    return PACKAGED_RUN if normalizer == ENGLISH and PACKAGED_RUN.is_dir() else None
+
+
+def load_lexicon(path: str | None, normalizer: str) -> PronunciationLexicon:
+    """The lexicon of a language.
+
+    Args:
+      path: the user's own. Its words go before CMUdict in English; for any other normaliser it is the whole lexicon.
+      normalizer: name, see `tfvoice.text.normalize`.
+
+    Raises:
+      TfvoiceError: there is none, or it cannot be read.
+    """
+    if normalizer != ENGLISH:
+        if not path:
+            raise TfvoiceError(f"--normalizer={normalizer}: needs --lexicon=FILE, the words of the language.")
+        return lexicon_.load(path)
+    words = lexicon_.cmudict()
+    return words.after(lexicon_.read(path, words.inventory)) if path else words
+
+
+def open_text(argument: str) -> tuple[Iterable[str], str]:
+    """The lines of a file or, for `-`, of the standard input, or the text itself; and what it is called in messages.
+
+    Raises:
+      TfvoiceError: the file is not there or, while its lines are read, is not UTF-8.
+    """
+    # Asking the system for a path of several pages is an error.
+    if argument == "-" or (len(argument) < 4096 and Path(argument).is_file()):
+        return _lines(argument), "standard input" if argument == "-" else argument
+    if argument.endswith(".txt") and not any(map(str.isspace, argument)):
+        raise TfvoiceError(f"{argument}: no such file; name a file, or give a text in quotes.")
+    return [argument], "the text"
+
+
+def _lines(path: str) -> Iterator[str]:
+    try:
+        with open(sys.stdin.fileno() if path == "-" else path, encoding="utf-8-sig") as file:
+            for line in file:
+                if "\0" in line:
+                    raise TfvoiceError(f"{path}: holds zero bytes, as UTF-16 does; save it as UTF-8.")
+                yield line
+    except UnicodeDecodeError:
+        raise TfvoiceError(f"{path}: is not UTF-8; save it as UTF-8.") from None

@@ -96,3 +96,11 @@ def test_classes_are_inverted():
     pronunciation = ("HH", "AH0", "L", "OW1")
     classes = data_.encode(ARPABET, pronunciation)
     assert 0 not in classes and data_.decode(ARPABET, [0, *classes, 0, 0]) == pronunciation
+
+
+def test_letters_that_the_network_does_not_know_are_an_error(index):
+    inventory = lexicon.parse(["a AA1 B K D EH0 S"], None, "all").inventory
+    with pytest.raises(
+        TfvoiceError, match="the split train has letters that the network does not know, such as 'e'; train"
+    ):
+        WordPipeline(index, "abcd", inventory, 32)

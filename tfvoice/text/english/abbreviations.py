@@ -105,6 +105,16 @@ NUMBERED = {
     "pp": "pages",
     "Pt": "part",
     "pt": "part",
+    "Op": "opus",
+    "op": "opus",
+    "Tab": "table",
+    "tab": "table",
+    "Iss": "issue",
+    "iss": "issue",
+    "App": "appendix",
+    "Bldg": "building",
+    "bldg": "building",
+    "Fl": "floor",
     "Ep": "episode",
     "ep": "episode",
     "Ext": "extension",
@@ -207,11 +217,13 @@ INITIALISMS = {
     "I.e": "that is",
     "ie": "that is",
     "v": "versus",
+    "p.a": "per annum",
     "w.r.t": "with respect to",
     "a.k.a": "A K A",
 }
 # Written with letters of both cases.
 MIXED = {
+    "pH": "P H",
     "PhD": "P H D",
     "PhDs": "P H D's",
     "Ph.D": "P H D",
@@ -267,7 +279,7 @@ SPELLED_ACRONYMS = word_set("""
     RV SEC SMS SOS SPF SUV TGIF TLC TV UAE UCLA UFO UI UK UN UPS URL US USA USB USC USSR UV UX VAT VIP VP WWW XML
     YMCA AC GPL SQL CSS PHP LLC LTE VPN DMV ETA HDMI LAPD NYSE OPCW POW POV REM RPG SOB WMD CCTV CAD COD DOA DOB DUI
     EKG HOV ROTC UNHCR IDE SDK LLM GAN RNN CTC TTS ASR USDA USPS OECD IAEA EEOC AARP USGS USMC USAF UCSD ICBM ASPCA
-    OEM EMT ENT EEG UGC ADHD IEP IDF IVF IUD
+    OEM EMT ENT EEG UGC ADHD IEP IDF IVF IUD PST CET CEST AEST AEDT AKST BST IST IMHO IMO BTW COPD
     """)
 # Of those, what is an ordinary word where all words are capitals.
 ALSO_WORDS = word_set("COD ETA IDE LA LED REM US UPS SEC SOB CAD PE AC")
@@ -317,6 +329,7 @@ WEEKDAYS = {
     "Tue": "tuesday",
     "Tues": "tuesday",
     "Wed": "wednesday",
+    "Weds": "wednesday",
     "Thu": "thursday",
     "Thur": "thursday",
     "Thurs": "thursday",
@@ -375,6 +388,16 @@ STATES = {
     "WV": "west virginia",
     "WI": "wisconsin",
     "WY": "wyoming",
+}
+# With a dot, as newspapers write them after a city.
+DOTTED_STATES = {
+    **{"Ala": "alabama", "Ariz": "arizona", "Ark": "arkansas", "Calif": "california", "Colo": "colorado"},
+    **{"Conn": "connecticut", "Del": "delaware", "Fla": "florida", "Ga": "georgia", "Ill": "illinois"},
+    **{"Ind": "indiana", "Kan": "kansas", "Ky": "kentucky", "La": "louisiana", "Mass": "massachusetts"},
+    **{"Md": "maryland", "Mich": "michigan", "Minn": "minnesota", "Miss": "mississippi", "Mo": "missouri"},
+    **{"Mont": "montana", "Neb": "nebraska", "Nev": "nevada", "Okla": "oklahoma", "Ore": "oregon"},
+    **{"Pa": "pennsylvania", "Tenn": "tennessee", "Tex": "texas", "Va": "virginia", "Vt": "vermont"},
+    **{"Wash": "washington", "Wis": "wisconsin", "Wyo": "wyoming"},
 }
 # Words that begin a sentence more often than they go on after an abbreviation.
 STARTERS = word_set("""

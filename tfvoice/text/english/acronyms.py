@@ -39,11 +39,12 @@ def is_spelled(word: str, shouted: bool = False) -> bool:
       word: capitals only.
       shouted: whether it stands in a sentence without small letters.
     """
-    if len(word) <= 12 and _SOUNDS.fullmatch(word):
+    spelled = word in abbreviations.SPELLED_ACRONYMS
+    if not spelled and len(word) <= 12 and _SOUNDS.fullmatch(word):
         return False
     if not _VOWEL.search(word):
         return len(word) <= _LONGEST_ACRONYM
-    if word in abbreviations.SPELLED_ACRONYMS:
+    if spelled:
         return not (shouted and word in abbreviations.ALSO_WORDS)
     if shouted or word in abbreviations.SPOKEN_ACRONYMS or word in abbreviations.SHORT_WORDS:
         return False

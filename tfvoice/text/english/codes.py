@@ -12,16 +12,20 @@ from tfvoice.text.english.numbers import cardinal, digits, pairs
 
 _END = r"(?!\d|[-.]\d)"
 _AMERICAN_PHONE = re.compile(
-    rf"(?:(\+\d{{1,3}}[ .-]?|1[ .-]))?(?:\((\d{{3}})\)[ .-]?|(\d{{3}})[ .-])(\d{{3}})[ .-](\d{{4}}){_END}"
+    rf"(?:(\+\d{{1,3}}[ .-]?|1[ .-]))?(?:\((\d{{3}})\)[ .-]?|(\d{{3}})[ .-])(\d{{3}})[ .-](\d{{4}})"
+    rf"(?:\sx(\d{{1,6}})(?!\w)|{_END})"
 )
 _LOCAL_PHONE = re.compile(rf"(\d{{3}})-(\d{{4}}){_END}")
 _PHONE_WORD = re.compile(r"1-(\d{3})-([A-Z]{3,})(?![\w])")
 _FOREIGN_PHONE = re.compile(r"\+\d{1,3}(?:[ .-]?\(?\d{1,5}\)?){2,6}(?!\d)")
+# With its area code, as it is dialled within many countries.
+_NATIONAL_PHONE = re.compile(r"\(?0\d{2,4}\)?[ -](?:\d{3,4}[ -]\d{3,4}|\d{6,8})(?![\d,.:/]\d|\w)")
+_HEX = re.compile(r"0[xX][0-9A-Fa-f]{1,32}(?!\w)")
 _CARD = re.compile(r"\d{4}(?:([ -])\d{4})(?:\1\d{4}){1,3}(?!\d)")
 _GROUPS = re.compile(r"\d+(?:-\d+){2,}(?!\w)")
 _DOTS = re.compile(r"\d+(?:\.\d+){2,}(?![A-Za-z])")
 _THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:\.\d{3}){2,}")
-_VERSION = re.compile(r"[vV]\.?(\d+(?:\.\d+)*)(?![\w])")
+_VERSION = re.compile(r"[vV]\.?(\d+(?:\.\d+)*)(?:[-.]?(alpha|beta|rc|dev|post|preview)[-.]?(\d{0,4}))?(?![\w])")
 _EXPONENT = re.compile(r"(\d+(?:\.\d+)?)[eE]([+-]?)(\d{1,3})(?!\w)")
 _ACCOUNT = re.compile(r"401\(?k\)?(?!\w)")
 _BRACKETED = re.compile(r"(\d{3})\(([a-z])\)(?:\((\d{1,2})\))?(?!\w)")
@@ -37,17 +41,25 @@ _FILES = (
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,62})"
 _DOMAIN = rf"(?:{_LABEL}\.){{1,6}}(?:{_TLDS})"
 _PATH = r"(?::\d{1,5})?(?:[/?#](?:[\w./?=&%#~+:@!$-]{0,300}[\w/=&%#~$-])?)?"
-_EMAIL = re.compile(rf"(?:mailto:)?([\w.+-]{{1,64}}@(?:{_LABEL}\.){{1,6}}[A-Za-z]{{2,24}})(?!\w)")
-_URL = re.compile(rf"(?:https?|ftp)://([\w.-]{{0,249}}\w{_PATH})")
-_SITE = re.compile(rf"((?:[wW]{{3}}\.(?:{_LABEL}\.){{0,5}}[A-Za-z]{{2,24}}|{_DOMAIN})(?![A-Za-z0-9@-]){_PATH})")
+# ASCII: what an address is read by has no words for other letters, which are to be reported.
+_EMAIL = re.compile(rf"(?:mailto:)?([\w.+-]{{1,64}}@(?:{_LABEL}\.){{1,6}}[A-Za-z]{{2,24}})(?!\w)", re.ASCII)
+_URL = re.compile(
+    rf"(?:(?:https?|ftps?|sftp|ssh|git)://([\w.-]{{0,249}}\w{_PATH})|file://([/\w][\w./-]{{0,300}}\w))", re.ASCII
+)
+_SITE = re.compile(
+    rf"((?:[wW]{{3}}\.(?:{_LABEL}\.){{0,5}}[A-Za-z]{{2,24}}|{_DOMAIN})(?![A-Za-z0-9@-]){_PATH})", re.ASCII
+)
 _FILE = re.compile(
     rf"((?:[~.]{{0,2}}/)?(?:[\w-]{{1,64}}/){{0,8}}[\w-]{{1,100}}(?:\.[\w-]{{1,32}}){{0,3}}"
-    rf"\.(?:{_FILES}))(?![\w/])"
+    rf"\.(?:{_FILES}|{_FILES.upper()}))(?![\w/])",
+    re.ASCII,
 )
-_ABSOLUTE_PATH = re.compile(r"((?:[~.]{0,2}/|[A-Z]:\\)[\w-]{1,64}(?:[/\\.][\w-]{1,64}){1,12}/?)(?!\w)")
+_ABSOLUTE_PATH = re.compile(
+    r"((?:(?:[~.]{0,2}/|[A-Z]:\\)[\w-]{1,64}(?:[/\\.][\w-]{1,64}){1,12}|(?:~|\.\.?)/\.?[\w-]{1,64})/?)(?!\w)", re.ASCII
+)
 _IDENTIFIER = re.compile(r"([A-Za-z0-9]{1,64}(?:_[A-Za-z0-9]{1,64}){1,12}(?:\(\))?)(?!\w)")
-_HASHTAG = re.compile(r"#(?!\d+(?:st|nd|rd|th)\b)(\d{0,6}[A-Za-z]\w{0,100})")
-_MENTION = re.compile(r"@([A-Za-z]\w{0,60}(?:\.[A-Za-z]\w{0,60}){0,3})")
+_HASHTAG = re.compile(r"#(?!\d+(?:st|nd|rd|th)\b)(\d{0,6}[A-Za-z]\w{0,100})", re.ASCII)
+_MENTION = re.compile(r"@([A-Za-z]\w{0,60}(?:\.[A-Za-z]\w{0,60}){0,3})", re.ASCII)
 _DOTTED_NAME = re.compile(r"([a-z]{1,40}(?:\.[a-z]{1,40}){1,8}(?:\(\))?)(?![\w.])")
 _CHUNK = re.compile(r"[A-Za-z0-9]+(?:'s(?![A-Za-z]))?")
 
@@ -184,9 +196,10 @@ def _speak_group(group: str) -> str:
 
 
 def _american_phone(match: re.Match) -> str:
-    country, bracketed, area, exchange, line = match.groups()
+    country, bracketed, area, exchange, line, extension = match.groups()
     plus = "plus " if country and country[0] == "+" else ""
-    return plus + _speak_groups(re.sub(r"\D", "", country or ""), bracketed or area, exchange, line)
+    number = plus + _speak_groups(re.sub(r"\D", "", country or ""), bracketed or area, exchange, line)
+    return f"{number} , extension {digits(extension)}" if extension else number
 
 
 def _local_phone(match: re.Match) -> str:
@@ -223,7 +236,13 @@ def _speak_version(written: str) -> str:
 
 
 def _version(match: re.Match) -> str:
-    return f"version {_speak_version(match[1])}"
+    number, stage, count = match.groups()
+    if match[0][0] == "V" and number.isdecimal() and not stage:
+        return ""  # "V8"
+    words = [f"version {_speak_version(number)}"]
+    if stage:
+        words += [acronyms.speak_mixed(stage), cardinal(count) if count else ""]
+    return " ".join(filter(None, words))
 
 
 def _exponent(match: re.Match) -> str:
@@ -246,7 +265,7 @@ def _dotted_name(match: re.Match) -> str:
 
 
 def _url(match: re.Match) -> str:
-    return speak_address(match[1].rstrip(".,:;!?/"))
+    return speak_address(next(filter(None, match.groups())).rstrip(".,:;!?/"))
 
 
 def _hashtag(match: re.Match) -> str:
@@ -266,6 +285,8 @@ _CODES = (
     (_AMERICAN_PHONE, _american_phone),
     (_PHONE_WORD, _phone_word),
     (_FOREIGN_PHONE, _foreign_phone),
+    (_NATIONAL_PHONE, _plain_groups),
+    (_HEX, lambda match: " ".join(digits(one) if one.isdecimal() else one.upper() for one in match[0])),
     (_CARD, _plain_groups),
     (_GROUPS, _plain_groups),
     (_LOCAL_PHONE, _local_phone),

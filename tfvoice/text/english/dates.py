@@ -8,7 +8,7 @@ import re
 from tfvoice.text.english import abbreviations, context
 from tfvoice.text.english.numbers import cardinal, minutes, ordinal, plural, year
 
-_MONTH = "|".join(
+MONTH = "|".join(
     sorted(
         [
             spelled
@@ -20,25 +20,35 @@ _MONTH = "|".join(
     )
 )
 _WEEKDAY = "|".join(sorted(abbreviations.WEEKDAYS, key=len, reverse=True))
+_DAY = "|".join(
+    [*abbreviations.WEEKDAYS, *(f"{name.title()}s?" for name in dict.fromkeys(abbreviations.WEEKDAYS.values()))]
+)
 _END = r"(?![\w/]|[.,:-]\d)"
 _ISO_DATE = re.compile(rf"(\d{{4}})([-/])(\d\d)\2(\d\d)(?:(?:T(?=\d\d:\d\d))|{_END})")
 _NUMERIC_DATE = re.compile(rf"(\d{{1,2}})([/.-])(\d{{1,2}})\2(\d{{4}}|\d\d){_END}")
 _MONTH_AND_DAY = re.compile(rf"(\d{{1,2}})/(\d{{1,2}}){_END}")
 _MONTH_DATE = re.compile(
-    rf"({_MONTH})\b\.?\s+(\d{{1,2}})(?:st|nd|rd|th)?(?:\s?[-–]\s?(\d{{1,2}})(?:st|nd|rd|th)?)?"
-    rf"(?:,?\s+([12]\d{{3}})(?![\d:,]\d|\w))?(?![\w:/]|[.,]\d)"
+    rf"({MONTH})\b\.?(?:\s+|-(?=\d{{1,2}}-[12]))(\d{{1,2}})(?:st|nd|rd|th)?(?:\s?[-–]\s?(\d{{1,2}})(?:st|nd|rd|th)?)?"
+    rf"(?:(?:,?\s+|-)([12]\d{{3}})(?![\d:,]\d|\w))?(?![\w:/]|[.,]\d)"
 )
-_MONTH_RANGE = re.compile(rf"({_MONTH})\.?[-–](?=(?:{_MONTH})\b)")
-_MONTH_YEAR = re.compile(rf"({_MONTH})\b\.?,?\s+([12]\d{{3}})(?!\w|[.,]\d)")
+_MONTH_RANGE = re.compile(rf"({MONTH})\.?[-–](?=(?:{MONTH})\b)")
+_MONTH_YEAR = re.compile(rf"({MONTH})\b\.?,?\s+([12]\d{{3}})(?!\w|[.,]\d)")
 _DAY_MONTH = re.compile(
-    rf"(\d{{1,2}})(?:st|nd|rd|th)?(?:\s?[-–]\s?(\d{{1,2}})(?:st|nd|rd|th)?)?\s(?:of\s)?({_MONTH})\b"
-    rf"(?:\.?,?\s([12]\d{{3}})(?!\w|[.,]\d))?"
+    rf"(\d{{1,2}})(?:st|nd|rd|th)?(?:\s?[-–]\s?(\d{{1,2}})(?:st|nd|rd|th)?)?[\s-](?:of\s)?({MONTH})\b"
+    rf"(?:(?:\.?,?\s|-)([12]\d{{3}})(?!\w|[.,]\d))?"
 )
-_WEEKDAY_DATE = re.compile(rf"({_WEEKDAY})\b(?:\.(?=,|\s+(?:[\da-z]|(?:{_MONTH})\b))|(?=,?\s+(?:(?:{_MONTH})\b|\d)))")
+_WEEKDAY_DATE = re.compile(
+    rf"({_WEEKDAY})\b(?:\.(?=,|\s+(?:[\da-z]|(?:{MONTH})\b))|(?=,?\s+(?:(?:{MONTH})\b|\d))|(?<!Sun)(?=\.))"
+)
+_WEEKDAY_RANGE = re.compile(rf"({_DAY})\b\.?\s?[-–]\s?({_DAY})\b(?!-)")
 _MERIDIEM = r"\s?([AaPp])(?:\.\s?[Mm]\b|[Mm]\b)"
 _CLOCK = re.compile(
-    rf"([01]?\d|2[0-4]):([0-5]\d)(?::([0-5]\d)(?:\.(\d{{1,6}}))?)?(?:{_MERIDIEM}|([ap])\b)?(Z\b)?(?![\d:]|[A-Za-z])"
+    rf"([01]?\d|2[0-4]):([0-5]\d)(?::([0-5]\d))?(?:\.(\d{{1,6}}))?(?:{_MERIDIEM}|([ap])\b)?(Z\b|\s?(?:hrs|h)\b)?"
+    r"(?![\d:]|[A-Za-z])"
 )
+_DOTTED_CLOCK = re.compile(rf"(1[0-2]|0?[1-9])\.([0-5]\d){_MERIDIEM}")
+_ZONE = re.compile(r"(UTC|GMT)\s?([+\-−–])\s?(\d{1,2})(?::?([0-5]\d))?(?!\w)")
+_FOUR_DIGITS = re.compile(r"(0\d)([0-5]\d)\s?(?:hrs|hours|h)\b")
 _HOUR = re.compile(rf"(1[0-2]|0?[1-9]){_MERIDIEM}")
 _DECADE = re.compile(r"'?(\d0|[12]\d\d0)'?s(?!\w|'\w)")
 _SHORT_YEAR = re.compile(r"'(\d\d)(?![\w'])")
@@ -144,14 +154,37 @@ def _weekday(match: re.Match) -> str:
     return abbreviations.WEEKDAYS[match[1]]
 
 
+def _weekday_range(match: re.Match) -> str:
+    first, last = (abbreviations.WEEKDAYS.get(day, day.lower()) for day in match.groups())
+    return f"{first} to {last}"
+
+
+def _zone(match: re.Match) -> str:
+    zone, sign, hours, rest = match.groups()
+    words = [*zone, "plus" if sign == "+" else "minus", cardinal(hours)]
+    return " ".join([*words, minutes(int(rest))] if rest and int(rest) else words)
+
+
+def _dotted_clock(match: re.Match) -> str:
+    hour, minute, half = match.groups()
+    return " ".join(filter(None, [cardinal(hour), int(minute) and minutes(int(minute)), f"{half.upper()} M"]))
+
+
+def _four_digits(match: re.Match) -> str:
+    hour, minute = match.groups()
+    return f"zero {cardinal(hour)} {'hundred' if minute == '00' else minutes(int(minute))} hours"
+
+
 def _clock(match: re.Match) -> str:
-    hour, minute, second, tenths, half, short_half, zulu = match.groups()
+    hour, minute, second, tenths, half, short_half, suffix = match.groups()
     half = half or short_half
     words = [cardinal(hour)]
     if int(minute):
         words.append(minutes(int(minute)))
     elif second:
         words.append("zero zero" if int(second) else "o'clock")
+    elif suffix and suffix != "Z":
+        words.append("hundred")
     elif not half:
         words = _full_hour(int(hour))
     if second and int(second):
@@ -160,8 +193,8 @@ def _clock(match: re.Match) -> str:
         words.append("point " + " ".join(cardinal(digit) for digit in tenths))
     if half:
         words.append(f"{half.upper()} M")
-    if zulu:
-        words.append("U T C")
+    if suffix:
+        words.append("U T C" if suffix == "Z" else "hours")
     return " ".join(words)
 
 
@@ -199,7 +232,9 @@ _RULES = {
         (_MONTH_DATE, _month_date),
         (_MONTH_YEAR, _month_year),
         (_MONTH_RANGE, _month_range),
+        (_WEEKDAY_RANGE, _weekday_range),
         (_WEEKDAY_DATE, _weekday),
+        (_ZONE, _zone),
         (_AFTER_ERA, _after_era),
     ),
     False: (
@@ -208,6 +243,8 @@ _RULES = {
         (_MONTH_AND_DAY, _month_and_day),
         (_DAY_MONTH, _day_month),
         (_CLOCK, _clock),
+        (_DOTTED_CLOCK, _dotted_clock),
+        (_FOUR_DIGITS, _four_digits),
         (_HOUR, _hour),
         (_DECADE, _decade),
         (_SHORT_YEAR, _short_year),

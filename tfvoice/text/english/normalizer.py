@@ -18,8 +18,13 @@ _PLAIN = re.compile(r"([a-z]{2,})(?:'[a-z]+)?(?=[\s,])")
 _BLANKS = re.compile(r"\s+")
 _DASHES = re.compile(r"\s+(?:-{1,3}|–)\s+|\s*(?:—|-{2,3}|–{2,})\s*")
 _SENTENCE = re.compile(r"[^.?!\n]+")
-_RANGE = re.compile(r"(?:\s[-–]\s|[-–—])(?=[\d$£€¥.])")
+_RANGE = re.compile(rf"(?:\s[-–]\s|[-–—])(?=[\d$£€¥.])|[-–](?=(?:{dates.MONTH})\b)")
 _EQUATION = re.compile(r"[\d.,]{1,12}\s?=")
+_BY = re.compile(r"x(?=\s?\d)")  # "5 in. x 7 in."
+# A mark of Wikipedia and of papers, where a word or a sentence ends: "so.[1][2]", but "x[1]" and "see [1]".
+_FOOTNOTE = re.compile(
+    r"(?:\[(?:[1-9]\d{0,2}|(?<=[.,;:!?\]]\[)[a-z]|note \d{1,2}|citation needed)\]){1,9}(?=[\s.,;:!?)\"']|$)"
+)
 _GRADE = re.compile(r"(?:^|[^A-Za-z])[A-F][-–](?![A-Za-z0-9])")
 
 
@@ -77,6 +82,8 @@ class _Scan:
         if plain and plain[1] not in words.ABBREVIATED:
             return plain[0], plain.end()
         after_letter = start > 0 and self.text[start - 1].isalnum()
+        if self.text[start - 1 : start].isspace() and start - 1 == self.number_end and _BY.match(self.text, start):
+            return "by", start + 1
         if not after_letter:
             for read in (dates.read_date, codes.read_code, quantities.read_quantity):
                 reading = read(self.text, start)
@@ -88,8 +95,8 @@ class _Scan:
                     return reading
         shouted = self.shouted[bisect_right(self.starts, start) - 1]
         reading = words.read_word(self.text, start, shouted)
-        following = self.text[reading[1] : reading[1] + 1] if reading else ""
-        return codes.read_chunk(self.text, start) if following.isdecimal() else reading
+        mixed = reading and self.text[reading[1] - 1].isalpha() and self.text[reading[1] : reading[1] + 1].isdecimal()
+        return codes.read_chunk(self.text, start) if mixed else reading
 
     def _read_digits(self, start: int) -> tuple[str, int] | None:
         after_letter = start > 0 and self.text[start - 1].isalnum()
@@ -139,9 +146,12 @@ class _Scan:
             not before or before.isspace() or before in "([{\"'=<>/*"
         )
 
-    def _read_bracket(self, start: int) -> tuple[str, int] | None:
+    def _read_bracket(self, start: int) -> Reading:
         """A pause around what is in brackets, unless they are part of a word: "file(s)"."""
         before = self.text[start - 1 : start]
+        footnote = _FOOTNOTE.match(self.text, start)
+        if footnote and (before in PAUSES or self.text[max(0, start - 2) : start].isalpha()) and start > 1:
+            return "", footnote.end(), "footnote"
         opening = self.text[start] in "([{"
         if not opening and self.text[start] not in ")]}":
             return None

@@ -13,6 +13,12 @@ from tfvoice.text.english.context import next_word, previous_word
 from tfvoice.text.english.numbers import cardinal, digits, fraction, minutes, ordinal, pairs, plural, year
 
 _INTEGER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)"
+# Thousands apart by blanks, where it cannot be several numbers: "1 000 000", "12 050".
+_SPACED = re.compile(
+    r"(?:[1-9]\d?(?: \d{3}){2,11}|[1-9]\d{0,2}(?: \d{3}){0,5}(?: 0\d\d)(?: \d{3}){0,5})(?! ?\d|[-.,/:]\d|\w)"
+)
+# As in most of Europe.
+_EUROPEAN = re.compile(r"([1-9]\d{0,2}(?:\.\d{3}|\s\d{3}){1,11}),(\d{1,2})(?![\d.,])")
 _NUMBER = re.compile(rf"{_INTEGER}(?:\.\d+)?|\.\d+")
 _VULGAR = {
     **{"¼": "1/4", "½": "1/2", "¾": "3/4", "⅐": "1/7", "⅑": "1/9", "⅒": "1/10", "⅓": "1/3", "⅔": "2/3", "⅕": "1/5"},
@@ -25,40 +31,62 @@ _FRACTION = re.compile(_PART)
 _MIXED_FRACTION = re.compile(rf"(\d{{1,9}})(?:[ -](?=\d)|\s?(?=[{''.join(_VULGAR)}]))(?:{_PART})")
 _RANGE = re.compile(r"(?:\s[-–—]\s|[-–—−])(?=[\d.¼½¾⅓⅔])")
 _SCALE = re.compile(r"[\s-](thousand|million|billion|trillion)\b")
+# "1.2m copies": of what is counted, "m" is a million.
+_MILLIONS = re.compile(
+    r"m(?=\s(?:people|copies|users|viewers|views|fans|jobs|homes|customers|children|women|men|shares|households|workers|"
+    r"voters|barrels|tons|tonnes|subscribers|followers|downloads|passengers|visitors|tourists|years)\b)"
+)
 _SHORT_SCALE = re.compile(rf"\s?({'|'.join(sorted(units.SHORT_SCALES, key=len, reverse=True))})(?![A-Za-z0-9])")
 _BARE_SCALES = {"M": "million", "bn": "billion", "x": "times"}
-_BARE_SCALE = re.compile(rf"({'|'.join(_BARE_SCALES)})(?![A-Za-z0-9])")
+_BARE_SCALE = re.compile(rf"({'|'.join(_BARE_SCALES)})(?![A-Za-z0-9²³^]|\s?[-+=*/−]\s?[\da-z])")
 _SYMBOLS = "|".join(re.escape(symbol) for symbol in sorted(units.UNITS, key=len, reverse=True))
 _UNIT = re.compile(rf"(\s?|-)({_SYMBOLS})(?![A-Za-z0-9²³])(?!'[A-Za-z])")
-_ATTACHED = re.compile(rf"(?:-|(?<=\d\d)|(?=in|c))({'|'.join(units.ATTACHED)})(?![A-Za-z0-9])(?!'[A-Za-z])")
-_INCHES = re.compile(r"\sin(?=\.\s[a-z(]|\.?[,;)])|(?<=(?:ft|'\s)\s\d)\s?in\b|(?<=ft\s\d\d)\s?in\b")
+_ATTACHED = re.compile(rf"(?:-|(?<=\d\d)|(?=in|c|st))({'|'.join(units.ATTACHED)})(?![A-Za-z0-9])(?!'[A-Za-z]|-\d|-a-)")
+_INCHES = re.compile(r"\sin(?=\.\s[a-z(]|\.?[,;)]|\.?\s*$)|(?<=(?:ft|'\s)\s\d)\s?in\b|(?<=ft\s\d\d)\s?in\b")
 _PER = re.compile(rf"\s?/\s?({_SYMBOLS})(?![A-Za-z0-9²³])|\s?/\s?(?=[A-Za-z]{{2}})")
 _POWER = re.compile(r"\^(-?\d{1,4})(?!\d)|([⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,4})")
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _MONEY = re.compile("|".join(re.escape(symbol) for symbol in sorted(units.CURRENCIES, key=len, reverse=True)) + "")
 _COMMA_CENTS = re.compile(r"(\d{1,6}),(\d\d)(?![\d,.])")
+_COMPOUND = re.compile(r"-[a-z]")  # "$10-a-day"
 _CODE = re.compile(rf"({'|'.join(units.CURRENCY_CODES)})\s?(?=[\d.])")
-_AFTER_MONEY = re.compile(rf"\s?([$£€¥₹])(?![\d])|\s({'|'.join(units.CURRENCY_CODES)})\b")
-_ORDINAL = re.compile(rf"({_INTEGER})(?:st|nd|rd|th|ST|ND|RD|TH)(?!\w)")
+_CURRENCY_SIGNS = "".join(symbol for symbol in units.CURRENCIES if len(symbol) == 1)
+_AFTER_MONEY = re.compile(rf"\s?([{_CURRENCY_SIGNS}])(?!\d)|\s({'|'.join(units.CURRENCY_CODES)})\b")
+_ORDINAL = re.compile(rf"({_INTEGER})(?:(?<!1\d)(?<=1)(?:st|ST)|nd|rd|th|ND|RD|TH|(?<=11)st)(?!\w)")
 _PLURAL = re.compile(r"(\d+)'?s(?!\w|'\w)")
 _FEET = re.compile(
     r"(\d{1,2})'\s?(\d{1,2}(?:\.\d)?)(?:\"|'')|(\d{1,3})'(?=\s?[x×]|\s(?:tall|wide|high|long|deep|by)\b)"
 )
 _INCH_MARK = re.compile(r"(\d{1,3}(?:\.\d+)?)\"(?!\w)")
 _BY = re.compile(
-    rf"({_INTEGER}(?:\.\d+)?)\s?[x×]\s?({_INTEGER}(?:\.\d+)?)(?:\s?[x×]\s?({_INTEGER}(?:\.\d+)?))?(?!\w|\.\d)"
+    rf"({_INTEGER}(?:\.\d+)?)\s?[x×]\s?({_INTEGER}(?:\.\d+)?)(?:\s?[x×]\s?({_INTEGER}(?:\.\d+)?))?(s?)(?!\w|\.\d)"
 )
-_RATIO = re.compile(r"(\d{1,4}):(\d{1,4})(?![\d:])")
+_RATIO = re.compile(r"(\d{1,4}):(\d{1,3}(?:,\d{3})+|\d{1,7})(?:\.(\d{1,3}))?(?![\d:])")
+_BEARING = re.compile(r"(\d{1,3}(?:\.\d+)?)°\s?([NSEW])\b")
+_AIRLINER = re.compile(r"(7[0-8]7)-(\d{3})(s?)(?!\w)")
+_DURATION = re.compile(r"(\d{1,3})\s?h(?:\s?(\d{1,2})\s?m(?:in)?)(?:\s?(\d{1,2})\s?s)?(?!\w)")
 _COORDINATE = re.compile(r"(\d{1,3})°\s?(\d{1,2})'\s?(?:(\d{1,2}(?:\.\d+)?)(?:\"|'')\s?)?([NSEW]\b)?")
 _HOUSE = re.compile(
     rf"\s(?:[NSEW]\.?\s)?(?:(?:[A-Z][a-z]{{1,20}}|\d{{1,3}}(?:st|nd|rd|th))\s){{1,3}}(?:{'|'.join(sorted(STREET_NAMES))})\b"
 )
+# No inches, at the start of a text or after anything but a digit.
+_QUOTATION_MARK = re.compile(r'(?<!\d)"')
 _IS_RESULT = re.compile(r"\s?=")
 
 # Phrases of numbers with a reading of their own.
 _PHRASES = {"24/7": "twenty four seven", "20/20": "twenty twenty", "50/50": "fifty fifty", "50-50": "fifty fifty"}
 _PHRASE = re.compile(rf"({'|'.join(_PHRASES)})(?![\w/-])")
 _SERVICES = frozenset({"911", "411", "311", "211"})
+# Chapter and verse follow these.
+_BOOKS = word_set("""
+    genesis exodus leviticus numbers deuteronomy joshua judges ruth samuel kings chronicles ezra nehemiah esther job
+    psalm psalms proverbs isaiah jeremiah lamentations ezekiel daniel hosea joel amos obadiah jonah micah nahum
+    habakkuk zephaniah haggai zechariah malachi matthew mark luke john acts romans corinthians galatians ephesians
+    ecclesiastes philippians colossians thessalonians timothy titus philemon hebrews james peter jude revelation
+    """)
+_NUMBERED_BOOK = re.compile(
+    r"([123])(?=\s(?:Samuel|Kings|Chronicles|Corinthians|Thessalonians|Timothy|Peter|John|Maccabees)\s\d)"
+)
 _AIRLINERS = word_set("707 717 727 737 747 757 767 777 787")
 _ARTICLES = word_set("a an the")
 # A number after these is read by its digits in groups, or one by one.
@@ -135,7 +163,16 @@ def _amount(text: str, start: int) -> _Amount | None:
         return _Amount(match[0], f"{cardinal(match[1])} and {_speak_fraction(match)}", match.end())
     match = _FRACTION.match(text, start)
     if match:
-        return _Amount(match[0], _speak_fraction(match), match.end(), one=True)
+        improper = not match["vulgar"] and int(match["numerator"]) > int(match["denominator"])
+        return _Amount(match[0], _speak_fraction(match), match.end(), one=not improper)
+    match = _SPACED.match(text, start)
+    if match:
+        written = match[0].replace(" ", "")
+        return _Amount(written, speak_number(written), match.end())
+    match = _EUROPEAN.match(text, start)
+    if match:
+        written = re.sub(r"\D", "", match[1]) + "." + match[2]
+        return _Amount(written, speak_number(written), match.end())
     match = _NUMBER.match(text, start)
     return match and _Amount(match[0], speak_number(match[0]), match.end(), one=match[0] == "1")
 
@@ -162,6 +199,9 @@ def _read_amounts(text: str, start: int) -> tuple[str, int] | None:
     one = last.one and not scale
     if scale:
         spoken, end = f"{spoken} {scale[1]}", scale.end()
+    millions = _MILLIONS.match(text, end)
+    if millions:
+        return f"{spoken} million", millions.end()
     unit = _read_unit(text, end, one or _is_adjective_from(text, start, end))
     if unit:
         return f"{spoken} {unit[0]}", unit[1]
@@ -214,7 +254,9 @@ def _read_unit(text: str, end: int, one: bool) -> tuple[str, int] | None:
     if not unit:
         return _read_code(text, end, one)
     spoken, end = _with_per(text, unit.one if one else unit.several, match.end())
-    if symbol in units.DOTTED and text[end : end + 1] == "." and re.match(r"\.[\s)]*[a-z0-9,;(]", text[end : end + 8]):
+    if symbol.endswith("."):
+        end -= 1
+    if (symbol in units.DOTTED or symbol.endswith(".")) and re.match(r"\.[\s)]*[a-z0-9,;(]", text[end : end + 8]):
         end += 1
     return spoken, end
 
@@ -255,8 +297,9 @@ def _read_money(text: str, start: int) -> tuple[str, int] | None:
     second = _second_amount(text, first.end)
     end = second.end if second else first.end
     scale = _SCALE.match(text, end) or _SHORT_SCALE.match(text, end)
-    adjective = previous_word(text, start).lower() in _SINGULAR_AFTER and _is_noun(
-        next_word(text, scale.end() if scale else end)
+    after = scale.end() if scale else end
+    adjective = bool(_COMPOUND.match(text, after)) or (
+        previous_word(text, start).lower() in _SINGULAR_AFTER and _is_noun(next_word(text, after))
     )
     if scale:
         end = scale.end()
@@ -365,13 +408,42 @@ def _inch_mark(match: re.Match) -> str:
 
 def _is_quoted(text: str, start: int) -> bool:
     """Whether a quotation mark is open at a place, so that the next one closes it and means no inches."""
-    return text.count('"', max(0, start - 300), start) % 2 == 1
+    opened = False
+    for mark in _QUOTATION_MARK.finditer(text, max(0, start - 300), start):
+        opened = text[mark.start() - 1 : mark.start()].strip("([{-—") in ("", " ", "\n", "\t")
+    return opened
 
 
 def _ratio(match: re.Match) -> str:
-    if len(match[2]) == 2 and int(match[1]) > 24 and 0 < int(match[2]) < 60:
-        return f"{cardinal(match[1])} {minutes(int(match[2]))}"  # a duration
-    return f"{cardinal(match[1])} to {cardinal(match[2])}"
+    first, second, decimals = match[1], match[2].replace(",", ""), match[3]
+    if previous_word(match.string, match.start()).lower() in _BOOKS and not decimals:
+        return f"{cardinal(first)} {cardinal(second)}"
+    if len(second) == 2 and (int(first) > 24 or decimals) and 0 < int(second) < 60:
+        duration = f"{cardinal(first)} {minutes(int(second))}"
+        return f"{duration} point {digits(decimals)}" if decimals else duration
+    return f"{cardinal(first)} to {speak_number(second + '.' + decimals) if decimals else cardinal(second)}"
+
+
+def _bearing(match: re.Match) -> str:
+    return f"{speak_number(match[1])} degree{'s' * (match[1] != '1')} {_DIRECTIONS[match[2]]}"
+
+
+def _airliner(match: re.Match) -> str:
+    before = previous_word(match.string, match.start()).lower()
+    if before != "boeing" and before not in _ARTICLES:
+        return ""
+    spoken = f"{pairs(match[1])} {pairs(match[2])}"
+    return plural(spoken) if match[3] else spoken
+
+
+def _duration(match: re.Match) -> str:
+    """Hours, minutes and seconds, in which "m" is no meter: "1h 45m"."""
+    words = [
+        f"{cardinal(amount)} {name}{'s' * (amount != '1')}"
+        for amount, name in zip(match.groups(), ("hour", "minute", "second"), strict=True)
+        if amount
+    ]
+    return " ".join(words)
 
 
 def _coordinate(match: re.Match) -> str:
@@ -390,9 +462,11 @@ def _read_by(text: str, start: int) -> tuple[str, int] | None:
     if not match:
         return None
     joint = " times " if _IS_RESULT.match(text, match.end()) else " by "
-    sides = [side for side in match.groups() if side]
+    sides, several = list(filter(None, match.groups()[:3])), match[4]
     spoken = joint.join(pairs(side) if side.isdecimal() and len(side) < 5 else speak_number(side) for side in sides)
     unit = _read_unit(text, match.end(), False)
+    if several:
+        return plural(spoken), match.end()
     return (f"{spoken} {unit[0]}", unit[1]) if unit else (spoken, match.end())
 
 
@@ -404,4 +478,8 @@ _RULES = (
     (_INCH_MARK, _inch_mark),
     (_RATIO, _ratio),
     (_COORDINATE, _coordinate),
+    (_BEARING, _bearing),
+    (_AIRLINER, _airliner),
+    (_DURATION, _duration),
+    (_NUMBERED_BOOK, lambda match: ordinal(match[1])),
 )

@@ -27,6 +27,9 @@ _SYMBOLS = {
     "=": "equals",
     "%": "percent",
     "‰": "per thousand",
+    "‱": "per ten thousand",
+    "♭": "flat",
+    "♯": "sharp",
     "°": "degrees",
     "©": "copyright",
     "®": "registered",
@@ -61,6 +64,9 @@ _OPERATORS = {">=": "greater than or equal to", "<=": "less than or equal to", "
 _OPERATORS |= {"&&": "and", "||": "or", "->": "to", "=>": "to"}
 _OPERATOR = re.compile("|".join(map(re.escape, _OPERATORS)))
 _SHARP = re.compile(r"(?<![A-Za-z])[A-G]$")
+# "3 times/week"
+_PER_TIME = re.compile(r"(?:second|minute|hour|hr|day|week|month|year|person)\b")
+_COUNTED = re.compile(r"\d\s[a-z]+$")
 _DOT_NAME = re.compile(r"\.(?=[A-Za-z])")
 # Rules and fences of plain text.
 _REPEATED = re.compile(r"#{2,}|={2,}|\^{2,}|\+{3,}")
@@ -111,7 +117,7 @@ def _read_before_number(text: str, start: int) -> Reading:
     """Exponents, and marks that say what the number after them is."""
     before = text[start - 1 : start]
     exponent = _EXPONENT.match(text, start)
-    if exponent and (before.isalnum() or before == ")"):
+    if exponent and ((before.isalnum() and before not in "⁰¹²³⁴⁵⁶⁷⁸⁹") or before == ")"):
         footnote = not exponent[1] and start > 2 and text[start - 3 : start].isalpha()
         return None if footnote else (quantities.speak_power(exponent[1] or exponent[2]), exponent.end())
     sections = _SECTIONS.match(text, start)
@@ -153,6 +159,8 @@ def _star(text: str, start: int, before: str, follows: str) -> str:
 def _slash(text: str, start: int, before: str, follows: str) -> str:
     if _is_alone(before, follows):
         return "slash"
+    if _PER_TIME.match(text, start + 1) and _COUNTED.search(text[max(0, start - 24) : start]):
+        return "per"
     return "over" if before.isdecimal() and follows.isdecimal() else ""
 
 

@@ -44,6 +44,9 @@ _METRIC = {
     "Pa": "pascal",
     "s": "second",
     "Ω": "ohm",
+    "mol": "mole",
+    "N": "newton",
+    "bar": "bar",
     "F": "farad",
 }
 _PREFIXES = {"k": "kilo", "M": "mega", "G": "giga", "T": "tera", "c": "centi", "d": "deci", "m": "milli", "h": "hecto"}
@@ -54,6 +57,9 @@ _PREFIXED = {
     "g": "kmμn",
     "l": "cdmμh",
     "L": "cdmμh",
+    "mol": "mμn",
+    "N": "kM",
+    "bar": "m",
     "W": "kMGTm",
     "Wh": "kMGT",
     "V": "kmM",
@@ -98,7 +104,17 @@ _OTHER = {
     "dpi": _unit("dot per inch"),
     "kn": _unit("knot"),
     "eV": _unit("electron volt"),
-    "mol": _unit("mole"),
+    "mmHg": _unit("millimeter of mercury", "millimeters of mercury"),
+    "Mbit": _unit("megabit"),
+    "Gbit": _unit("gigabit"),
+    "kbit": _unit("kilobit"),
+    "KiB": _unit("kibibyte"),
+    "MiB": _unit("mebibyte"),
+    "GiB": _unit("gibibyte"),
+    "TiB": _unit("tebibyte"),
+    "‱": _unit("per ten thousand", "per ten thousand"),
+    "fl oz": _unit("fluid ounce"),
+    "fl. oz.": _unit("fluid ounce"),
     "min": _unit("minute"),
     "mins": _unit("minute"),
     "sec": _unit("second"),
@@ -131,6 +147,11 @@ _OTHER = {
     "sq km": _unit("square kilometer"),
     "sq m": _unit("square meter"),
     "cu ft": _unit("cubic foot", "cubic feet"),
+    "cu. ft.": _unit("cubic foot", "cubic feet"),
+    "cu in": _unit("cubic inch"),
+    "cu. in.": _unit("cubic inch"),
+    "cu m": _unit("cubic meter"),
+    "cu. m": _unit("cubic meter"),
 }
 _POWERS = {"²": "square", "2": "square", "^2": "square", "³": "cubic", "3": "cubic", "^3": "cubic"}
 _LENGTHS = {"m": "meter", "km": "kilometer", "cm": "centimeter", "mm": "millimeter"}
@@ -139,6 +160,7 @@ _LENGTHS = {"m": "meter", "km": "kilometer", "cm": "centimeter", "mm": "millimet
 ATTACHED = {
     "in": _unit("inch"),
     "c": _unit("cent"),
+    "st": _unit("stone", "stone"),
     "F": _unit("degree fahrenheit", "degrees fahrenheit"),
 }
 # Often written with a dot, which then does not end a sentence by itself.
@@ -147,7 +169,7 @@ DOTTED = word_set("in ft yd yds mi lb lbs oz gal qt pt tsp tbsp min mins sec sec
 
 def _units() -> dict[str, Unit]:
     table = {symbol: _unit(name, name if name == "hertz" else "") for symbol, name in _METRIC.items()}
-    for symbol in ("A", "F", "J"):
+    for symbol in ("A", "F", "J", "N"):
         del table[symbol]  # "5 A students"
     for symbol, prefixes in _PREFIXED.items():
         for prefix in prefixes:
@@ -185,6 +207,7 @@ CURRENCIES = {
     "£": _POUND,
     "€": _EURO,
     "¥": Currency(Unit("yen", "yen"), None),
+    "R$": Currency(Unit("real", "reais"), None),
     "₹": Currency(_unit("rupee"), None),
     "₩": Currency(Unit("won", "won"), None),
     "₽": Currency(_unit("ruble"), None),

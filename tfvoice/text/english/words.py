@@ -7,6 +7,8 @@ from tfvoice.text.english.numbers import cardinal, ordinal, roman, year
 
 _WORD = re.compile(r"[A-Za-z]+(?:'[A-Za-z]+)*")
 _DOTTED = re.compile(r"((?:[A-Za-z]{1,3}\.){1,8}[A-Za-z]{1,3})(?![A-Za-z0-9@])")
+# No article stands before these.
+_LETTER_A = re.compile(r"A(?:[-–][A-Za-z0-9]|\+|\s[+=]|[,;:.!?)](?:\s|$))")
 _LETTERS = re.compile(r"(?:[A-Za-z]\.)+[A-Za-z]")
 _ABBREVIATION = re.compile(r"([A-Za-z]{1,7})\.")
 _SLASHED = {
@@ -23,15 +25,19 @@ _SLASHED_WORD = re.compile(rf"({'|'.join(re.escape(word) for word in _SLASHED)})
 _ROMAN_WORD = re.compile(r"[IVXLCDM]{1,15}(?=('s)?(?![A-Za-z0-9']))")
 _AMPERSAND = re.compile(r"([A-Z]{1,3})&([A-Z]{1,3})(s?)(?![A-Za-z])")
 _STATE = re.compile(rf"({'|'.join(abbreviations.STATES)})(?=\s+\d{{5}}\b|[.,;:!?)]|\s*$|\s+[a-z])")
+_DOTTED_STATE = re.compile(rf"({'|'.join(abbreviations.DOTTED_STATES)})\.")
 # "Yeah, ID."
 _STATES_OR_WORDS = abbreviations.word_set("ID OK HI OH ME IN OR")
 _NUMBER_NEXT = re.compile(r"\s?[#(]?(?:\d|[IVXL]{2,8}\b|[VX]\b)")
+_NUMBER_OF = re.compile(r"\sof\b")
+_ARTICLES = frozenset({"a", "the", "total", "any"})
 _NAME_NEXT = re.compile(r"\s+(?:[\"'(]?[A-Z])")
 
 # After these, a Roman numeral of any length is a cardinal.
 _COUNTED = abbreviations.word_set("""
     chapter part book volume act scene section appendix article title war type phase class level stage unit figure table
-    bowl number lesson canto verse psalm rocky fantasy corps apollo gemini saturn page vol ch
+    bowl number lesson canto verse psalm rocky fantasy corps apollo gemini saturn page vol ch episode season round grade
+    category amendment schedule
     """)
 # After these, it is the place in a line of rulers or popes; "I" needs more than that.
 _RULERS = abbreviations.word_set("""
@@ -46,6 +52,17 @@ _RULERS = abbreviations.word_set("""
 _NOT_RULED_BY_X = frozenset({"malcolm", "king", "queen", "pope"})
 # What may follow "Charles I" where the "I" is no pronoun.
 _AFTER_FIRST = re.compile(r"\s*(?:$|[.,;:!?)\"'-]|(?:of|and|in|was|is|became|ruled|reigned|died|who|had)\b)")
+_STREET_NAME = re.compile(r"(?:\b([A-Z][a-z]+)('s)?|\d(?:st|nd|rd|th)|\b[A-Z])\s$")
+_OPENING_WORD = re.compile(r"(?:^|[.!?:;\n][\"')]*\s*|[\"(]|(?<![a-z])')[A-Z][a-z]+\s$")
+_DIRECTIONS = abbreviations.word_set("East West North South E W N S")
+# These are names of streets at the start of a sentence, too.
+_STREETS = abbreviations.word_set(
+    "Main Elm Oak Maple Pine Cedar Walnut Wall Park High Broad Market Church Baker Downing"
+)
+# Of these, what follows is a title in the middle of a sentence, too: "Mount St. Helens", "East St. Louis".
+_BEFORE_TITLES = abbreviations.word_set(
+    "Mount Port Lake Fort Cape East West North South Professor President Dear Hello Hi"
+)
 # Two letters or more that stand alone and are no acronym.
 _ALONE = re.compile(r"II|III|VII|VIII|IX|X(?!X{1,2}(?![IVX]))[IVX]+|M[MDCLXVI]{3,}")
 
@@ -106,6 +123,8 @@ def _is_letter(text: str, start: int, match: re.Match, shouted: bool) -> bool:
         return False
     if match[0] == "I":
         return text[match.end() : match.end() + 1] == "-" and text[match.end() + 1 : match.end() + 2].isdecimal()
+    if _LETTER_A.match(text, start):
+        return True
     return match[0] != "A" or (
         bool(context.previous_word(text, start)) and not re.search(r"[.!?:\n\"'(]\s*$", text[max(0, start - 8) : start])
     )
@@ -128,6 +147,10 @@ def _read_state(text: str, start: int) -> tuple[str, int] | None:
     """A state after a city: "Boston, MA"."""
     if text[start - 2 : start] != ", " or not text[start - 3 : start - 2].isalpha():
         return None
+    dotted = _DOTTED_STATE.match(text, start)
+    if dotted and context.previous_word(text, start - 2).istitle():
+        dot = dotted.end() - 1
+        return abbreviations.DOTTED_STATES[dotted[1]], dot if context.ends_sentence(text, dot) else dot + 1
     match = _STATE.match(text, start)
     city = context.previous_word(text, start - 2)
     if not match or not city.istitle():
@@ -144,6 +167,8 @@ def _read_dotted(text: str, start: int) -> tuple[str, int] | None:
     if not match:
         return None
     written, end = match[1], match.end()
+    if written.endswith(".s") and written[:-2].isupper():
+        return f"{acronyms.letters(written[:-2].replace('.', ''))}'s", end
     if written in abbreviations.INITIALISMS:
         spoken = abbreviations.INITIALISMS[written]
     elif written in abbreviations.MIXED:
@@ -171,7 +196,9 @@ def _read_abbreviation(text: str, start: int) -> tuple[str, int] | None:
     numbered = abbreviations.NUMBERED.get(written)
     if numbered and _NUMBER_NEXT.match(text, end):
         return numbered, end
-    if written in abbreviations.STREETS and _is_after_name(text, start):
+    if written == "no" and _NUMBER_OF.match(text, end) and context.previous_word(text, start) in _ARTICLES:
+        return "number", end
+    if written in abbreviations.STREETS and _is_after_name(text, start, end):
         return abbreviations.STREETS[written], dot if context.ends_sentence(text, dot) else end
     if written in abbreviations.TITLES and _NAME_NEXT.match(text, end):
         return abbreviations.TITLES[written], end
@@ -195,12 +222,18 @@ def _title(written: str) -> str:
     return written.title() if len(written) > 1 and written.isupper() else written
 
 
-def _is_after_name(text: str, start: int) -> bool:
-    """Whether a street's name or number stands before a place: "Main St.", "5th Ave."."""
+def _is_after_name(text: str, start: int, end: int) -> bool:
+    """Whether a street's name or number stands before an abbreviation: "Main St.", "5th Ave.", but "Ask Dr. Lee"."""
     before = text[max(0, start - 24) : start]
-    return bool(re.search(r"(?:[A-Z][a-z]+|\d(?:st|nd|rd|th)|\b[A-Z])\s$", before)) and not re.search(
-        r"(?:^|[.!?]\s+)(?:The|In|At|On|And|To|From|With|For|By|Is|Was)\s$", before
-    )
+    name = _STREET_NAME.search(before)
+    written, opening = _title(text[start:end].rstrip(".")), _OPENING_WORD.search(before)
+    if not name or (opening and name[1] in abbreviations.STARTERS) or (name[2] and written == "Dr"):
+        return False
+    # A capital at the start of a sentence makes no name of a word; what decides is the name after a title.
+    unsure = name[1] in _BEFORE_TITLES or (opening and name[1] not in _STREETS)
+    following = context.next_word(text, end)
+    title = _NAME_NEXT.match(text, end) and following not in abbreviations.STARTERS | _DIRECTIONS
+    return not (unsure and title and written in abbreviations.TITLES)
 
 
 def _read_undotted(text: str, start: int) -> tuple[str, int] | None:
@@ -209,9 +242,7 @@ def _read_undotted(text: str, start: int) -> tuple[str, int] | None:
     if not match or match.end() - start > 7 or (text[match.end() : match.end() + 1] == "." and match[0] != "etc"):
         return None
     written, end = _title(match[0]), match.end()
-    if written in abbreviations.STREETS and re.search(
-        r"(?:[A-Z][a-z]+|\d(?:st|nd|rd|th))\s$", text[max(0, start - 24) : start]
-    ):
+    if written in abbreviations.STREETS and _is_after_name(text, start, end):
         return abbreviations.STREETS[written], end
     if written in abbreviations.TITLES_WITHOUT_DOT and _NAME_NEXT.match(text, end):
         return abbreviations.TITLES[written], end

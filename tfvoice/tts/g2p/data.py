@@ -126,7 +126,12 @@ class WordPipeline:
         self.batch_size, self.seed, self.shuffled = batch_size, seed, shuffled
         pairs = [(word, one) for word, each in zip(index.words, index.pronunciations, strict=True) for one in each]
         ids = {letter: number for number, letter in enumerate(letters)}
-        self._letters = [[ids[letter] for letter in word if letter in ids] for word, _ in pairs]
+        if unknown := sorted(set().union(*index.words) - set(ids)):
+            raise TfvoiceError(
+                f"the split {index.split} has letters that the network does not know, such as {unknown[0]!r}; train "
+                "another run, or delete its words from the lexicon."
+            )
+        self._letters = [[ids[letter] for letter in word] for word, _ in pairs]
         self._phonemes = [encode(inventory, one) for _, one in pairs]
         self._sizes = np.array([[len(row) for row in rows] for rows in (self._letters, self._phonemes)], np.int32)
 

@@ -14,6 +14,8 @@ from tfvoice.tts.g2p.run import G2pRun
 # Words of a graph call: enough to keep the cores busy, and few enough to be of nearly one length.
 _BATCH = 256
 _UNKNOWN = -1
+# Letters of the longest word: of CMUdict it has 34, and the time of the search grows with the square.
+LONGEST = 100
 # From this block of Unicode on there are no further accented or capital letters of alphabets in everyday use.
 _PUNCTUATION = 0x2000
 
@@ -90,15 +92,23 @@ class G2pPredictor:
         self._pronounce = pronounce
 
     def pronounce(self, words: Sequence[str]) -> list[Pronunciation]:
-        """The phonemes of each word; empty for a word without known letters."""
+        """The phonemes of each word; empty where there are none.
+
+        So it is for a word without letters, with one that the network does not know, or of more than `LONGEST`. What is
+        no letter, such as a hyphen, is skipped.
+        """
         pronounced: list[Pronunciation] = [()] * len(words)
-        order = sorted(range(len(words)), key=lambda place: len(words[place]))
+        known = [place for place, word in enumerate(words) if self._is_readable(word)]
+        order = sorted(known, key=lambda place: len(words[place]))
         for first in range(0, len(order), _BATCH):
             places = order[first : first + _BATCH]
             texts = self._pronounce(tf.constant([words[place] for place in places])).numpy()
             for place, text in zip(places, texts, strict=True):
                 pronounced[place] = tuple(text.decode().split())
         return pronounced
+
+    def _is_readable(self, word: str) -> bool:
+        return len(word) <= LONGEST and not any(map(str.isalpha, unknown_letters(word, self._run.letters)))
 
 
 @functools.lru_cache(8)
