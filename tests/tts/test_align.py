@@ -3,6 +3,7 @@ import itertools
 import json
 import shutil
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from tfvoice.errors import TfvoiceError
 from tfvoice.text.phonemes import SILENCE
 from tfvoice.tts import align, alignment_output
 from tfvoice.tts.align import AlignmentSettings
+from tfvoice.tts.segmentation.forced_alignment import AlignedPhonemes
 
 # Random weights align improbably, and F0 of 8 Hz takes long.
 SETTINGS = AlignmentSettings(F0Config(min_hz=150), min_score=-100.0)
@@ -186,6 +188,22 @@ def test_the_threshold_is_below_the_bulk_and_above_outliers():
     assert sum(score < least for score in scores) == 3
     # Scores that lie close together are all probable.
     assert align.threshold([-0.01] * 99 + [-0.1]) == -0.15
+
+
+def test_scores_are_compared_within_their_split():
+    # The network knows the utterances that it was trained on: their scores are higher, and closer to each other.
+    found = {"train": [-0.01] * 30, "valid": [-0.3, -0.2, -0.25] * 3, "test": [-0.2, -0.2, -9.0]}
+    plan = types.SimpleNamespace(shards=[types.SimpleNamespace(name=name, split=name) for name in found])
+    splits = {
+        name: types.SimpleNamespace(ids=[f"{name}{row}" for row in range(9)], shards=[name], shard=np.zeros(len(each)))
+        for name, each in found.items()
+    }
+    alignments = {
+        name: [AlignedPhonemes([], np.zeros(0), score, 1.0) for score in each] for name, each in found.items()
+    }
+    align._skip_improbable(plan, splits, alignments, None)
+    skipped = [each.id_or_path for results in alignments.values() for each in results if isinstance(each, Skip)]
+    assert skipped == ["test2"]
 
 
 def test_what_is_improbable_or_cannot_be_aligned_is_skipped_with_its_reason(run, converted, tmp_path):

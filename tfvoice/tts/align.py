@@ -53,7 +53,7 @@ class AlignmentSettings:
 
     Attributes:
       f0: how F0 is estimated.
-      min_score: alignments of a lower score are skipped; None: `threshold` of all scores.
+      min_score: alignments of a lower score are skipped; None: `threshold` of those of the split.
     """
 
     f0: F0Config = dataclasses.field(default_factory=F0Config)
@@ -105,7 +105,7 @@ def align_rows(
 
 
 def threshold(scores: list[float]) -> float:
-    """The score below which alignments are improbable: by the distribution of all scores.
+    """The score below which alignments are improbable: by the distribution of the scores of a split.
 
     It is the median less 6 deviations, but not above -0.15 nats per frame. A deviation is 1.4826 times the median
     absolute deviation, which wrong texts hardly move as long as they are few.
@@ -272,13 +272,19 @@ def _require_recognition(run: SegmentationRun, data_dir: str | Path, found: Shar
 def _skip_improbable(
     plan: ConversionPlan, splits: dict[str, Index], found: ShardAlignments, min_score: float | None
 ) -> None:
-    """Replaces alignments of low scores by skips."""
-    scores = [each.score for results in found.values() for each in results if isinstance(each, AlignedPhonemes)]
-    if not scores:
-        return
-    least = threshold(scores) if min_score is None else min_score
+    """Replaces alignments of low scores by skips.
+
+    Scores are compared within a split: the network gives the utterances that it was trained on higher ones.
+    """
+    scores: dict[str, list[float]] = {}
+    for shard in plan.shards:
+        aligned_ = [each.score for each in found[shard.name] if isinstance(each, AlignedPhonemes)]
+        scores.setdefault(shard.split, []).extend(aligned_)
     for shard in plan.shards:
         scanned, results = splits[shard.split], found[shard.name]
+        if not scores[shard.split]:
+            continue
+        least = threshold(scores[shard.split]) if min_score is None else min_score
         for place, row in enumerate(_rows(scanned, shard.name)):
             if isinstance(results[place], AlignedPhonemes) and results[place].score < least:
                 detail = (
