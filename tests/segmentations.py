@@ -10,7 +10,8 @@ from tfvoice.data.shards import ConversionConfig
 from tfvoice.text.phonemes import ARPABET
 from tfvoice.tts.segmentation.run import SegmentationRun
 
-SMALL = ("model.units=6", "model.layers=1", "model.convolution_channels=2")
+# Words that CMUdict lacks have no phonemes.
+SMALL = ("model.units=6", "model.layers=1", "model.convolution_channels=2", "pronunciation.g2p=")
 
 
 def segmentation_run(folder, data_dir, overrides=()):

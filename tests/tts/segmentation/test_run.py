@@ -45,6 +45,12 @@ def test_own_words_go_before_the_lexicon(converted, tmp_path):
     assert [word for _, word in run.pronunciations("the fozzwick unzz")] == [[("B",)], [("F", "AA1", "Z")], []]
 
 
+def test_words_that_are_missing_are_pronounced_by_the_model_of_the_package(converted, tmp_path):
+    run = segmentation_run(tmp_path / "run", converted, ["pronunciation.g2p=package"])
+    ((_, found),) = run.pronunciations("fozzwick")
+    assert found[0][0] == "F" and set(found[0]) <= set(run.inventory.symbols)
+
+
 def test_words_that_are_missing_are_pronounced_by_a_g2p_model(converted, g2p_run, tmp_path):
     run = segmentation_run(tmp_path / "run", converted, [f"pronunciation.g2p={g2p_run.run_dir}"])
     ((_, found),) = run.pronunciations("abcde")
@@ -86,7 +92,7 @@ def test_files_are_found_from_other_folders(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     settings = tasks.resolve("segmentation", None, ["pronunciation.own_lexicon=own.dict"])
     chosen = SegmentationRun.resolved(settings, "run", "data", False).pronunciation
-    assert (chosen.lexicon, chosen.own_lexicon, chosen.g2p) == ("cmudict", str(tmp_path / "own.dict"), "")
+    assert (chosen.lexicon, chosen.own_lexicon, chosen.g2p) == ("cmudict", str(tmp_path / "own.dict"), "package")
 
 
 def test_a_lexicon_with_the_phoneme_of_silence_is_refused(converted, tmp_path):

@@ -22,9 +22,9 @@ from tfvoice.text.phonemes import SILENCE, PhonemeInventory, Pronunciation
 from tfvoice.training.config import DTYPE_POLICIES
 from tfvoice.tts.g2p.predict import G2pPredictor
 from tfvoice.tts.g2p.run import G2pRun
-from tfvoice.tts.pronounce import Pronouncer
+from tfvoice.tts.pronounce import PACKAGED_RUN, Pronouncer
 from tfvoice.tts.segmentation import data as data_
-from tfvoice.tts.segmentation.config import PronunciationConfig, SegmentationRunConfig
+from tfvoice.tts.segmentation.config import PACKAGED, PronunciationConfig, SegmentationRunConfig
 from tfvoice.tts.segmentation.data import LatticeIndex
 
 
@@ -82,7 +82,7 @@ class SegmentationRun(Run):
         """With absolute paths of lexicons and G2P model: the run is used from other folders, too."""
         chosen = settings.pronunciation
         named = {name: getattr(chosen, name) for name in ("lexicon", "own_lexicon", "g2p")}
-        paths = {name: str(Path(path).resolve()) for name, path in named.items() if path not in ("", CMUDICT)}
+        paths = {name: str(Path(path).resolve()) for name, path in named.items() if path not in ("", CMUDICT, PACKAGED)}
         return settings.model_copy(update={"pronunciation": chosen.model_copy(update=paths)})
 
     @classmethod
@@ -130,7 +130,10 @@ class SegmentationRun(Run):
     @functools.cached_property
     def _g2p(self) -> G2pRun | None:
         """The G2P model of the configuration."""
-        return G2pRun.load(self.config.pronunciation.g2p) if self.config.pronunciation.g2p else None
+        chosen = self.config.pronunciation
+        if chosen.g2p == PACKAGED:
+            return G2pRun.load(PACKAGED_RUN) if chosen.lexicon == CMUDICT else None
+        return G2pRun.load(chosen.g2p) if chosen.g2p else None
 
     def pronunciations(self, text: str) -> list[tuple[str, list[Pronunciation]]]:
         """The words of a text, and the pronunciations that each may have; none for a word that has no phonemes.
