@@ -37,8 +37,9 @@ def in_process(capsys):
     """Runs the `main` of a command in this process; returns exit status, standard output and standard error."""
 
     def run(main, program, *arguments):
-        # A command sets environment variables, which later tests must not inherit; and see `collected` of conftest.py.
-        with mock.patch.dict(os.environ), mock.patch.object(gc, "unfreeze"), pytest.raises(SystemExit) as end:
+        # A command sets environment variables, which later tests must not inherit. What is frozen, conftest.py decides.
+        collector = mock.patch.multiple(gc, freeze=mock.DEFAULT, unfreeze=mock.DEFAULT)
+        with mock.patch.dict(os.environ), collector, pytest.raises(SystemExit) as end:
             command.run(main, [program, *map(str, arguments)])
         captured = capsys.readouterr()
         return end.value.code or 0, captured.out, captured.err
