@@ -1,5 +1,8 @@
 """Which tests run in a process, and in what order; the fixtures are in shared_fixtures.py."""
 
+import contextlib
+import ctypes
+import gc
 import os
 import resource
 import signal
@@ -31,6 +34,9 @@ LARGEST = (
     "tts/duration_f0/test_task.py",
     "tts/segmentation/test_task.py",
     "tts/g2p/test_task.py",
+    "export/test_onnx.py",
+    "serving/test_grpc_server.py",
+    "training/test_start.py",
 )
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -57,6 +63,19 @@ def pytest_ignore_collect(collection_path, config):
         return None
     number, parts = map(int, part.split("/"))
     return sorted(TESTS.rglob("test_*.py"), key=_place).index(collection_path) % parts != number - 1 or None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def collected():
+    """Frees what the file before has left, and spares the rest, TensorFlow above all, further garbage collections.
+
+    One that scans it takes 0.35 s, and each validation of a training collects. Graphs refer to themselves and are found
+    by nothing else, and glibc keeps what is freed: together, 40 MiB a training.
+    """
+    gc.collect()
+    gc.freeze()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def pytest_sessionfinish(session):

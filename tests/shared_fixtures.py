@@ -1,12 +1,15 @@
 """Fixtures of several tests: 18 clips of real speech, in VCTK's layout and converted; runs; an export."""
 
+import gc
 import io
+import os
 import pickle
 import shutil
 import sys
 import types
 import zipfile
 from pathlib import Path
+from unittest import mock
 
 import aligned_records as aligned_records_
 import numpy as np
@@ -16,6 +19,7 @@ import soundfile
 from tfvoice import checkpoints, tasks
 from tfvoice.asr.recognizer import Recognizer
 from tfvoice.audio import features
+from tfvoice.cli import command
 from tfvoice.data import convert
 from tfvoice.data.corpora import vctk
 from tfvoice.data.shards import ConversionConfig
@@ -27,6 +31,21 @@ from tfvoice.tts.vocoder.run import VocoderRun
 
 ASTERISK = Path(__file__).parent / "data" / "asterisk"
 _CLIPS = (1, 2, 5, 10, 14, 15, 19, 20, 21, 24, 25, 27, 37, 50, 61, 66, 88, 119)
+
+
+@pytest.fixture
+def in_process(capsys):
+    """Runs the `main` of a command in this process; returns exit status, standard output and standard error."""
+
+    def run(main, program, *arguments):
+        # A command sets environment variables, which later tests must not inherit. What is frozen, conftest.py decides.
+        collector = mock.patch.multiple(gc, freeze=mock.DEFAULT, unfreeze=mock.DEFAULT)
+        with mock.patch.dict(os.environ), collector, pytest.raises(SystemExit) as end:
+            command.run(main, [program, *map(str, arguments)])
+        captured = capsys.readouterr()
+        return end.value.code or 0, captured.out, captured.err
+
+    return run
 
 
 @pytest.fixture(scope="session")
@@ -136,16 +155,22 @@ def float_wav():
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory, random_words):
-    """A run of random weights that emits words, and the folder of its two exported versions. Read only."""
+def words_run(tmp_path_factory, random_words):
+    """A run of random weights that emits words. Read only."""
     small = ["model.width=8", "model.kernel_size=3", "model.dilations=[1,2]", "model.stacks=1", "features.bins=20"]
-    folder = tmp_path_factory.mktemp("exported")
-    run = Recognizer.create(folder / "run", tasks.resolve("wavenet_asr", overrides=small))
+    run = Recognizer.create(tmp_path_factory.mktemp("words") / "run", tasks.resolve("wavenet_asr", overrides=small))
     random_words(run.model)
     checkpoints.save(run.checkpoint("best"), {"weights": run.model.weights}, {})
-    for version in (1, 2):
-        export.export(run.run_dir, folder / "english" / str(version))
-    return run, folder / "english"
+    return run
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory, words_run):
+    """The run of `words_run`, and the folder of two equal versions of its exported model. Read only."""
+    folder = tmp_path_factory.mktemp("exported") / "english"
+    export.export(words_run.run_dir, folder / "1")
+    shutil.copytree(folder / "1", folder / "2")
+    return words_run, folder
 
 
 @pytest.fixture

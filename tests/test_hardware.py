@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ import tensorflow as tf
 
 from tfvoice import hardware
 
-ROOT = Path(hardware.__file__).parents[1]
 NOT_USED = "; an NVIDIA GPU is present but TensorFlow cannot use it: "
 
 
@@ -169,19 +167,17 @@ int nvmlShutdown(void) { return 0; }
     not shutil.which("cc") or bool(tf.config.list_physical_devices("GPU")) or not tf.test.is_built_with_cuda(),
     reason="needs a C compiler, and TensorFlow with CUDA on a machine without a GPU",
 )
-def test_a_missing_cuda_library_is_named(tmp_path):
+def test_a_missing_cuda_library_is_named(tmp_path, monkeypatch):
     (tmp_path / "driver.c").write_text(DRIVER)
     for library in ("libcuda.so.1", "libnvidia-ml.so.1"):
         subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp_path / library, tmp_path / "driver.c"], check=True)
-    code = (
-        "from pathlib import Path; from tfvoice import hardware; "
-        "hardware._NVIDIA_DRIVER = hardware._NVIDIA_DEVICE = Path('/'); print(hardware.describe())"
-    )
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("TF_", "CUDA_"))}
-    described = subprocess.run(
-        [sys.executable, "-c", code],
-        env=environment | {"LD_LIBRARY_PATH": str(tmp_path)}, cwd=ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    if "libcudnn" not in described.stdout:
-        pytest.skip(f"CUDA libraries are installed, or this TensorFlow asks more of a driver: {described.stdout}")
-    assert NOT_USED in described.stdout and described.stdout.endswith("cannot be loaded; pip install 'tfvoice[gpu]'\n")
+    for name in [name for name in os.environ if name.startswith(("TF_", "CUDA_"))]:
+        monkeypatch.delenv(name)
+    # For the process in which TensorFlow looks for the libraries once more, and logs it.
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    monkeypatch.setattr(hardware, "_NVIDIA_DRIVER", tmp_path)
+    monkeypatch.setattr(hardware, "_NVIDIA_DEVICE", tmp_path)
+    described = hardware.describe()
+    if "libcudnn" not in described:
+        pytest.skip(f"CUDA libraries are installed, or this TensorFlow asks more of a driver: {described}")
+    assert NOT_USED in described and described.endswith("cannot be loaded; pip install 'tfvoice[gpu]'")

@@ -1,5 +1,6 @@
 """Importing the package, installed or not, changes nothing in the process."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -13,18 +14,6 @@ import tfvoice
 
 ROOT = Path(tfvoice.__file__).parents[1]
 
-# Prints which modules of the command line can be imported, and which other modules these import.
-LIST = """
-import importlib, json, sys
-names = []
-for name in sys.argv[1:]:
-    try:
-        importlib.import_module(name)
-        names.append(name)
-    except ModuleNotFoundError as error:
-        assert error.name.split(".")[0] != "tfvoice", error  # else an extra that is not installed
-print(json.dumps([names, [name for name in sys.modules if name.split(".")[0] != "tfvoice"]]))
-"""
 # Imports the first list of modules, and prints what changes while it imports the second one.
 COMPARE = """
 import importlib, json, logging, os, random, signal, sys, threading, warnings
@@ -59,10 +48,10 @@ if "tensorflow" in sys.modules:
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("TF_", "KERAS_"))}
 
 
-def python(code, *arguments, stdin="", path=ROOT):
+def python(code, stdin="", path=ROOT):
     """Runs code in a process with a clean environment; returns what it prints as JSON."""
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
+        [sys.executable, "-c", code],
         input=stdin, cwd=ROOT, env=ENVIRONMENT | {"PYTHONPATH": f"{ROOT}{os.pathsep}{path}"},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
@@ -70,10 +59,29 @@ def python(code, *arguments, stdin="", path=ROOT):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def import_each(modules):
+    """Imports modules here; returns those that can be imported."""
+    imported = []
+    for name in modules:
+        try:
+            importlib.import_module(name)
+            imported.append(name)
+        except ModuleNotFoundError as error:
+            assert error.name.split(".")[0] != "tfvoice", error  # else an extra that is not installed
+    return imported
+
+
+def is_foreign(name, module):
+    """Whether a module is neither ours nor one of our tests, which import ours."""
+    file = getattr(module, "__file__", None) or ""
+    return name.split(".")[0] != "tfvoice" and not file.startswith(str(ROOT / "tests"))
+
+
 def test_importing_every_module_changes_nothing_in_the_process():
     paths = [path.relative_to(ROOT).with_suffix("") for path in sorted((ROOT / "tfvoice").rglob("*.py"))]
     modules = [".".join(path.parts).removesuffix(".__init__") for path in paths if "cli" not in path.parts]
-    imported, others = python(LIST, *modules)
+    imported = import_each(modules)
+    others = [name for name, module in sorted(sys.modules.items()) if is_foreign(name, module)]
     assert {"tfvoice", "tfvoice.tasks", "tfvoice.training.trainer", "tfvoice.export.export"} <= set(imported)
     # What TensorFlow and others change when they are imported is not ours.
     assert python(COMPARE, stdin=json.dumps([others, imported])) == []

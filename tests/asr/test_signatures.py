@@ -31,6 +31,12 @@ def run(request, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def words(run):
+    """The words of a stream of chunks."""
+    return StreamingTranscriber(run).words
+
+
+@pytest.fixture(scope="module")
 def stream(run):
     """Transcribes a stream of chunks with the signatures; returns the new characters of each."""
     made = signatures.signatures(run)
@@ -79,9 +85,9 @@ def test_wav_files_and_waveforms_of_any_length_have_the_transcript_of_their_reco
 
 @pytest.mark.parametrize("length", [0, 1, 159, 1600, 8000, 30011])
 @pytest.mark.parametrize("sizes", [(800,), (30011,), (1, 4000, 77)], ids=str)
-def test_the_text_of_a_stream_is_that_of_the_whole(run, stream, length, sizes):
+def test_the_text_of_a_stream_is_that_of_the_whole(words, stream, length, sizes):
     samples = speech(4)[:length]
-    expected = " ".join(word.text for word in StreamingTranscriber(run).words([samples]))
+    expected = " ".join(word.text for word in words([samples]))
     chunks = cut(samples, sizes) if length else [samples]
     found = stream(chunks)
     assert " ".join("".join(found).split()) == expected
@@ -96,10 +102,10 @@ def test_an_end_without_audio_completes_the_text(stream):
 
 @pytest.mark.parametrize("factor", [0.97, 1.03])
 @pytest.mark.parametrize("size", [77, 5000])
-def test_silence_does_not_depend_on_the_chunks(run, stream, factor, size):
+def test_silence_does_not_depend_on_the_chunks(words, stream, factor, size):
     samples = speech(2)
     samples *= np.float32(factor * level.SILENCE) / level.update(level.start(), samples, False, RATE).peak.numpy()
-    expected = " ".join(word.text for word in StreamingTranscriber(run).words([samples]))
+    expected = " ".join(word.text for word in words([samples]))
     assert bool(expected) == (factor > 1)
     assert " ".join("".join(stream(cut(samples, (size,)))).split()) == expected
 

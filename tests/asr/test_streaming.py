@@ -27,6 +27,13 @@ def run(tmp_path_factory):
     return lambda cell="lstm": runs(cell)
 
 
+@pytest.fixture(scope="module")
+def transcriber(run):
+    """Makes a transcriber of a run; one for many tests, because each traces its step."""
+    made = functools.cache(lambda cell, *arguments: StreamingTranscriber(run(cell), *arguments))
+    return lambda cell="lstm", *arguments: made(cell, *arguments)
+
+
 def whole(run, samples):
     """One pass over everything, as in training and evaluation."""
     logits = run.logits(samples[np.newaxis], np.array([len(samples)], np.int32))
@@ -44,20 +51,20 @@ def cut(samples, size):
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("length", [0, 1, 79, 160, 1599, 1600, 8000, 24000, 24001, 30011])
-def test_frames_are_those_of_one_pass(run, cell, length):
+def test_frames_are_those_of_one_pass(run, transcriber, cell, length):
     samples = speech(4)[:length]
-    found = np.concatenate(list(StreamingTranscriber(run(cell)).log_probabilities(cut(samples, 800))))
+    found = np.concatenate(list(transcriber(cell).log_probabilities(cut(samples, 800))))
     expected = whole(run(cell), samples)
     assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("seconds", [0.02, 0.1, 1.0, 7.0, 0.0371])
-def test_words_do_not_depend_on_the_chunks(run, seconds):
+def test_words_do_not_depend_on_the_chunks(run, transcriber, seconds):
     samples = speech(9)
-    found = list(StreamingTranscriber(run()).words(cut(samples, round(seconds * RATE))))
-    assert len(found) > 5 and found == list(StreamingTranscriber(run()).words([samples]))
-    as_file = np.concatenate(list(StreamingTranscriber(run(), 1.3).log_probabilities([samples])))
+    found = list(transcriber().words(cut(samples, round(seconds * RATE))))
+    assert len(found) > 5 and found == list(transcriber().words([samples]))
+    as_file = np.concatenate(list(transcriber("lstm", 1.3).log_probabilities([samples])))
     assert [word.text for word in found] == decoded(run(), as_file)
 
 
@@ -66,12 +73,12 @@ def decoded(run, values):
     return run.alphabet.decode(ids.numpy()).split()
 
 
-def test_a_file_has_the_words_of_its_stream(run, tmp_path):
+def test_a_file_has_the_words_of_its_stream(run, transcriber, tmp_path):
     from tfvoice.audio import io
 
     io.write(tmp_path / "a.wav", speech(9), RATE)
     samples = io.read(tmp_path / "a.wav", RATE)
-    streamed = list(StreamingTranscriber(run()).words(cut(samples, 160)))
+    streamed = list(transcriber().words(cut(samples, 160)))
     found = Transcriber(run(), window_seconds=2.0).transcribe(tmp_path / "a.wav")
     assert found.text == " ".join(word.text for word in streamed)
     for one, other in zip(found.words, streamed, strict=True):
@@ -79,13 +86,13 @@ def test_a_file_has_the_words_of_its_stream(run, tmp_path):
         assert one.confidence == pytest.approx(other.confidence, abs=1e-3)
 
 
-def test_dither_has_no_words_and_counts_where_speech_follows(run):
+def test_dither_has_no_words_and_counts_where_speech_follows(run, transcriber):
     quiet = speech(6) * 1e-4
     assert ctc_text(run(), quiet)
-    assert not list(StreamingTranscriber(run()).words(cut(quiet, 160)))
+    assert not list(transcriber().words(cut(quiet, 160)))
     # Words that the network gives for it count where speech follows.
     both = np.concatenate([quiet, speech(3, seed=3)])
-    found = list(StreamingTranscriber(run()).words(cut(both, 160)))
+    found = list(transcriber().words(cut(both, 160)))
     assert [word.text for word in found] == ctc_text(run(), both)
 
 
@@ -93,7 +100,7 @@ def ctc_text(run, samples):
     return decoded(run, whole(run, samples))
 
 
-def test_a_word_comes_when_its_space_is_final(run):
+def test_a_word_comes_when_its_space_is_final(run, transcriber):
     """Not a frame later than the look-ahead, the convolutions and a block ask for."""
     used, samples = run(), speech(9)
     arrived = []
@@ -103,48 +110,48 @@ def test_a_word_comes_when_its_space_is_final(run):
             arrived[:] = [number * 160 / RATE]
             yield chunk
 
-    timed = [(word, arrived[0]) for word in StreamingTranscriber(used).words(chunks())]
+    timed = [(word, arrived[0]) for word in transcriber().words(chunks())]
     frames = used.seconds_per_frame()
     wait = streaming.BLOCK_SECONDS + (3 + used.config.model.convolution_reach + 1) * frames + 0.02
     for (word, time), (next_word, _) in itertools.pairwise(timed):
         assert word.end <= time <= max(next_word.start, word.end + frames) + wait or time == arrived[0]
 
 
-def test_a_step_is_traced_once_and_its_state_does_not_grow(run):
+def test_a_step_is_traced_once_and_its_state_does_not_grow(transcriber):
     """Whatever the chunks: 20 s in pieces of half a second keep no more audio than the context."""
-    transcriber = StreamingTranscriber(run())
-    state, samples = transcriber.start(), speech(20)
+    used = transcriber()
+    state, samples = used.start(), speech(20)
     context = 8 + 1
     for chunk in cut(samples, 4000):
-        _, _, state = transcriber.step(chunk, False, state)
+        _, _, state = used.step(chunk, False, state)
         assert tf.size(state["held"]) <= 2 * context * 160 + 160
         assert tf.shape(state["waiting"])[0] < 4 and tf.size(state["ids"]) < 100
-    assert transcriber.step.experimental_get_tracing_count() == 1
+    assert used.step.experimental_get_tracing_count() == 1
 
 
 @pytest.mark.parametrize("sizes", [(800,), (30011,), (1, 4000, 77)], ids=str)
-def test_the_new_characters_of_all_steps_are_the_text(run, sizes):
+def test_the_new_characters_of_all_steps_are_the_text(run, transcriber, sizes):
     samples = speech(4)[:30011]
-    transcriber, texts, found = StreamingTranscriber(run()), [], []
-    state, chunks = transcriber.start(), uneven(samples, sizes)
+    texts, found = [], []
+    state, chunks = transcriber().start(), uneven(samples, sizes)
     for number, chunk in enumerate(chunks):
-        text, new, state = transcriber.step(chunk, number == len(chunks) - 1, state)
+        text, new, state = transcriber().step(chunk, number == len(chunks) - 1, state)
         texts.append(text.numpy().decode())
         found += words.to_list(new)[0]
     assert "".join(texts).split() == ctc_text(run(), samples)
-    expected = list(StreamingTranscriber(run()).words([samples]))
+    expected = list(transcriber().words([samples]))
     assert [word[:3] for word in found] == [word[:3] for word in expected] and len(found) > 3
     assert [word.confidence for word in found] == pytest.approx([word.confidence for word in expected], abs=1e-4)
 
 
-def test_words_of_a_stream_are_those_of_its_whole_best_path(run):
+def test_words_of_a_stream_are_those_of_its_whole_best_path(run, transcriber):
     """A label whose frames lie on both sides of a seam stays one, with the highest of their probabilities."""
     samples = speech(9)
-    values = np.concatenate(list(StreamingTranscriber(run()).log_probabilities([samples])))
+    values = np.concatenate(list(transcriber().log_probabilities([samples])))
     emissions = ctc.greedy(Sequence(values[np.newaxis], np.array([len(values)], np.int32)))
     joined = words.join(emissions, run().alphabet, run().seconds_per_frame(), tf.constant([9.0], tf.float64))
     (expected,) = words.to_list(joined)
-    found = list(StreamingTranscriber(run()).words(cut(samples, 160)))
+    found = list(transcriber().words(cut(samples, 160)))
     assert [word[:3] for word in found] == [word[:3] for word in expected]
     assert [word.confidence for word in found] == pytest.approx([word.confidence for word in expected], abs=1e-4)
 

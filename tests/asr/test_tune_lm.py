@@ -66,15 +66,16 @@ def test_the_best_weights_are_stored_in_the_run(run, decoder, monkeypatch):
     assert chosen.beam_width == 5
     assert matplotlib.image.imread(run / "report" / "lm-tuning.png").shape == (500, 750, 4)
     # The network does not run again, unless its weights have changed.
-    monkeypatch.setattr(tune_lm, "_computed", lambda *_: pytest.fail("computed again"))
-    assert tune_lm.tune(run, decoder, utterances=2, workers=1) == ([greedy, *trials], best)
+    monkeypatch.setattr(tune_lm, "_computed", lambda *_: (_ for _ in ()).throw(TfvoiceError("computed again")))
+    opened = recognizer.Recognizer.open(run)
+    stored = tune_lm._utterances(opened, None, "valid", "best")
+    assert tune_lm._greedy(tune_lm._spread(stored, 2), opened.alphabet) == greedy
     path = run / "report" / "logits-valid.npz"
     content = path.read_bytes()
-    monkeypatch.setattr(tune_lm, "_computed", lambda *_: (_ for _ in ()).throw(TfvoiceError("computed again")))
     for damaged in (content[:-100], content[:1000] + b"12345678" + content[1008:], b""):
         path.write_bytes(damaged)
         with pytest.raises(TfvoiceError, match="computed again"):
-            tune_lm._utterances(recognizer.Recognizer.open(run), None, "valid", "best")
+            tune_lm._utterances(opened, None, "valid", "best")
     path.write_bytes(content)
     changed = recognizer.Recognizer.load(run)
     checkpoints.save(changed.checkpoint("best"), {"weights": changed.model.weights}, {"epoch": 1})

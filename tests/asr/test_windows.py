@@ -1,5 +1,7 @@
 """Laws of recognising recordings of any length in windows, and of the same in one graph."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -47,23 +49,29 @@ def whole(run, samples):
 
 
 @pytest.fixture(scope="module")
-def in_graph(run):
-    """Log probabilities of each row of a padded batch, from a graph that is traced once."""
+def logits(run):
+    """Makes the function of a padded batch and its lengths, which is traced once."""
     signature = [tf.TensorSpec([None, None], tf.float32), tf.TensorSpec([None], tf.int32)]
-    functions = {}
+
+    @functools.cache
+    def logits(kind, window_seconds):
+        return tf.function(WindowedRecognizer(run(kind), window_seconds).logits, input_signature=signature)
+
+    return logits
+
+
+@pytest.fixture(scope="module")
+def in_graph(logits):
+    """Log probabilities of each row of a padded batch."""
 
     def in_graph(kind, window_seconds, rows):
-        key = kind, window_seconds
-        if key not in functions:
-            windowed = WindowedRecognizer(run(kind), window_seconds)
-            functions[key] = tf.function(windowed.logits, input_signature=signature)
         lengths = np.array([len(row) for row in rows], np.int32)
         batch = np.full([len(rows), lengths.max()], 0.3, np.float32)
         for row, samples in zip(batch, rows, strict=True):
             row[: len(samples)] = samples
-        logits = functions[key](batch, lengths)
-        values = tf.nn.log_softmax(logits.values).numpy()
-        return [row[:length] for row, length in zip(values, logits.lengths.numpy(), strict=True)]
+        found = logits(kind, window_seconds)(batch, lengths)
+        values = tf.nn.log_softmax(found.values).numpy()
+        return [row[:length] for row, length in zip(values, found.lengths.numpy(), strict=True)]
 
     return in_graph
 
@@ -82,14 +90,14 @@ def test_a_batch_in_a_graph_gives_each_row_what_its_recording_gets(run, in_graph
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_batch_of_short_rows_is_one_pass_bit_for_bit(run, kind):
+def test_a_batch_of_short_rows_is_one_pass_bit_for_bit(run, logits, kind):
     rows = [modulated(each, seed) for seed, each in enumerate((0.3, 0.4, 0.01))]
     lengths = np.array([len(row) for row in rows], np.int32)
     batch = np.zeros([3, max(lengths)], np.float32)
     for row, samples in zip(batch, rows, strict=True):
         row[: len(samples)] = samples
     expected = run(kind).logits(batch, lengths)
-    found = tf.function(WindowedRecognizer(run(kind)).logits)(tf.constant(batch), tf.constant(lengths))
+    found = logits(kind, 0.9)(batch, lengths)
     np.testing.assert_array_equal(found.values, expected.values)
     np.testing.assert_array_equal(found.lengths, expected.lengths)
 

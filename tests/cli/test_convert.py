@@ -201,13 +201,12 @@ def children(pid):
         return []
 
 
-def test_the_same_command_resumes_a_killed_conversion(tree, tmp_path):
-    arguments = ["--corpus=vctk", f"--input={tree}", "--workers=2", "--shard_mb=0.02", "--split=100/0/0"]
-    assert start(*arguments, f"--output={tmp_path / 'whole'}").wait() == 0
-    out = tmp_path / "out"
+def test_the_same_command_resumes_a_killed_conversion(tree, tmp_path, run):
+    more, out = ("--shard_mb=0.02", "--split=100/0/0"), tmp_path / "out"
+    assert run(*vctk(tree, tmp_path / "whole", *more))[0] == 0
     for signum in (signal.SIGKILL, signal.SIGINT):
         finished = len(list(out.glob("*.tfrecord"))) if out.exists() else 0
-        process = start(*arguments, f"--output={out}")
+        process = start(*vctk(tree, out, *more, "--workers=2"))
         wait_until(lambda before=finished: out.exists() and len(list(out.glob("*.tfrecord"))) > before)
         workers = children(process.pid)
         process.send_signal(signum)
@@ -217,7 +216,7 @@ def test_the_same_command_resumes_a_killed_conversion(tree, tmp_path):
         assert status == (-9 if signum == signal.SIGKILL else 130)
         wait_until(lambda pids=workers: not any(Path(f"/proc/{pid}").exists() for pid in pids))
         assert not (out / "manifest.json").exists() and (out / ".progress").is_dir()
-    assert start(*arguments, f"--output={out}").wait() == 0
+    assert run(*vctk(tree, out, *more))[0] == 0
     whole = {path.name: path.read_bytes() for path in (tmp_path / "whole").iterdir()}
     assert {path.name: path.read_bytes() for path in out.iterdir()} == whole
     assert len(whole) > 10 and json.loads(whole["manifest.json"])["skipped"] == {}

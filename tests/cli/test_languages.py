@@ -25,6 +25,7 @@ AUTO = ("--set", "alphabet.characters=auto")
 SMALL = (
     "--set=model.width=4", "--set=model.kernel_size=3", "--set=model.dilations=[1]", "--set=model.stacks=1",
     "--set=features.bins=20", "--set=training.batch_size=4", "--set=data.buckets=1",
+    "--set=training.xla=off",
 )  # fmt: skip
 
 

@@ -16,6 +16,10 @@ from tfvoice.training.trainer import TrainingState
 
 ROOT = Path(train.__file__).parents[2]
 DEVICE = re.compile("Device: CPU, .*\n")
+TINY = (
+    "--set=model.width=4", "--set=model.kernel_size=3", "--set=model.dilations=[1]", "--set=model.stacks=1",
+    "--set=features.bins=20", "--set=training.xla=off",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -72,11 +76,10 @@ def test_a_start_from_another_run_takes_its_configuration(command, calls, recogn
 
 
 def test_a_finished_run_is_extended_by_one_flag(command, converted, tmp_path):
-    tiny = ("model.width=4", "model.kernel_size=3", "model.dilations=[1]", "model.stacks=1", "features.bins=20")
     common = (f"--data={converted}", f"--run={tmp_path}/run")
-    changes = [f"--set={change}" for change in (*tiny, "training.batch_size=8")]
+    changes = (*TINY, "--set=training.batch_size=8")
     for epochs in ("1", "+2"):
-        status, out, err = command(*common, f"--epochs={epochs}", *(changes if epochs == "1" else []))
+        status, out, err = command(*common, f"--epochs={epochs}", *(changes if epochs == "1" else ()))
         assert status == 0, err
     assert [line.split()[1] for line in out.splitlines() if line.startswith("epoch")] == ["2", "3"]
     status, out, _ = command(*common, *changes, "--epochs=3")
@@ -85,13 +88,12 @@ def test_a_finished_run_is_extended_by_one_flag(command, converted, tmp_path):
 
 def test_one_step_on_real_data_and_the_checkpoint_that_it_saves(command, converted, tmp_path):
     run = tmp_path / "run"
-    tiny = ("model.width=4", "model.kernel_size=3", "model.dilations=[1]", "model.stacks=1", "features.bins=20")
     status, out, err = command(
         f"--data={converted}",
         f"--run={run}",
         "--max_steps=1",
         "--set=training.batch_size=4",
-        *(f"--set={change}" for change in tiny),
+        *TINY,
     )
     assert status == 0, err
     assert DEVICE.match(out)
@@ -146,8 +148,7 @@ def test_an_error_is_one_sentence(command, tmp_path, monkeypatch, arguments, sen
 
 def test_a_run_that_is_a_file_is_an_error(command, converted, tmp_path):
     (tmp_path / "file").write_text("")
-    tiny = ("model.width=4", "model.dilations=[1]", "model.stacks=1", "features.bins=20")
-    status, _, err = command(f"--data={converted}", f"--run={tmp_path}/file", *(f"--set={change}" for change in tiny))
+    status, _, err = command(f"--data={converted}", f"--run={tmp_path}/file", *TINY)
     assert status == 1 and f"{tmp_path}/file" in err and "Traceback" not in err
 
 

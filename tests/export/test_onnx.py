@@ -24,15 +24,22 @@ RUNS = {
         "wavenet_asr",
         (*WAVENET, "model.dilations=[1,2]", "model.intermediate=[1]", "features.kind=mfcc", "model.stride=3"),
     ),
-    "corpus statistics": ("wavenet_asr", (*WAVENET, "model.dilations=[3]", "features.normalization=corpus")),
-    "reflected": (
+    "reflected, corpus statistics": (
         "wavenet_asr",
-        (*WAVENET, "model.dilations=[2]", "features.pad_mode=reflect", "features.fft_size=400"),
+        (
+            *(*WAVENET, "model.dilations=[3]", "features.normalization=corpus"),
+            *("features.pad_mode=reflect", "features.fft_size=400"),
+        ),
     ),
     "lstm": ("deepspeech2", DEEPSPEECH2),
-    "gru": ("deepspeech2", (*DEEPSPEECH2, "model.cell=gru", "features.normalization=utterance_scalar")),
+    "gru, unidirectional": (
+        "deepspeech2",
+        (
+            *(*DEEPSPEECH2, "model.cell=gru", "features.normalization=utterance_scalar"),
+            *("model.bidirectional=false", "model.lookahead=3"),
+        ),
+    ),
     "rnn": ("deepspeech2", (*DEEPSPEECH2, "model.cell=rnn", "model.padded_convolutions=false")),
-    "unidirectional": ("deepspeech2", (*DEEPSPEECH2, "model.bidirectional=false", "model.lookahead=3")),
 }
 
 
@@ -61,7 +68,7 @@ def test_log_probabilities_are_those_of_the_run_in_any_batch(model, overrides, c
     assert np.isfinite(found["log_probs"]).all()
 
 
-def test_a_converted_model_that_differs_is_not_written(exported, tmp_path, monkeypatch):
+def test_a_converted_model_that_differs_is_not_written(words_run, tmp_path, monkeypatch):
     right = onnx.log_probabilities
 
     def wrong(*arguments):
@@ -70,14 +77,14 @@ def test_a_converted_model_that_differs_is_not_written(exported, tmp_path, monke
 
     monkeypatch.setattr(onnx, "log_probabilities", wrong)
     with pytest.raises(TfvoiceError, match=r"model.onnx differs from the network by .* and was not written"):
-        export.export(exported[0].run_dir, tmp_path / "1", format="onnx")
+        export.export(words_run.run_dir, tmp_path / "1", format="onnx")
     assert not list(tmp_path.iterdir())
 
 
-def test_without_the_extra_the_error_names_it(exported, tmp_path, monkeypatch):
+def test_without_the_extra_the_error_names_it(words_run, tmp_path, monkeypatch):
     monkeypatch.setattr(onnx.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(TfvoiceError, match=r"--format=onnx needs tf2onnx; .* pip install 'tfvoice\[onnx\]'"):
-        export.export(exported[0].run_dir, tmp_path / "1", format="onnx")
+        export.export(words_run.run_dir, tmp_path / "1", format="onnx")
 
 
 def test_a_generator_has_no_form(generator_run, tmp_path):

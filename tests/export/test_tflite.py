@@ -14,10 +14,9 @@ from tfvoice.export import export, tflite
 
 
 @pytest.fixture(scope="module")
-def models(exported, tmp_path_factory):
+def models(words_run, tmp_path_factory):
     """The run, and the folder of its TFLite models."""
-    run, _ = exported
-    return run, export.export(run.run_dir, tmp_path_factory.mktemp("models") / "1", format="tflite")
+    return words_run, export.export(words_run.run_dir, tmp_path_factory.mktemp("models") / "1", format="tflite")
 
 
 KINDS = [
@@ -52,14 +51,14 @@ def test_the_folder_holds_models_metadata_and_card(models):
     assert small is None or small < sizes["model_float16.tflite"]
 
 
-def test_without_the_extra_only_float16_is_written(exported, tmp_path, monkeypatch):
+def test_without_the_extra_only_float16_is_written(words_run, tmp_path, monkeypatch):
     monkeypatch.setattr(tflite.importlib.util, "find_spec", lambda name: None)
-    folder = export.export(exported[0].run_dir, tmp_path / "1", format="tflite")
+    folder = export.export(words_run.run_dir, tmp_path / "1", format="tflite")
     assert [path.name for path in folder.glob("*.tflite")] == ["model_float16.tflite"]
 
 
-def test_a_converted_model_that_differs_is_not_written(exported, tmp_path, monkeypatch):
+def test_a_converted_model_that_differs_is_not_written(words_run, tmp_path, monkeypatch):
     monkeypatch.setattr(tflite, "log_probabilities", lambda model, samples: np.zeros([1, 1]))
     with pytest.raises(TfvoiceError, match=r"model_float16.tflite differs from the network by .* and was not written"):
-        export.export(exported[0].run_dir, tmp_path / "1", format="tflite")
+        export.export(words_run.run_dir, tmp_path / "1", format="tflite")
     assert not list(tmp_path.iterdir())

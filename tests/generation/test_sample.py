@@ -42,48 +42,51 @@ def run(tmp_path_factory):
     return create_run(tmp_path_factory.mktemp("runs") / "run", *SHAPES["three tiers"])
 
 
+@pytest.fixture(scope="module")
+def sampler(run):
+    """Of the run; one for many tests, because each compiles its loop."""
+    return Sampler(run)
+
+
 def prime(seconds=0.05):
     return np.random.default_rng(4).uniform(-0.5, 0.5, round(8000 * seconds)).astype(np.float32)
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-@pytest.mark.parametrize("primed", [False, True])
-def test_levels_are_sampled_from_the_logits_of_teacher_forcing(tmp_path, shape, primed):
+def test_levels_are_sampled_from_the_logits_of_teacher_forcing(tmp_path, shape):
     generator = create_run(tmp_path / "run", *shape)
-    sampler, options = Sampler(generator), SamplingOptions(seed=3)
-    primer = prime() if primed else None
-    count = 4096 + 64
-    waves = sampler.sample(2, count, options, primer)
-    levels = quantize.encode(sampler.quantization, waves).numpy()
+    sampler, count = Sampler(generator), 4096 + 64
     size = sampler.context
-    before = np.full(size, LEVELS // 2, np.int32)
-    if primed:
-        before = np.concatenate([before, quantize.encode(sampler.quantization, primer[len(primer) % size :])])
-    whole = np.concatenate([np.tile(before, (2, 1)), levels], axis=1)
-    logits, _ = generator.model(tf.constant(whole, tf.int32))
-    logits = logits[:, len(before) - size :]
     block = sampling_loop.block_frames(size) * size
     noise = np.concatenate([sampling_loop.uniform_noise(block, 3, range(2), number) for number in range(2)])[:count]
-    expected = sampling_loop.sample_categorical(tf.reshape(logits, [2 * count, -1]), tf.constant(noise.T.ravel()))
-    # A random number that is equal to a cumulative probability but for rounding gives either level.
-    assert (np.reshape(expected, levels.shape) == levels).mean() > 0.999
+    for primer in (None, prime()):
+        levels = quantize.encode(
+            sampler.quantization, sampler.sample(2, count, SamplingOptions(seed=3), primer)
+        ).numpy()
+        before = np.full(size, LEVELS // 2, np.int32)
+        if primer is not None:
+            before = np.concatenate([before, quantize.encode(sampler.quantization, primer[len(primer) % size :])])
+        whole = np.concatenate([np.tile(before, (2, 1)), levels], axis=1)
+        logits, _ = generator.model(tf.constant(whole, tf.int32))
+        logits = tf.reshape(logits[:, len(before) - size :], [2 * count, -1])
+        expected = sampling_loop.sample_categorical(logits, tf.constant(noise.T.ravel()))
+        # A random number that is equal to a cumulative probability but for rounding gives either level.
+        assert (np.reshape(expected, levels.shape) == levels).mean() > 0.999
 
 
-def test_a_sequence_depends_on_seed_and_index_but_not_on_its_batch(run):
-    sampler = Sampler(run)
+def test_a_sequence_depends_on_seed_and_index_but_not_on_its_batch(sampler):
     six = sampler.sample(6, 500)
     assert len(np.unique(six, axis=0)) == 6
     for count in (1, 3, 5):
         np.testing.assert_array_equal(sampler.sample(count, 500), six[:count])
-    np.testing.assert_array_equal(Sampler(run).sample(2, 6000)[:, :500], six[:2])
+    np.testing.assert_array_equal(sampler.sample(2, 6000)[:, :500], six[:2])
     assert (sampler.sample(1, 500, SamplingOptions(seed=1)) != six[0]).mean() > 0.5
 
 
-def test_a_long_sequence_is_yielded_in_blocks_by_one_trace(run):
-    sampler = Sampler(run)
+def test_a_long_sequence_is_yielded_in_blocks_by_one_trace(sampler):
     blocks = [block for _, block in sampler.blocks(1, 10_000)]
     assert [block.shape for block in blocks] == [(1, 4096), (1, 4096), (1, 1808)]
-    (loop,) = sampler._loops.values()
+    loop = sampler._loops[1.0]
     assert loop.experimental_get_tracing_count() == sampler._noise.experimental_get_tracing_count() == 1
 
 
@@ -105,18 +108,17 @@ def test_temperatures_are_interpolated():
     assert line.temperatures(0, 2, 1).tolist() == pytest.approx([1.0, 1.5])
 
 
-def test_a_low_temperature_and_a_small_nucleus_give_the_likeliest_levels(run):
-    sampler = Sampler(run)
+def test_a_low_temperature_and_a_small_nucleus_give_the_likeliest_levels(sampler):
     cold = sampler.sample(3, 400, SamplingOptions((1e-4,)))
     np.testing.assert_array_equal(cold[0], cold[1])
     nucleus = sampler.sample(3, 400, SamplingOptions(top_p=1e-6))
     np.testing.assert_array_equal(nucleus, cold)
 
 
-def test_recordings_are_written_with_a_figure(run, tmp_path):
+def test_recordings_are_written_with_a_figure(run, sampler, tmp_path):
     paths = sample.sample(run.run_dir, tmp_path / "out", seconds=0.1, count=5, suffix="flac")
     assert [path.name for path in paths] == [f"sample-{number:03d}.flac" for number in range(5)]
-    waves = Sampler(run).sample(5, 800)
+    waves = sampler.sample(5, 800)
     for path, wave in zip(paths, waves, strict=True):
         np.testing.assert_allclose(audio_io.read(path, 8000), wave, atol=1 / 32768)
     picture = tf.io.decode_png((tmp_path / "out" / "samples.png").read_bytes()).numpy()
@@ -181,7 +183,7 @@ def test_a_prime_is_normalised_like_the_training_data(tmp_path):
     np.testing.assert_array_equal(sampler.sample(1, 100, prime=loud / 8), sampler.sample(1, 100, prime=loud))
 
 
-def test_partial_recordings_are_kept_after_an_interruption(run, tmp_path, monkeypatch):
+def test_partial_recordings_are_kept_after_an_interruption(run, sampler, tmp_path, monkeypatch):
     blocks = Sampler._blocks
 
     def interrupted(*arguments):
@@ -189,14 +191,14 @@ def test_partial_recordings_are_kept_after_an_interruption(run, tmp_path, monkey
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Sampler, "_blocks", interrupted)
-    rows = Sampler(run).batch_size
+    rows = sampler.batch_size
     with pytest.raises(KeyboardInterrupt) as interrupt:
         sample.sample(run.run_dir, tmp_path, 10_000 / 8000, rows + 1)
     partial = tmp_path / f"sample-{rows:03d}.wav"
     message = f"{rows} complete recordings are in {tmp_path} and {partial} holds its first 1.0 s"
     assert str(interrupt.value) == message
     monkeypatch.undo()
-    for number, wave in enumerate(Sampler(run).sample(rows + 1, 10_000)):
+    for number, wave in enumerate(sampler.sample(rows + 1, 10_000)):
         kept = audio_io.read(tmp_path / f"sample-{number:03d}.wav", 8000)
         assert len(kept) == (10_000 if number < rows else 8192)
         np.testing.assert_allclose(kept, wave[: len(kept)], atol=1 / 32768)

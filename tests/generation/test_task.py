@@ -23,6 +23,7 @@ SMALL = (
     *("model.units=16", "model.frame_sizes=[2,8]", "model.embedding=8", "quantization.levels=32"),
     *("data.sequence_samples=2000", "training.batch_size=4", "training.epochs=2", "training.validate_steps=7"),
     *("training.warmup=0", "training.learning_rate=0.01", "training.average=0.9", "sampling.seconds=0.05"),
+    "training.xla=off",
 )
 EXACT = ("step", "epoch", "validation", "train_loss", "valid_loss", "skipped_steps")
 GROUPS = {"weights", "optimizer", "raw", "carried"}
@@ -92,7 +93,7 @@ def test_samples_of_each_validation_are_written(finished):
 
 def test_a_run_stopped_within_a_clip_resumes_bit_for_bit(finished, converted, settings, tmp_path, capsys):
     run = tmp_path / "run"
-    for step in (3, 7, 12):
+    for step in (7, 12):
         assert tasks.train(run, converted, settings, StopConditions(max_steps=step)).step == step
         # After a validation there is no further loss to show.
         shown = re.findall(r"step (\d+): train loss \d\.\d{4} bits per sample\n", capsys.readouterr().out)
@@ -101,7 +102,7 @@ def test_a_run_stopped_within_a_clip_resumes_bit_for_bit(finished, converted, se
     assert_same_run(run, finished, EXACT, GROUPS)
 
 
-def test_a_killed_run_resumes_bit_for_bit(finished, converted, tmp_path):
+def test_a_killed_run_resumes_bit_for_bit(finished, converted, settings, tmp_path):
     run = tmp_path / "run"
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(ROOT / "bin" / "tfvoice_train"), "--model=sample_rnn", f"--data={converted}"]
@@ -114,6 +115,5 @@ def test_a_killed_run_resumes_bit_for_bit(finished, converted, tmp_path):
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    tasks.train(run, converted, settings)
     assert_same_run(run, finished, EXACT, GROUPS)

@@ -170,9 +170,11 @@ def test_logits_do_not_depend_on_later_samples():
     ],
 )
 def test_the_network_has_the_parameters_of_the_original(shape, count):
-    model = SampleRnn(SampleRnnConfig(units=1024, embedding=256, **shape), 256)
-    model.build(None)
-    assert sum(int(np.prod(weight.shape)) for weight in model.trainable_variables) == count
+    # In a graph, variables have a shape and no memory.
+    with tf.Graph().as_default():
+        model = SampleRnn(SampleRnnConfig(units=1024, embedding=256, **shape), 256)
+        model.build(None)
+        assert sum(int(np.prod(weight.shape)) for weight in model.trainable_variables) == count
 
 
 def test_the_initial_loss_is_that_of_a_uniform_distribution():

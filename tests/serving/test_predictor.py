@@ -15,9 +15,13 @@ from tfvoice.export import export
 from tfvoice.serving.predictor import Predictor, latest_version
 
 
-def test_a_batch_gets_the_transcripts_of_its_recordings(exported, float_wav):
-    run, folder = exported
-    predictor, transcriber = Predictor(folder), Transcriber(Recognizer.load(run.run_dir))
+@pytest.fixture(scope="module")
+def predictor(exported):
+    return Predictor(exported[1])
+
+
+def test_a_batch_gets_the_transcripts_of_its_recordings(predictor, words_run, float_wav):
+    transcriber = Transcriber(Recognizer.load(words_run.run_dir))
     assert (predictor.name, predictor.version, predictor.sample_rate_hz, predictor.streams) == (
         "english",
         2,
@@ -38,15 +42,14 @@ def test_a_batch_gets_the_transcripts_of_its_recordings(exported, float_wav):
     assert empty.text == "" and empty.words == [] and empty.confidence is None
 
 
-def test_buckets_are_powers_of_two_and_halfway_between(exported):
-    predictor = Predictor(exported[1])
+def test_buckets_are_powers_of_two_and_halfway_between(predictor):
     assert [predictor.bucket(count) for count in (0, 1, 16000, 16001, 32001, 65000)] == [
         16000 * seconds for seconds in (1, 1, 1, 1.5, 3, 6)
     ]
 
 
-def test_warm_up_covers_every_bucket_alone_and_in_a_full_batch(exported, monkeypatch):
-    predictor, shapes = Predictor(exported[1]), []
+def test_warm_up_covers_every_bucket_alone_and_in_a_full_batch(predictor, monkeypatch):
+    shapes = []
     monkeypatch.setattr(predictor, "transcribe", lambda waves: shapes.append((len(waves), len(waves[0]) / 16000)))
     assert predictor.warm_up(4, 2.5) > 0
     assert shapes == [(count, seconds) for count in (1, 4) for seconds in (1, 1.5, 2, 3)]
@@ -63,6 +66,8 @@ def test_name_and_version_are_those_of_the_path(exported, tmp_path, monkeypatch)
     (tmp_path / "link").symlink_to(exported[1])
     (tmp_path / "²").symlink_to(exported[1] / "1")
     monkeypatch.chdir(exported[1] / "2")
+    model = tf.saved_model.load(str(exported[1] / "2"))
+    monkeypatch.setattr(tf.saved_model, "load", lambda path: model)
     places = ((".", "english", 2), ("../1", "english", 1), (tmp_path / "link", "link", 2), (tmp_path / "²", "²", 1))
     for path, name, version in places:
         predictor = Predictor(path)

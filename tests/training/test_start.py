@@ -154,9 +154,9 @@ def test_an_extension_changes_nothing_that_shapes_the_network_or_the_data(copied
 
 def test_a_run_that_has_not_finished_is_not_extended(converted, tmp_path):
     run = tmp_path / "run"
-    tasks.train(run, converted, settings(), StopConditions(max_steps=STEPS))
+    tasks.train(run, converted, settings(), StopConditions(max_steps=1))
     sentence = (
-        f"{run}: has not finished, after 1 of 2 epochs; the command that started it, without --epochs=+N, resumes it."
+        f"{run}: has not finished, after 0 of 2 epochs; the command that started it, without --epochs=+N, resumes it."
     )
     with pytest.raises(TfvoiceError, match=f"^{re.escape(sentence)}$"):
         start.extended_epochs(run, 2)

@@ -46,7 +46,7 @@ def test_training_learns_a_language_that_is_spoken_as_it_is_written(finished):
 
 def test_a_run_stopped_within_an_epoch_resumes_bit_for_bit(finished, lexicon_file, settings, tmp_path):
     run = tmp_path / "run"
-    for step in (3, 20, 31):
+    for step in (3, 20):
         assert tasks.train(run, lexicon_file, settings, StopConditions(max_steps=step)).step == step
     tasks.train(run, lexicon_file, settings)
     assert_same_run(run, finished, EXACT, {"weights", "optimizer", "raw"})
