@@ -33,18 +33,18 @@ def test_words_keep_their_order_and_are_pronounced_as_if_alone(predictor, monkey
 
 def test_case_accents_and_unknown_characters(g2p_run, predictor):
     plain = predictor.pronounce(["abcde"])
-    for word in ("ABCDE", "àbçdé", "a-b.c d!e", "ábcdе́e".replace("е", ""), "a\U0001f600bcde"):
+    for word in ("ABCDE", "àbçdé", "a-b.c d!e", "ábcdе́e".replace("е", ""), "a!bcde"):
         assert predictor.pronounce([word]) == plain, word
     # A word of which letters would be dropped is not pronounced.
     assert predictor.pronounce(["", "xyz", "日本", "abcx", "ab日"]) == [()] * 5
+    assert predictor.pronounce(["a\U0001f600bcde"]) == [()]
     assert predictor.pronounce(["a" * (predict.LONGEST + 1), "a" * 100_000]) == [(), ()]
-    assert predict.unknown_letters("Bäx日x", g2p_run.letters) == ["x", "日"]
 
 
 def test_the_spelling_table_prefers_the_letter_itself():
     table = predict.spelling_table("aäé")
     assert [table[ord(letter)] for letter in "aäAÄéÉÅ"] == [0, 1, 0, 1, 2, 2, 0]
-    assert table[ord("b")] == -1 and len(table) < 0x2000
+    assert (table[ord("b")], table[ord("-")], table[0x301]) == (-2, -1, -1) and len(table) < 0x2000
 
 
 def test_other_weights_have_effect(g2p_run, predictor):

@@ -23,7 +23,8 @@ _SOUNDS = re.compile(
 )
 # Longer words without a vowel are noises, not acronyms.
 _LONGEST_ACRONYM = 6
-_PLURAL = re.compile("([A-Z]{2,6})s")
+# "Ms", "As" and "Is" are words.
+_PLURAL = re.compile("([A-Z]{2,6}|[B-DFGHJ-LNP-RTV-Z])s")
 _RUNS = re.compile("[0-9]+|(?<![A-Za-z])[a-z][A-Z][a-z]+|[A-Z]?[a-z]+|[A-Z]+")
 
 
@@ -68,7 +69,7 @@ def speak_word(word: str, shouted: bool = False, before: str = "", after: str = 
         is_acronym = not (shouted or ending) and (before.lower() in befores or after in afters)
         return letters(stem) if is_acronym else word.lower()
     plural = _PLURAL.fullmatch(stem)
-    if plural and is_spelled(plural[1]):
+    if plural and (len(plural[1]) == 1 or is_spelled(plural[1])):
         return f"{letters(plural[1])}'s"
     if stem.isupper() and len(stem) > 1 and ending.lower() in ("", "s", "d", "ll", "re") and is_spelled(stem, shouted):
         return letters(stem) + (apostrophe + ending).lower()

@@ -20,7 +20,7 @@ MONTH = "|".join(
     )
 )
 _WEEKDAY = "|".join(sorted(abbreviations.WEEKDAYS, key=len, reverse=True))
-_DAY = "|".join(
+DAY = "|".join(
     [*abbreviations.WEEKDAYS, *(f"{name.title()}s?" for name in dict.fromkeys(abbreviations.WEEKDAYS.values()))]
 )
 _END = r"(?![\w/]|[.,:-]\d)"
@@ -31,7 +31,7 @@ _MONTH_DATE = re.compile(
     rf"({MONTH})\b\.?(?:\s+|-(?=\d{{1,2}}-[12]))(\d{{1,2}})(?:st|nd|rd|th)?(?:\s?[-–]\s?(\d{{1,2}})(?:st|nd|rd|th)?)?"
     rf"(?:(?:,?\s+|-)([12]\d{{3}})(?![\d:,]\d|\w))?(?![\w:/]|[.,]\d)"
 )
-_MONTH_RANGE = re.compile(rf"({MONTH})\.?[-–](?=(?:{MONTH})\b)")
+_MONTH_RANGE = re.compile(rf"({MONTH})\.?\s?[-–]\s?(?=(?:{MONTH})\b)")
 _MONTH_YEAR = re.compile(rf"({MONTH})\b\.?,?\s+([12]\d{{3}})(?!\w|[.,]\d)")
 _DAY_MONTH = re.compile(
     rf"(\d{{1,2}})(?:st|nd|rd|th)?(?:\s?[-–]\s?(\d{{1,2}})(?:st|nd|rd|th)?)?[\s-](?:of\s)?({MONTH})\b"
@@ -40,7 +40,7 @@ _DAY_MONTH = re.compile(
 _WEEKDAY_DATE = re.compile(
     rf"({_WEEKDAY})\b(?:\.(?=,|\s+(?:[\da-z]|(?:{MONTH})\b))|(?=,?\s+(?:(?:{MONTH})\b|\d))|(?<!Sun)(?=\.))"
 )
-_WEEKDAY_RANGE = re.compile(rf"({_DAY})\b\.?\s?[-–]\s?({_DAY})\b(?!-)")
+_WEEKDAY_RANGE = re.compile(rf"({DAY})\b\.?\s?[-–]\s?({DAY})\b(?!-)")
 _MERIDIEM = r"\s?([AaPp])(?:\.\s?[Mm]\b|[Mm]\b)"
 _CLOCK = re.compile(
     rf"([01]?\d|2[0-4]):([0-5]\d)(?::([0-5]\d))?(?:\.(\d{{1,6}}))?(?:{_MERIDIEM}|([ap])\b)?(Z\b|\s?(?:hrs|h)\b)?"

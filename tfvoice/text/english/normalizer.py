@@ -18,7 +18,7 @@ _PLAIN = re.compile(r"([a-z]{2,})(?:'[a-z]+)?(?=[\s,])")
 _BLANKS = re.compile(r"\s+")
 _DASHES = re.compile(r"\s+(?:-{1,3}|–)\s+|\s*(?:—|-{2,3}|–{2,})\s*")
 _SENTENCE = re.compile(r"[^.?!\n]+")
-_RANGE = re.compile(rf"(?:\s[-–]\s|[-–—])(?=[\d$£€¥.])|[-–](?=(?:{dates.MONTH})\b)")
+_RANGE = re.compile(rf"(?:\s[-–]\s|[-–—])(?=[\d$£€¥.])|[-–](?=(?:{dates.MONTH}|{dates.DAY})\b)")
 _EQUATION = re.compile(r"[\d.,]{1,12}\s?=")
 _BY = re.compile(r"x(?=\s?\d)")  # "5 in. x 7 in."
 # A mark of Wikipedia and of papers, where a word or a sentence ends: "so.[1][2]", but "x[1]" and "see [1]".

@@ -57,6 +57,7 @@ _PLURAL = re.compile(r"(\d+)'?s(?!\w|'\w)")
 _FEET = re.compile(
     r"(\d{1,2})'\s?(\d{1,2}(?:\.\d)?)(?:\"|'')|(\d{1,3})'(?=\s?[x×]|\s(?:tall|wide|high|long|deep|by)\b)"
 )
+_FEET_BY = re.compile(r"(\d{1,3})'\s?[x×]\s?(\d{1,3})'(?!\w)")
 _INCH_MARK = re.compile(r"(\d{1,3}(?:\.\d+)?)\"(?!\w)")
 _BY = re.compile(
     rf"({_INTEGER}(?:\.\d+)?)\s?[x×]\s?({_INTEGER}(?:\.\d+)?)(?:\s?[x×]\s?({_INTEGER}(?:\.\d+)?))?(s?)(?!\w|\.\d)"
@@ -205,7 +206,11 @@ def _read_amounts(text: str, start: int) -> tuple[str, int] | None:
     unit = _read_unit(text, end, one or _is_adjective_from(text, start, end))
     if unit:
         return f"{spoken} {unit[0]}", unit[1]
-    if "/" in last.written and text[end : end + 1] == '"' and not _is_quoted(text, start):
+    if (
+        (last.written[-1] in _VULGAR or "/" in last.written)
+        and text[end : end + 1] == '"'
+        and not _is_quoted(text, start)
+    ):
         inch = units.ATTACHED["in"]
         return f"{spoken} {inch.one if one else inch.several}", end + 1
     if scale:
@@ -474,6 +479,7 @@ _RULES = (
     (_PHRASE, lambda match: _PHRASES[match[1]]),
     (_ORDINAL, _ordinal),
     (_PLURAL, _plural),
+    (_FEET_BY, lambda match: f"{cardinal(match[1])} feet by {cardinal(match[2])} feet"),
     (_FEET, _feet),
     (_INCH_MARK, _inch_mark),
     (_RATIO, _ratio),

@@ -164,7 +164,7 @@ ATTACHED = {
     "F": _unit("degree fahrenheit", "degrees fahrenheit"),
 }
 # Often written with a dot, which then does not end a sentence by itself.
-DOTTED = word_set("in ft yd yds mi lb lbs oz gal qt pt tsp tbsp min mins sec secs hr hrs wk wks mo mos yr yrs")
+DOTTED = word_set("st in ft yd yds mi lb lbs oz gal qt pt tsp tbsp min mins sec secs hr hrs wk wks mo mos yr yrs")
 
 
 def _units() -> dict[str, Unit]:

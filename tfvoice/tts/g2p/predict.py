@@ -13,15 +13,16 @@ from tfvoice.tts.g2p.run import G2pRun
 
 # Words of a graph call: enough to keep the cores busy, and few enough to be of nearly one length.
 _BATCH = 256
-_UNKNOWN = -1
-# Letters of the longest word: of CMUdict it has 34, and the time of the search grows with the square.
+# Classes of characters that are no letters, and of letters that the network does not know.
+_SKIPPED, _UNKNOWN = -1, -2
+# Characters of the longest word: of CMUdict it has 34, and the time of the search grows with the square.
 LONGEST = 100
 # From this block of Unicode on there are no further accented or capital letters of alphabets in everyday use.
 _PUNCTUATION = 0x2000
 
 
 def spelling_table(letters: str) -> np.ndarray:
-    """The class of each code point, int32; -1 for what is no letter of the network.
+    """The class of each code point, int32; -1 for what is no letter, -2 for a letter that the network does not know.
 
     Case and accents do not matter where the network does not know them: "É" is "e". A code point beyond the end of the
     table is unknown, too.
@@ -34,15 +35,8 @@ def spelling_table(letters: str) -> np.ndarray:
             if spelled in classes:
                 found[code] = classes[spelled]
                 break
-    table = np.full(1 + max(found, default=0), _UNKNOWN, np.int32)
-    table[list(found)] = list(found.values())
-    return table
-
-
-def unknown_letters(word: str, letters: str) -> list[str]:
-    """The characters of a word that the network does not read, once each."""
-    table = _cached_table(letters)
-    return [one for one in dict.fromkeys(word) if ord(one) >= len(table) or table[ord(one)] == _UNKNOWN]
+    codes = range(1 + max(found, default=0))
+    return np.array([found.get(code, _UNKNOWN if chr(code).isalpha() else _SKIPPED) for code in codes], np.int32)
 
 
 def words_to_phonemes(run: G2pRun, words: tf.Tensor, beam: int) -> tuple[tf.Tensor, tf.Tensor]:
@@ -50,17 +44,21 @@ def words_to_phonemes(run: G2pRun, words: tf.Tensor, beam: int) -> tuple[tf.Tens
 
     Args:
       run: the network, its letters and its phonemes.
-      words: strings `[batch]`, UTF-8. Unknown characters are skipped.
+      words: strings `[batch]`, UTF-8. What is no letter, such as a hyphen, is skipped.
       beam: of the search.
 
     Returns:
-      The phonemes with spaces between them, strings `[batch]`, empty for a word without known letters; and ln of the
-      probability of each, float32 `[batch]`.
+      The phonemes with spaces between them, strings `[batch]`, and ln of the probability of each, float32 `[batch]`.
+      The phonemes are empty for a word without letters, with one that the network does not know, or of more than
+      `LONGEST` characters.
     """
     table = tf.constant(_cached_table(run.letters))
     codes = tf.strings.unicode_decode(words, "UTF-8")
-    ids = tf.where(codes.flat_values < len(table), tf.gather(table, tf.minimum(codes.flat_values, len(table) - 1)), -1)
-    spelled = tf.ragged.boolean_mask(codes.with_flat_values(ids), codes.with_flat_values(ids != _UNKNOWN))
+    known = tf.gather(table, tf.minimum(codes.flat_values, len(table) - 1))
+    ids = tf.where(codes.flat_values < len(table), known, _UNKNOWN)
+    refused = tf.reduce_any(codes.with_flat_values(ids == _UNKNOWN), axis=1) | (codes.row_lengths() > LONGEST)
+    kept = (ids >= 0) & ~tf.gather(refused, codes.value_rowids())
+    spelled = tf.ragged.boolean_mask(codes.with_flat_values(ids), codes.with_flat_values(kept))
     lengths = tf.cast(spelled.row_lengths(), tf.int32)
     # At least one column: a batch can be without a letter.
     letters = tf.pad(spelled.to_tensor(), [[0, 0], [0, 1]])
@@ -92,23 +90,15 @@ class G2pPredictor:
         self._pronounce = pronounce
 
     def pronounce(self, words: Sequence[str]) -> list[Pronunciation]:
-        """The phonemes of each word; empty where there are none.
-
-        So it is for a word without letters, with one that the network does not know, or of more than `LONGEST`. What is
-        no letter, such as a hyphen, is skipped.
-        """
+        """The phonemes of each word; empty as for `words_to_phonemes`."""
         pronounced: list[Pronunciation] = [()] * len(words)
-        known = [place for place, word in enumerate(words) if self._is_readable(word)]
-        order = sorted(known, key=lambda place: len(words[place]))
+        order = sorted(range(len(words)), key=lambda place: len(words[place]))
         for first in range(0, len(order), _BATCH):
             places = order[first : first + _BATCH]
             texts = self._pronounce(tf.constant([words[place] for place in places])).numpy()
             for place, text in zip(places, texts, strict=True):
                 pronounced[place] = tuple(text.decode().split())
         return pronounced
-
-    def _is_readable(self, word: str) -> bool:
-        return len(word) <= LONGEST and not any(map(str.isalpha, unknown_letters(word, self._run.letters)))
 
 
 @functools.lru_cache(8)

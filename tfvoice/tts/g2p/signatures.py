@@ -12,7 +12,7 @@ def signatures(run: G2pRun) -> dict[str, Callable]:
     """The signature of a G2P model, under the names `serving_default` and `pronounce`.
 
     Input: `words`, strings `[batch]` in UTF-8, in any case. Outputs: `phonemes`, strings `[batch]`, symbols with spaces
-    between them, empty for a word without known letters; and `log_prob`, float32 `[batch]`, ln of their probability.
+    between them, empty as for `predict.words_to_phonemes`; and `log_prob`, float32 `[batch]`, ln of their probability.
     """
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="words")])
