@@ -9,6 +9,7 @@ import pytest
 
 from tfvoice import tasks
 from tfvoice.tts.duration_f0.data import ProsodyStatistics
+from tfvoice.tts.vocoder.conditioning import F0Statistics
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "tfvoice").rglob("*.py"))
@@ -184,6 +185,7 @@ def test_a_shipped_configuration_builds(path):
     assert config == tasks.resolve(name, str(path))
     of_data = {"sample_rate_hz": 16000, "letters": "abc", "phonemes": ["AH0", "B"]}
     of_data["statistics"] = dict.fromkeys(ProsodyStatistics._fields, 1.0)
+    of_data["f0"] = dict.fromkeys(F0Statistics._fields, 1.0)
     run = tasks.of_model(name).run("none", config, info=of_data, training=True)
     assert run.model.count_params() > 0
 
