@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pydantic
 
 from tfvoice import checkpoints, hardware, storage
@@ -118,7 +119,7 @@ class Run:
             `best`: `last` is used, with a warning.
 
         Raises:
-          TfvoiceError: the folder is no run of this task, or has no such checkpoint.
+          TfvoiceError: the folder is no run of this task, or has no such checkpoint, or weights that are not finite.
         """
         run = cls.open(run_dir)
         if checkpoint == "best" and not run.checkpoint("best").is_file() and run.checkpoint("last").is_file():
@@ -136,6 +137,12 @@ class Run:
             checkpoints.restore(path, {"weights": run.model.weights})
         except TfvoiceError as error:
             raise TfvoiceError(f"{error} There is --checkpoint={other}." if has_other else str(error)) from None
+        for weight in run.model.weights:
+            if not np.isfinite(weight.numpy()).all():
+                raise TfvoiceError(
+                    f"{run_dir}: the weights {weight.path} of checkpoint {checkpoint} are not finite; use the other "
+                    "--checkpoint, or train it again."
+                )
         run.loaded = checkpoint
         return run
 

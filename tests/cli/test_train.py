@@ -47,6 +47,11 @@ def test_the_help_has_a_command_line_to_paste_and_needs_no_tensorflow():
     assert "tfvoice_train --model=wavenet_asr --data=vctk_records --run=runs/vctk\n" in train.__doc__
 
 
+def test_the_help_names_every_model(command):
+    status, out, _ = command("--help")
+    assert status == 0 and all(name in out for name in tasks.TASKS)
+
+
 def test_flags_reach_the_library(command, calls):
     status, out, err = command(
         "--data=records", "--run=runs/a", "--config=wavenet_asr_demo", "--set", "training.batch_size=3",

@@ -85,18 +85,6 @@ class SegmentationRun(Run):
         paths = {name: str(Path(path).resolve()) for name, path in named.items() if path not in ("", CMUDICT, PACKAGED)}
         return settings.model_copy(update={"pronunciation": chosen.model_copy(update=paths)})
 
-    @classmethod
-    def load(cls, run_dir: str | Path, checkpoint: str = "best"):
-        """As `Run.load`; also raises `TfvoiceError` where a weight is not finite, since nothing could be aligned."""
-        run = super().load(run_dir, checkpoint)
-        for weight in run.model.weights:
-            if not np.isfinite(weight.numpy()).all():
-                raise TfvoiceError(
-                    f"{run_dir}: the weights {weight.path} of checkpoint {run.loaded} are not finite; use the other "
-                    "--checkpoint, or train it again."
-                )
-        return run
-
     @functools.cached_property
     def ids(self) -> dict[str, int]:
         """The id of each of `phonemes`."""
