@@ -59,6 +59,25 @@ def test_in_pieces_it_gives_the_same(model):
     np.testing.assert_array_equal(run(model, biases, noise, [(0, 7), (7, 64), (64, 65), (65, samples)]), whole)
 
 
+def test_the_functions_of_the_gates_are_as_exact_as_float32():
+    x = np.linspace(-20, 20, 20_001).astype(np.float32)
+    found = np.array([kernel.tanh(value) for value in x])
+    assert np.abs(found - np.tanh(x.astype(np.float64))).max() < 1e-6
+    x = np.linspace(-80, 0, 20_001).astype(np.float32)
+    found, expected = np.array([kernel.exp(value) for value in x]), np.exp(x.astype(np.float64))
+    assert np.abs(found / expected - 1).max() < 1e-5
+    assert kernel.exp(np.float32(-1e9)) < 2e-38 and kernel.exp(np.float32(0)) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("rows", [1, 4, 6, 8])
+def test_a_product_of_any_size_is_added(rows):
+    random = np.random.default_rng(rows)
+    inputs, weights = random.normal(size=rows).astype(np.float32), random.normal(size=(rows, 5)).astype(np.float32)
+    sums = np.ones(5, np.float32)
+    kernel.add_product(inputs, weights, sums)
+    np.testing.assert_allclose(sums, 1 + inputs @ weights, rtol=1e-5)
+
+
 def test_a_draw_at_the_ends_of_the_distribution_is_possible():
     logits = np.array([-np.inf, 0.0, 1.0, -np.inf], np.float32)
     assert kernel.draw(logits.copy(), np.float32(1), np.float32(0)) == 1

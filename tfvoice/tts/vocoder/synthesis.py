@@ -22,9 +22,8 @@ class _Weights(NamedTuple):
 
     first: np.ndarray
     gates: np.ndarray
-    residuals: np.ndarray
-    residual_biases: np.ndarray
-    skips: np.ndarray
+    outs: np.ndarray
+    out_biases: np.ndarray
     skip_bias: np.ndarray
     head: np.ndarray
     head_bias: np.ndarray
@@ -87,10 +86,11 @@ def weights(model: Vocoder) -> _Weights:
     net, config = model.wavenet, model.config
     first = net.first_kernel.numpy()
     first[1] += net.first_bias.numpy()
+    gates = net.gate_kernels.numpy().reshape(config.layers, 2 * config.residual, 2 * config.residual)
     skips = net.skip_kernel.numpy().reshape(config.layers, config.residual, config.skip)
-    rest = (net.skip_bias, net.head_kernel, net.head_bias, net.output_kernel, net.output_bias)
-    layers = (net.gate_kernels, net.residual_kernels, net.residual_biases)
-    return _Weights(first, *(each.numpy() for each in layers), skips, *(each.numpy() for each in rest))
+    outs = np.concatenate([net.residual_kernels.numpy(), skips], axis=2)
+    rest = (net.residual_biases, net.skip_bias, net.head_kernel, net.head_bias, net.output_kernel, net.output_bias)
+    return _Weights(first, gates, outs, *(each.numpy() for each in rest))
 
 
 def uniform_noise(seed: int, samples: int) -> np.ndarray:
