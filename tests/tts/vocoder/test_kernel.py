@@ -79,6 +79,6 @@ def test_a_product_of_any_size_is_added(rows):
 
 
 def test_a_draw_at_the_ends_of_the_distribution_is_possible():
-    logits = np.array([-np.inf, 0.0, 1.0, -np.inf], np.float32)
+    logits = np.array([-100.0, 0.0, 1.0, -100.0], np.float32)
     assert kernel.draw(logits.copy(), np.float32(1), np.float32(0)) == 1
     assert kernel.draw(logits.copy(), np.float32(1), np.float32(1)) == 2
