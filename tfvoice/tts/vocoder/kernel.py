@@ -21,7 +21,7 @@ _LOG2_E = np.float32(np.log2(np.e))
 _EXP2 = tuple(map(np.float32, (0.9999999251, 0.6931530731, 0.2401536174, 0.0558263175, 0.0089893404, 0.0018775767)))
 _LOWEST = -126
 _POWERS = np.float32(2.0) ** np.arange(_LOWEST, 1).astype(np.float32)
-# Of the sum of the probabilities: 0 never gives a level that is all but impossible, and a rounded sum none past the last.
+# Of the sum of probabilities: 0 never gives a level that is all but impossible, and a rounded sum none past the last.
 _ABOVE_ZERO, _BELOW_ONE = np.float32(2.0**-25), np.float32(1 - 1e-6)
 
 
