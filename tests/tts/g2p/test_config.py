@@ -64,7 +64,7 @@ def test_a_faithful_configuration_has_the_numbers_of_the_paper(model):
 
 def test_the_default_fits_two_cores():
     small = tasks.resolve("g2p")
-    assert small.model.attention and small.search.beam == 5
+    assert small.model.attention and small.search.beam == 3
 
 
 @pytest.mark.parametrize("change", ["search.beam=0", "loss.smoothing=1", "model.layers=0", "model.dropout=1"])

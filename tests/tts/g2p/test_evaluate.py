@@ -50,7 +50,7 @@ def test_the_report_is_written_beside_its_page(evaluated, run_dir):
 def test_the_report_as_text_has_the_rates_and_the_worst_words(evaluated):
     report, _ = evaluated
     text = G2P.format_report(report, 2).splitlines()
-    assert text[0].startswith(f"split      test: {report['words']} words, beam 5, ")
+    assert text[0].startswith(f"split      test: {report['words']} words, beam 3, ")
     assert [line.split("  ")[0] for line in text[2:6]] == list(evaluate.ROWS.values())
     assert len(text) == 9 and text[7] == "{id}: {reference} -> {hypothesis}".format(**report_.wrong_words(report)[0])
     line = G2P.format_result(report)

@@ -106,5 +106,5 @@ def test_what_does_not_fit_is_refused(g2p_run):
 
 def test_the_card_and_the_description_name_letters_and_phonemes(g2p_run):
     card = G2P.card(g2p_run)
-    assert card.facts == {"letters": "`abcde`", "phonemes": "6: AA1 B D EH0 K S", "search": "beam of 5"}
+    assert card.facts == {"letters": "`abcde`", "phonemes": "6: AA1 B D EH0 K S", "search": "beam of 3"}
     assert G2P.describe(g2p_run) == {"letters": "abcde", "phonemes": ["AA1", "B", "D", "EH0", "K", "S"]}

@@ -15,7 +15,7 @@ class SearchConfig(Config):
       beam: hypotheses that are kept for each word.
     """
 
-    beam: int = pydantic.Field(5, ge=1)
+    beam: int = pydantic.Field(3, ge=1)
 
 
 class LossConfig(Config):
