@@ -24,19 +24,10 @@ from tfvoice.cli.flags import Flags, UsageError
 from tfvoice.cli.signals import StopRequest
 
 FLAGS = Flags()
-MODEL = FLAGS.string(
-    "model",
-    "wavenet_asr, deepspeech2, sample_rnn, g2p, segmentation, duration_f0, vocoder. Default: as --init_from, else "
-    "wavenet_asr.",
-    metavar="NAME",
-)
-DATA = FLAGS.string(
-    "data",
-    "Folder that tfvoice_convert wrote; for duration_f0 and vocoder, that tfvoice_align wrote; for g2p, cmudict or a "
-    "lexicon.",
-    metavar="DIR",
-    required=True,
-)
+_MODELS = "wavenet_asr, deepspeech2, sample_rnn, g2p, segmentation, duration_f0, vocoder"
+MODEL = FLAGS.string("model", f"{_MODELS}. Default: as --init_from, else wavenet_asr.", metavar="NAME")
+_DATA = "Folder that tfvoice_convert wrote, for duration_f0 and vocoder tfvoice_align; for g2p, cmudict or a lexicon."
+DATA = FLAGS.string("data", _DATA, metavar="DIR", required=True)
 RUN = FLAGS.string("run", "Folder of the run: a new one, or one to resume.", metavar="DIR", required=True)
 CONFIG = FLAGS.string(
     "config",
