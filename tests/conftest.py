@@ -26,7 +26,6 @@ LARGEST = (
     "training/test_step.py",
     "asr/test_transcribe.py",
     "models/test_sample_rnn.py",
-    "test_run.py",
     "converters/test_deepspeech_pytorch.py",
     "asr/test_windows.py",
     "cli/test_languages.py",
@@ -37,6 +36,7 @@ LARGEST = (
     "export/test_onnx.py",
     "serving/test_grpc_server.py",
     "training/test_start.py",
+    "test_run.py",
 )
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
