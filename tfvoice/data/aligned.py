@@ -164,6 +164,26 @@ def decode_score(serialized) -> float:
     return float(tf.io.parse_single_example(serialized, schema)["score"])
 
 
+def read_alignments(clips) -> list[PhonemeAlignment]:
+    """Reads the alignments of all utterances of an `Index` of aligned records, without decoding their audio.
+
+    Raises:
+      RecordError: a record is plain or damaged.
+    """
+    import tensorflow as tf
+
+    decode = tf.function(decode_alignment, input_signature=[tf.TensorSpec([], tf.string)])
+    with records.explained(clips.directory):
+        return [_alignment(decode(clips.read([row])[0])) for row in range(len(clips))]
+
+
+def _alignment(record: dict) -> PhonemeAlignment:
+    symbols = [symbol.decode() for symbol in record["phonemes"].numpy()]
+    return PhonemeAlignment(
+        symbols, record["phoneme_ends"].numpy(), record["f0_hz"].numpy(), int(record["frame_samples"])
+    )
+
+
 def read_manifest(directory: str | Path) -> Manifest:
     """Reads the manifest of aligned records, whose section `alignment` is there.
 

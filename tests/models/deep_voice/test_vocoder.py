@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfvoice.models.deep_voice.vocoder import FRAME_SAMPLES, STRESS_CLASSES, WINDOW, Vocoder, VocoderConfig
+from tfvoice.models.deep_voice.duration_f0 import STRESS_CLASSES
+from tfvoice.models.deep_voice.vocoder import FRAME_SAMPLES, WINDOW, Vocoder, VocoderConfig
 
 LEVELS, PHONEMES = 16, 5
 SMALL = VocoderConfig(layers=3, residual=4, skip=6, conditioner=4)

@@ -15,13 +15,12 @@ import tensorflow as tf
 from tfvoice import config as config_
 from tfvoice.config import Config
 from tfvoice.layers.qrnn import Qrnn
+from tfvoice.models.deep_voice.duration_f0 import STRESS_CLASSES
 
 # Samples of a frame: 250 frames a second at 16 kHz, and the paper's 256 at 16,384 Hz.
 FRAME_SAMPLES = 64
 # Phonemes of a frame's window: the frame's own, and two before and after it.
 WINDOW = 5
-# Without stress, and 0, 1 and 2.
-STRESS_CLASSES = 4
 # Dilations are 1, 2, 4 ... up to here, again and again.
 _LONGEST_DILATION = 512
 # Taps of every convolution.

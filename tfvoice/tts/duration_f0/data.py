@@ -11,8 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfvoice.data import aligned, index, records
-from tfvoice.data.aligned import PhonemeAlignment
+from tfvoice.data import aligned, index
 from tfvoice.data.datasets import Speed, epochs_from
 from tfvoice.errors import TfvoiceError
 from tfvoice.keys import Purpose
@@ -95,9 +94,7 @@ class ProsodyIndex:
         clips = index.scan_clips(manifest, data_dir, split, 1)
         self.split, self.ids, self.texts = split, clips.ids, clips.texts
         self.sample_rate_hz = manifest.sample_rate_hz
-        decode = tf.function(aligned.decode_alignment, input_signature=[tf.TensorSpec([], tf.string)])
-        with records.explained(data_dir):
-            self.alignments = [_alignment(decode(clips.read(np.array([row]))[0])) for row in range(len(clips))]
+        self.alignments = aligned.read_alignments(clips)
         self.targets = [prosody.measure(each, self.sample_rate_hz, values) for each in self.alignments]
 
     def __len__(self) -> int:
@@ -229,10 +226,3 @@ def _normalized(target: MeasuredProsody, statistics: ProsodyStatistics) -> tuple
     duration = (seconds - statistics.seconds_mean) / statistics.seconds_deviation
     f0 = (f0_hz - statistics.f0_mean_hz) / statistics.f0_deviation_hz
     return tuple(part.astype(np.float32) for part in (duration, voiced, f0, target.measured))
-
-
-def _alignment(record: dict) -> PhonemeAlignment:
-    symbols = [symbol.decode() for symbol in record["phonemes"].numpy()]
-    return PhonemeAlignment(
-        symbols, record["phoneme_ends"].numpy(), record["f0_hz"].numpy(), int(record["frame_samples"])
-    )

@@ -13,8 +13,7 @@ import tensorflow as tf
 
 from tfvoice.audio import quantize
 from tfvoice.audio.quantize import QuantizationConfig
-from tfvoice.data import aligned, index, records
-from tfvoice.data.aligned import PhonemeAlignment
+from tfvoice.data import aligned, index
 from tfvoice.data.datasets import BatchDataset, epochs_from
 from tfvoice.errors import TfvoiceError
 from tfvoice.keys import Purpose
@@ -102,9 +101,7 @@ class VocoderIndex:
             )
         self.clips = index.scan_clips(manifest, data_dir, split, 1)
         self.split, self.speed, self.directory = split, self.clips.speed, Path(data_dir)
-        decode = tf.function(aligned.decode_alignment, input_signature=[tf.TensorSpec([], tf.string)])
-        with records.explained(data_dir):
-            self.alignments = [_alignment(decode(self.clips.read(np.array([row]))[0])) for row in range(len(self))]
+        self.alignments = aligned.read_alignments(self.clips)
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -246,9 +243,8 @@ class ClipPipeline:
         lead, width = self.sizes.lead, self.sizes.width
         rows = self.batch_size
         levels = np.full([rows, 2 + (lead + self.sizes.clip) * FRAME_SAMPLES], self.quantization.silence, np.int32)
-        tables = [np.zeros([rows, width, WINDOW], np.int32) for _ in range(2)] + [
-            np.zeros([rows, width, 2], np.float32)
-        ]
+        windows = [np.zeros([rows, width, WINDOW], np.int32) for _ in range(2)]
+        tables = [*windows, np.zeros([rows, width, 2], np.float32)]
         lengths, offsets, counts = (np.zeros(rows, np.int32) for _ in range(3))
         ids = np.full(rows, -1, np.int64)
         for number, clip in enumerate(clips):
@@ -272,10 +268,3 @@ class ClipPipeline:
         source = levels[max(0, first) : clip_start + self.sizes.clip * FRAME_SAMPLES]
         row[max(0, -first) : max(0, -first) + len(source)] = source
         return min(len(levels) - clip_start, self.sizes.clip * FRAME_SAMPLES)
-
-
-def _alignment(record: dict) -> PhonemeAlignment:
-    symbols = [symbol.decode() for symbol in record["phonemes"].numpy()]
-    return PhonemeAlignment(
-        symbols, record["phoneme_ends"].numpy(), record["f0_hz"].numpy(), int(record["frame_samples"])
-    )
