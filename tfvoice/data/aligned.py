@@ -174,10 +174,11 @@ def read_alignments(clips) -> list[PhonemeAlignment]:
 
     decode = tf.function(decode_alignment, input_signature=[tf.TensorSpec([], tf.string)])
     with records.explained(clips.directory):
-        return [_alignment(decode(clips.read([row])[0])) for row in range(len(clips))]
+        return [alignment_of(decode(clips.read([row])[0])) for row in range(len(clips))]
 
 
-def _alignment(record: dict) -> PhonemeAlignment:
+def alignment_of(record: dict) -> PhonemeAlignment:
+    """The alignment in a decoded record."""
     symbols = [symbol.decode() for symbol in record["phonemes"].numpy()]
     return PhonemeAlignment(
         symbols, record["phoneme_ends"].numpy(), record["f0_hz"].numpy(), int(record["frame_samples"])

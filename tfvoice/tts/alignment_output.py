@@ -55,12 +55,10 @@ def clips(data_dir: str | Path, split: str, rows: Iterable[int] | None = None) -
     for row in range(len(scanned)) if rows is None else rows:
         (serialized,) = scanned.read([row])
         with records.explained(data_dir):
-            record = {key: value.numpy() for key, value in aligned.decode(serialized).items()}
+            record = aligned.decode(serialized)
         score = aligned.decode_score(serialized)
-        phonemes = [phoneme.decode() for phoneme in record["phonemes"]]
-        alignment = PhonemeAlignment(phonemes, record["phoneme_ends"], record["f0_hz"], int(record["frame_samples"]))
         place = (scanned.ids[row], scanned.texts[row], manifest.sample_rate_hz)
-        yield AlignedClip(*place, record["audio"], alignment, score)
+        yield AlignedClip(*place, record["audio"].numpy(), aligned.alignment_of(record), score)
 
 
 def summary(output: str | Path, manifest: Manifest, skipped: list[Skip]) -> str:
