@@ -4,6 +4,7 @@ import pydantic
 
 from tfvoice.audio.quantize import QuantizationConfig
 from tfvoice.config import Config
+from tfvoice.generation.config import SamplingConfig
 from tfvoice.models.deep_voice.vocoder import VocoderConfig
 from tfvoice.run import RunConfig
 from tfvoice.training.config import TrainingConfig
@@ -24,18 +25,14 @@ class ClipConfig(Config):
     max_silence: float = pydantic.Field(0.5, gt=0, le=1)
 
 
-class CopySynthesisConfig(Config):
+class CopySynthesisConfig(SamplingConfig):
     """What is spoken at each validation: utterances of the split `valid`, with their own durations and F0.
 
     Attributes:
-      count: how many utterances; 0: none.
       seconds: longest that is spoken of each.
-      temperature: logits are divided by it.
     """
 
-    count: int = pydantic.Field(2, ge=0)
     seconds: float = pydantic.Field(4.0, gt=0)
-    temperature: float = pydantic.Field(1.0, gt=0)
 
 
 class VocoderRunConfig(RunConfig):
