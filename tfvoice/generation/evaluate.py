@@ -79,6 +79,14 @@ def _data(pipeline: WindowPipeline) -> np.ndarray:
     return np.concatenate([quantize.decode(pipeline.quantization, pipeline.levels(clip)).numpy() for clip in some])
 
 
+def as_line(report: dict[str, Any]) -> str:
+    """Bits per sample with their interval in one line; "" where it is no report of this task."""
+    if report_.METRIC not in report:
+        return ""
+    low, high = report["interval_95"]
+    return f"{report['bits_per_sample']:.3f} bits per sample [{low:.3f}, {high:.3f}]; {report['clips']} clips"
+
+
 def as_text(report: dict[str, Any], worst: int) -> str:
     """The report for the terminal."""
     low, high = report["interval_95"]

@@ -3,19 +3,17 @@
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tfvoice.audio import io as audio_io
 from tfvoice.data.windows import WindowBatch, WindowPipeline
-from tfvoice.errors import TfvoiceError
 from tfvoice.generation import metrics, sample, scoring
 from tfvoice.generation.generator import Generator
-from tfvoice.report import plots
-from tfvoice.training import callbacks
-from tfvoice.training.task import Losses, ModelCard, Validation
+from tfvoice.report import samples as samples_
+from tfvoice.training.task import Losses, ModelCard, UndecodedTask, Validation
 
 
 class GeneratorTraining:
@@ -49,18 +47,9 @@ class GeneratorTraining:
 
     def _log_samples(self, samples: np.ndarray, epoch: int) -> None:
         """Writes the samples to TensorBoard, and as files into the folder of the run."""
-        if not len(samples):
-            return
-        rate_hz, step = self._run.sample_rate_hz, tf.summary.experimental.get_step()
-        folder = self._run.run_dir / "samples"
-        folder.mkdir(exist_ok=True)
-        for number, wave in enumerate(samples):
-            audio_io.write(folder / f"step-{step:07d}-{number}.wav", wave, rate_hz)
-            callbacks.write_audio(f"samples/{number}", wave, rate_hz)
-        names = [str(number) for number in range(len(samples))]
-        picture = plots.waveforms(samples, rate_hz, names, f"epoch {epoch}, step {step}")
-        tf.summary.image("samples/picture", picture[np.newaxis])
-        plots.write(folder / f"step-{step:07d}.png", picture)
+        if len(samples):
+            pictured = {str(number): wave for number, wave in enumerate(samples)}
+            samples_.write(self._run.run_dir, samples, pictured, self._run.sample_rate_hz, epoch)
 
 
 class NextSampleObjective:
@@ -101,7 +90,7 @@ class NextSampleObjective:
         return Losses(loss, loss)
 
 
-class GenerationTask:
+class GenerationTask(UndecodedTask):
     """Unconditional generation of audio; see `tfvoice.training.task.Task`.
 
     What only an evaluation or an export needs is imported by their methods: training starts without it.
@@ -111,31 +100,18 @@ class GenerationTask:
     summary = "a generator of audio"
     commands = ("tfvoice_sample",)
     run = Generator
+    no_decoder = "generates audio, so that there is no text to decode; leave --decoder out."
+
+    @staticmethod
+    def evaluation() -> ModuleType:
+        """The module `evaluate`."""
+        from tfvoice.generation import evaluate
+
+        return evaluate
 
     def training(self, run: Generator, data_dir: str | Path) -> GeneratorTraining:
         """Windows, the likelihood of the next sample, and validation by bits per sample."""
         return GeneratorTraining(run, data_dir)
-
-    def evaluate(self, run_dir, data_dir, split, checkpoint, compare, decoder) -> tuple[dict[str, Any], Path]:
-        """Bits per sample of a split, and statistics of samples beside it."""
-        if decoder:
-            raise TfvoiceError(f"{run_dir}: generates audio, so that there is no text to decode; leave --decoder out.")
-        from tfvoice.generation import evaluate
-
-        return evaluate.evaluate_run(run_dir, data_dir, split, checkpoint, compare)
-
-    def format_report(self, report: dict[str, Any], worst: int) -> str:
-        """Bits per sample with their interval, the statistics, and the worst clips."""
-        from tfvoice.generation import evaluate
-
-        return evaluate.as_text(report, worst)
-
-    def format_result(self, report: dict[str, Any]) -> str:
-        """Bits per sample with their interval."""
-        if "bits_per_sample" not in report:
-            return ""
-        low, high = report["interval_95"]
-        return f"{report['bits_per_sample']:.3f} bits per sample [{low:.3f}, {high:.3f}]; {report['clips']} clips"
 
     def card(self, run: Generator) -> ModelCard:
         """Sample rate and quantisation."""
@@ -158,9 +134,6 @@ class GenerationTask:
         from tfvoice.generation import signatures
 
         return signatures.signatures(run)
-
-    def portable_function(self, run: Generator, format: str) -> None:
-        """There is none."""
 
 
 GENERATION = GenerationTask()

@@ -5,10 +5,12 @@ A task is an object that is handed on. Nothing below `tfvoice.tasks` looks one u
 
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple, Protocol
 
 import tensorflow as tf
 
+from tfvoice.errors import TfvoiceError
 from tfvoice.run import Run
 
 
@@ -159,3 +161,32 @@ class Task(Protocol):
 
         For TFLite it is a function of one clip, for ONNX of a padded batch; see `tfvoice.asr.signatures`.
         """
+
+
+class UndecodedTask:
+    """What tasks without a decoder share: an evaluation by a module of their own, and no conversions.
+
+    Attributes:
+      no_decoder: a sentence that refuses `--decoder`, after the folder of the run.
+      evaluation: imports the module that evaluates runs. Training starts without it.
+    """
+
+    no_decoder: str
+    evaluation: Callable[[], ModuleType]
+
+    def evaluate(self, run_dir, data_dir, split, checkpoint, compare, decoder) -> tuple[dict[str, Any], Path]:
+        """Calls `evaluate_run` of the module."""
+        if decoder:
+            raise TfvoiceError(f"{run_dir}: {self.no_decoder}")
+        return self.evaluation().evaluate_run(run_dir, data_dir, split, checkpoint, compare)
+
+    def format_report(self, report: dict[str, Any], worst: int) -> str:
+        """Calls `as_text` of the module."""
+        return self.evaluation().as_text(report, worst)
+
+    def format_result(self, report: dict[str, Any]) -> str:
+        """Calls `as_line` of the module."""
+        return self.evaluation().as_line(report)
+
+    def portable_function(self, run: Run, format: str) -> None:
+        """There is none."""

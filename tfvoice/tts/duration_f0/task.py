@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import tensorflow as tf
 
-from tfvoice.errors import TfvoiceError
-from tfvoice.training.task import Losses, ModelCard, Validation
+from tfvoice.training.task import Losses, ModelCard, UndecodedTask, Validation
 from tfvoice.tts.duration_f0 import metrics
 from tfvoice.tts.duration_f0.config import ProsodyLossConfig
 from tfvoice.tts.duration_f0.data import ProsodyBatch, ProsodyPipeline
@@ -111,7 +111,7 @@ def _mean_change(f0: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
     return (tf.reduce_sum(tf.abs(f0[:, :, 1:] - f0[:, :, :-1]), axis=2) + joins) / f0.shape[2]
 
 
-class DurationF0Task:
+class DurationF0Task(UndecodedTask):
     """Prosody of phonemes; see `tfvoice.training.task.Task`.
 
     What only an evaluation or an export needs is imported by their methods: training starts without it.
@@ -121,30 +121,18 @@ class DurationF0Task:
     summary = "a model of duration and F0"
     commands = ()
     run = DurationF0Run
+    no_decoder = "predicts no text that could be decoded; leave --decoder out."
+
+    @staticmethod
+    def evaluation() -> ModuleType:
+        """The module `evaluate`."""
+        from tfvoice.tts.duration_f0 import evaluate
+
+        return evaluate
 
     def training(self, run: DurationF0Run, data_dir: str | Path) -> DurationF0Training:
         """Phonemes, the loss of their prosody, and validation by it."""
         return DurationF0Training(run, data_dir)
-
-    def evaluate(self, run_dir, data_dir, split, checkpoint, compare, decoder) -> tuple[dict[str, Any], Path]:
-        """Errors of duration, F0 and voicing of a split."""
-        if decoder:
-            raise TfvoiceError(f"{run_dir}: predicts no text that could be decoded; leave --decoder out.")
-        from tfvoice.tts.duration_f0 import evaluate
-
-        return evaluate.evaluate_run(run_dir, data_dir, split, checkpoint, compare)
-
-    def format_report(self, report: dict[str, Any], worst: int) -> str:
-        """The errors with their intervals, and the utterances of the largest errors."""
-        from tfvoice.tts.duration_f0 import evaluate
-
-        return evaluate.as_text(report, worst)
-
-    def format_result(self, report: dict[str, Any]) -> str:
-        """Errors of duration and F0 with their intervals."""
-        from tfvoice.tts.duration_f0 import evaluate
-
-        return evaluate.as_line(report)
 
     def card(self, run: DurationF0Run) -> ModelCard:
         """Phonemes and statistics."""
@@ -169,9 +157,6 @@ class DurationF0Task:
         from tfvoice.tts.duration_f0 import signatures
 
         return signatures.signatures(run)
-
-    def portable_function(self, run: DurationF0Run, format: str) -> None:
-        """There is none."""
 
 
 DURATION_F0 = DurationF0Task()

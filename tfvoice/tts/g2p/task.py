@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import tensorflow as tf
 
-from tfvoice.errors import TfvoiceError
 from tfvoice.models.deep_voice.g2p import BOUNDARY
-from tfvoice.training.task import Losses, ModelCard, Validation
+from tfvoice.training.task import Losses, ModelCard, UndecodedTask, Validation
 from tfvoice.tts.g2p import metrics
 from tfvoice.tts.g2p.data import WordBatch, WordIndex, WordPipeline
 from tfvoice.tts.g2p.metrics import WordResult
@@ -102,7 +102,7 @@ class NextPhonemeObjective:
         return Losses(loss, (1 - self._smoothing) * loss + self._smoothing * uniform)
 
 
-class G2pTask:
+class G2pTask(UndecodedTask):
     """Pronunciation of words that no lexicon has; see `tfvoice.training.task.Task`.
 
     What only an evaluation or an export needs is imported by their methods: training starts without it.
@@ -112,32 +112,18 @@ class G2pTask:
     summary = "a G2P model"
     commands = ("tfvoice_pronounce",)
     run = G2pRun
+    no_decoder = "its search is set with --set=search.beam=N in training; leave --decoder out."
+
+    @staticmethod
+    def evaluation() -> ModuleType:
+        """The module `evaluate`."""
+        from tfvoice.tts.g2p import evaluate
+
+        return evaluate
 
     def training(self, run: G2pRun, data_dir: str | Path) -> G2pTraining:
         """Words, the cross entropy of the next phoneme, and validation by WER."""
         return G2pTraining(run, data_dir)
-
-    def evaluate(self, run_dir, data_dir, split, checkpoint, compare, decoder) -> tuple[dict[str, Any], Path]:
-        """PER and WER of a split."""
-        if decoder:
-            raise TfvoiceError(
-                f"{run_dir}: its search is set with --set=search.beam=N in training; leave --decoder out."
-            )
-        from tfvoice.tts.g2p import evaluate
-
-        return evaluate.evaluate_run(run_dir, data_dir, split, checkpoint, compare)
-
-    def format_report(self, report: dict[str, Any], worst: int) -> str:
-        """The rates with their intervals, and the words of the most errors."""
-        from tfvoice.tts.g2p import evaluate
-
-        return evaluate.as_text(report, worst)
-
-    def format_result(self, report: dict[str, Any]) -> str:
-        """WER with and without stress, with their intervals."""
-        from tfvoice.tts.g2p import evaluate
-
-        return evaluate.as_line(report)
 
     def card(self, run: G2pRun) -> ModelCard:
         """Letters and phonemes."""
@@ -161,9 +147,6 @@ class G2pTask:
         from tfvoice.tts.g2p import signatures
 
         return signatures.signatures(run)
-
-    def portable_function(self, run: G2pRun, format: str) -> None:
-        """There is none."""
 
 
 G2P = G2pTask()

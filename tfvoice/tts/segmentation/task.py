@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,7 @@ from tfvoice.audio import features
 from tfvoice.ctc_lattice import LatticeBatch
 from tfvoice.data import aligned, utterances
 from tfvoice.data.utterances import Batch
-from tfvoice.errors import TfvoiceError
-from tfvoice.training.task import Losses, ModelCard, Validation
+from tfvoice.training.task import Losses, ModelCard, UndecodedTask, Validation
 from tfvoice.tts.segmentation import scoring
 from tfvoice.tts.segmentation.data import LatticeIndex
 from tfvoice.tts.segmentation.run import SegmentationRun
@@ -97,7 +97,7 @@ class PairObjective:
         return Losses(loss, loss)
 
 
-class SegmentationTask:
+class SegmentationTask(UndecodedTask):
     """Phoneme boundaries of recorded speech; see `tfvoice.training.task.Task`.
 
     What only an evaluation or an export needs is imported by their methods: training starts without it.
@@ -107,30 +107,18 @@ class SegmentationTask:
     summary = "a segmentation model"
     commands = ("tfvoice_align",)
     run = SegmentationRun
+    no_decoder = "recognises phonemes, so that there is no text to decode; omit --decoder."
+
+    @staticmethod
+    def evaluation() -> ModuleType:
+        """The module `evaluate`."""
+        from tfvoice.tts.segmentation import evaluate
+
+        return evaluate
 
     def training(self, run: SegmentationRun, data_dir: str | Path) -> SegmentationTraining:
         """Batches, CTC over pairs, and validation by pair error rate."""
         return SegmentationTraining(run, data_dir)
-
-    def evaluate(self, run_dir, data_dir, split, checkpoint, compare, decoder) -> tuple[dict[str, Any], Path]:
-        """Pair and phoneme error rates of a split, and its improbable alignments."""
-        if decoder:
-            raise TfvoiceError(f"{run_dir}: recognises phonemes, so that there is no text to decode; omit --decoder.")
-        from tfvoice.tts.segmentation import evaluate
-
-        return evaluate.evaluate_run(run_dir, data_dir, split, checkpoint, compare)
-
-    def format_report(self, report: dict[str, Any], worst: int) -> str:
-        """The rates with their intervals, and the least probable alignments."""
-        from tfvoice.tts.segmentation import evaluate
-
-        return evaluate.as_text(report, worst)
-
-    def format_result(self, report: dict[str, Any]) -> str:
-        """Pair and phoneme error rates."""
-        from tfvoice.tts.segmentation import evaluate
-
-        return evaluate.as_line(report)
 
     def card(self, run: SegmentationRun) -> ModelCard:
         """Sample rate, phonemes and where they come from."""
@@ -161,9 +149,6 @@ class SegmentationTask:
         from tfvoice.tts.segmentation import signatures
 
         return signatures.signatures(run)
-
-    def portable_function(self, run: SegmentationRun, format: str) -> None:
-        """There is none."""
 
 
 SEGMENTATION = SegmentationTask()

@@ -3,18 +3,16 @@
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from tfvoice.audio import io as audio_io
-from tfvoice.errors import TfvoiceError
 from tfvoice.generation.scoring import bits_per_sample
 from tfvoice.models.deep_voice.vocoder import FRAME_SAMPLES
-from tfvoice.report import plots
-from tfvoice.training import callbacks
-from tfvoice.training.task import ModelCard, Validation
+from tfvoice.report import samples as samples_
+from tfvoice.training.task import ModelCard, UndecodedTask, Validation
 from tfvoice.tts.vocoder.objective import NextLevelObjective
 from tfvoice.tts.vocoder.run import VocoderRun
 from tfvoice.tts.vocoder.scoring import LikelihoodScorer
@@ -57,22 +55,15 @@ class VocoderTraining:
         """Writes recordings and copies to TensorBoard, and as files into the folder of the run."""
         if not spoken:
             return
-        rate_hz, step = self._run.sample_rate_hz, tf.summary.experimental.get_step()
-        folder = self._run.run_dir / "samples"
-        folder.mkdir(exist_ok=True)
-        waves, names = [], []
+        run_dir, rate_hz, pictured = self._run.run_dir, self._run.sample_rate_hz, {}
         for number, (recording, copy) in enumerate(spoken):
-            audio_io.write(folder / f"recording-{number}.wav", recording, rate_hz)
-            audio_io.write(folder / f"step-{step:07d}-{number}.wav", copy, rate_hz)
-            callbacks.write_audio(f"samples/{number}", copy, rate_hz)
-            waves += [recording, copy[: len(recording)]]
-            names += [f"recording {number}", f"copy {number}"]
-        picture = plots.waveforms(waves, rate_hz, names, f"epoch {epoch}, step {step}")
-        tf.summary.image("samples/picture", picture[np.newaxis])
-        plots.write(folder / f"step-{step:07d}.png", picture)
+            pictured |= {f"recording {number}": recording, f"copy {number}": copy[: len(recording)]}
+        samples_.write(run_dir, [copy for _, copy in spoken], pictured, rate_hz, epoch)
+        for number, (recording, _) in enumerate(spoken):
+            audio_io.write(run_dir / "samples" / f"recording-{number}.wav", recording, rate_hz)
 
 
-class VocoderTask:
+class VocoderTask(UndecodedTask):
     """Phonemes with their times and F0 to samples; see `tfvoice.training.task.Task`.
 
     What only an evaluation or an export needs is imported by their methods: training starts without it.
@@ -82,30 +73,18 @@ class VocoderTask:
     summary = "a vocoder"
     commands = ()
     run = VocoderRun
+    no_decoder = "predicts no text that could be decoded; leave --decoder out."
+
+    @staticmethod
+    def evaluation() -> ModuleType:
+        """The module `evaluate`."""
+        from tfvoice.tts.vocoder import evaluate
+
+        return evaluate
 
     def training(self, run: VocoderRun, data_dir: str | Path) -> VocoderTraining:
         """Clips, the likelihood of the next level, and validation by bits per sample."""
         return VocoderTraining(run, data_dir)
-
-    def evaluate(self, run_dir, data_dir, split, checkpoint, compare, decoder) -> tuple[dict[str, Any], Path]:
-        """Bits per sample of a split, and errors of copy synthesis."""
-        if decoder:
-            raise TfvoiceError(f"{run_dir}: predicts no text that could be decoded; leave --decoder out.")
-        from tfvoice.tts.vocoder import evaluate
-
-        return evaluate.evaluate_run(run_dir, data_dir, split, checkpoint, compare)
-
-    def format_report(self, report: dict[str, Any], worst: int) -> str:
-        """Bits per sample and errors of copy synthesis with their intervals, and the worst utterances."""
-        from tfvoice.tts.vocoder import evaluate
-
-        return evaluate.as_text(report, worst)
-
-    def format_result(self, report: dict[str, Any]) -> str:
-        """Bits per sample with their interval."""
-        from tfvoice.tts.vocoder import evaluate
-
-        return evaluate.as_line(report)
 
     def card(self, run: VocoderRun) -> ModelCard:
         """Sample rate, levels, phonemes."""
@@ -136,9 +115,6 @@ class VocoderTask:
         from tfvoice.tts.vocoder import signatures
 
         return signatures.signatures(run)
-
-    def portable_function(self, run: VocoderRun, format: str) -> None:
-        """There is none."""
 
 
 VOCODER = VocoderTask()
