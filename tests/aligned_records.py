@@ -59,3 +59,14 @@ def write(plain: Path, output: Path, phonemes: list[str] = SYMBOLS, aligned_by=a
     described = manifest.model_copy(update={"splits": splits, "alignment": section})
     (output / shards.MANIFEST).write_text(described.model_dump_json())
     return output
+
+
+def with_manifest(records: Path, folder: Path, old: str, new: str) -> Path:
+    """Links to records in another folder, where their manifest has `new` in place of `old`."""
+    for path in records.iterdir():
+        if path.name != shards.MANIFEST:
+            (folder / path.name).symlink_to(path)
+    text = (records / shards.MANIFEST).read_text()
+    assert old in text
+    (folder / shards.MANIFEST).write_text(text.replace(old, new))
+    return folder

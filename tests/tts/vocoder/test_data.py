@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from aligned_records import with_manifest
 
 from tfvoice.errors import TfvoiceError
 from tfvoice.models.deep_voice.vocoder import FRAME_SAMPLES, WINDOW, VocoderConfig
@@ -89,11 +90,6 @@ def test_statistics_are_those_of_voiced_frames(index):
 def test_records_of_other_frames_and_plain_ones_are_refused(aligned_records, converted, tmp_path):
     with pytest.raises(TfvoiceError, match="these records are plain, and aligned ones are needed"):
         VocoderIndex(converted, "train")
-    for path in aligned_records.iterdir():
-        (tmp_path / path.name).symlink_to(path)
-    manifest = tmp_path / "manifest.json"
-    text = manifest.read_text().replace('"frame_samples":64', '"frame_samples":80')
-    manifest.unlink()
-    manifest.write_text(text)
+    with_manifest(aligned_records, tmp_path, '"frame_samples":64', '"frame_samples":80')
     with pytest.raises(TfvoiceError, match="its frames have 80 samples, and those of a vocoder have 64; align"):
         VocoderIndex(tmp_path, "train")

@@ -1,6 +1,7 @@
 """A run of a vocoder knows its phonemes, its rate and its F0."""
 
 import pytest
+from aligned_records import with_manifest
 
 from tfvoice.errors import TfvoiceError
 from tfvoice.tts.vocoder.run import VocoderRun
@@ -20,11 +21,6 @@ def test_without_its_phonemes_it_is_refused(vocoder_run, tmp_path):
 
 
 def test_audio_of_another_rate_is_refused(vocoder_run, aligned_records, tmp_path):
-    for path in aligned_records.iterdir():
-        (tmp_path / path.name).symlink_to(path)
-    manifest = tmp_path / "manifest.json"
-    text = manifest.read_text().replace('"sample_rate_hz":16000', '"sample_rate_hz":8000')
-    manifest.unlink()
-    manifest.write_text(text)
+    with_manifest(aligned_records, tmp_path, '"sample_rate_hz":16000', '"sample_rate_hz":8000')
     with pytest.raises(TfvoiceError, match=r"its audio has 8000 Hz and .* was trained at 16000; convert the corpus"):
         vocoder_run.index(tmp_path, "test")
