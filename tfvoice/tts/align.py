@@ -280,11 +280,11 @@ def _skip_improbable(
     for shard in plan.shards:
         aligned_ = [each.score for each in found[shard.name] if isinstance(each, AlignedPhonemes)]
         scores.setdefault(shard.split, []).extend(aligned_)
+    limits = {
+        split: threshold(values) if min_score is None else min_score for split, values in scores.items() if values
+    }
     for shard in plan.shards:
-        scanned, results = splits[shard.split], found[shard.name]
-        if not scores[shard.split]:
-            continue
-        least = threshold(scores[shard.split]) if min_score is None else min_score
+        scanned, results, least = splits[shard.split], found[shard.name], limits.get(shard.split)
         for place, row in enumerate(_rows(scanned, shard.name)):
             if isinstance(results[place], AlignedPhonemes) and results[place].score < least:
                 detail = (
