@@ -24,8 +24,29 @@ def test_a_low_temperature_takes_the_likeliest_level(vocoder_run, frames):
     np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("block_frames", [1, 7, 1000])
+def test_a_stream_gives_the_same_samples_in_any_blocks(vocoder_run, frames, block_frames):
+    synthesizer = Synthesizer(vocoder_run)
+    blocks = list(synthesizer.stream(frames, 0.9, 3, block_frames))
+    assert {len(block) for block in blocks[:-1]} <= {64 * block_frames}
+    np.testing.assert_array_equal(np.concatenate(blocks), synthesizer.speak(frames, 0.9, 3))
+
+
+def test_the_first_block_of_a_stream_is_short():
+    assert list(synthesis.block_bounds(62, 400, 125)) == [(62, 87), (87, 212), (212, 337), (337, 400)]
+    assert list(synthesis.block_bounds(62, 62, 125)) == []
+
+
+def test_silence_beyond_the_receptive_field_has_no_effect(vocoder_run, frames, monkeypatch):
+    expected = Synthesizer(vocoder_run).speak(frames)
+    assert vocoder_run.sizes.lead < vocoder_run.sizes.silence
+    monkeypatch.setattr(vocoder_run, "sizes", vocoder_run.sizes._replace(lead=vocoder_run.sizes.silence))
+    np.testing.assert_array_equal(Synthesizer(vocoder_run).speak(frames), expected)
+
+
 def test_random_numbers_are_those_of_seed_and_sample():
-    long = synthesis.uniform_noise(3, 10_000)
-    np.testing.assert_array_equal(synthesis.uniform_noise(3, 5000), long[:5000])
-    assert (synthesis.uniform_noise(4, 100) != long[:100]).all() and long.min() >= 0 and long.max() < 1
+    long = synthesis.uniform_noise(3, 0, 10_000)
+    for start, end in ((0, 5000), (4096, 4097), (3000, 9000)):
+        np.testing.assert_array_equal(synthesis.uniform_noise(3, start, end), long[start:end])
+    assert (synthesis.uniform_noise(4, 0, 100) != long[:100]).all() and long.min() >= 0 and long.max() < 1
     assert abs(long.mean() - 0.5) < 0.02

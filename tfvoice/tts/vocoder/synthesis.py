@@ -1,5 +1,6 @@
 """Speaking: conditioning to samples, with the weights of a vocoder."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,10 @@ from tfvoice.tts.vocoder.conditioning import ConditioningFrames
 from tfvoice.tts.vocoder.run import VocoderRun
 
 # Samples whose random numbers are generated at once.
-_BLOCK = 4096
+_NOISE_BLOCK = 4096
+# Frames of the first block of a stream: what is heard first is made at once, 0.1 s at 16 kHz. Then 0.5 s.
+_FIRST_FRAMES = 25
+_BLOCK_FRAMES = 125
 
 
 class _Weights(NamedTuple):
@@ -36,10 +40,11 @@ class Synthesizer:
 
     Args:
       run: with its weights. Later changes of the weights have effect.
+      threads: 1 or 2 for the samples of an utterance, which do not depend on it; None: what is faster on this machine.
     """
 
-    def __init__(self, run: VocoderRun):
-        self._run, self._model = run, run.model
+    def __init__(self, run: VocoderRun, threads: int | None = None):
+        self._run, self._model, self._threads = run, run.model, threads
         self._quantization = run.config.quantization
         # A table, because the last bit of a value that is decoded in bulk depends on its place in memory.
         levels = np.arange(self._quantization.levels)
@@ -54,31 +59,48 @@ class Synthesizer:
         self._biases = biases
 
     def speak(self, frames: ConditioningFrames, temperature: float = 1.0, seed: int = 0) -> np.ndarray:
-        """Samples an utterance.
+        """Samples an utterance: the blocks of `stream` as one array."""
+        return np.concatenate([np.empty(0, np.float32), *self.stream(frames, temperature, seed)])
+
+    def stream(
+        self, frames: ConditioningFrames, temperature: float = 1.0, seed: int = 0, block_frames: int = _BLOCK_FRAMES
+    ) -> Iterator[np.ndarray]:
+        """Samples an utterance block by block; nothing runs between two blocks.
 
         Args:
           frames: of the utterance, with the silence before it, which is not sampled.
           temperature: divisor of the logits.
           seed: of the random numbers.
+          block_frames: frames of a block; the first block is shorter. The samples do not depend on it.
 
-        Returns:
-          float32 `[samples]` in -1 to 1, without the silence.
+        Yields:
+          float32 `[samples]` in -1 to 1: the utterance without the silence.
         """
         rows = (values[np.newaxis] for values in (frames.phonemes.astype(np.int32), frames.stresses.astype(np.int32)))
         biases = self._biases(*rows, frames.f0[np.newaxis]).numpy()
-        silence = self._run.sizes.silence * FRAME_SAMPLES
-        samples = len(biases) * FRAME_SAMPLES
-        levels = np.full(2 + samples, self._quantization.silence, np.int32)
-        noise = uniform_noise(seed, samples)
-        config = self._model.config
-        dilations = np.array(config.dilations)
+        sizes, config = self._run.sizes, self._model.config
+        # The network sees no more of the silence than in training.
+        start, silence = (sizes.silence - sizes.lead) * FRAME_SAMPLES, sizes.silence * FRAME_SAMPLES
+        levels = np.full(2 + len(biases) * FRAME_SAMPLES, self._quantization.silence, np.int32)
+        weights_, dilations = weights(self._model), np.array(config.dilations)
         memory = np.zeros([dilations.sum(), config.residual], np.float32)
         places = np.zeros(config.layers, np.int64)
-        kernel.advance(
-            levels, 0, samples, silence, noise, np.float32(1 / temperature), biases, FRAME_SAMPLES,
-            *weights(self._model), dilations, memory, places,
-        )  # fmt: skip
-        return self._values[levels[2 + silence :]]
+        for first, last in block_bounds(sizes.silence, len(biases), block_frames):
+            end = last * FRAME_SAMPLES
+            kernel.advance(
+                levels, start, end, silence, uniform_noise(seed, start, end), np.float32(1 / temperature), biases,
+                FRAME_SAMPLES, *weights_, dilations, memory, places,
+            )  # fmt: skip
+            start = end
+            yield self._values[levels[2 + first * FRAME_SAMPLES : 2 + end]]
+
+
+def block_bounds(start: int, end: int, block_frames: int) -> Iterator[tuple[int, int]]:
+    """The first frame of each block of a stream, and the frame after its last."""
+    size = min(_FIRST_FRAMES, block_frames)
+    while start < end:
+        yield start, min(start + size, end)
+        start, size = start + size, block_frames
 
 
 def weights(model: Vocoder) -> _Weights:
@@ -93,11 +115,11 @@ def weights(model: Vocoder) -> _Weights:
     return _Weights(first, gates, outs, *(each.numpy() for each in rest))
 
 
-def uniform_noise(seed: int, samples: int) -> np.ndarray:
-    """Random numbers in 0 to 1 of each sample, determined by (seed, sample): float32 `[samples]`."""
-    key = keys.fold_in(keys.from_seed(seed), Purpose.SAMPLING)
+def uniform_noise(seed: int, start: int, end: int) -> np.ndarray:
+    """Random numbers in 0 to 1 of the samples from `start` to `end`, determined by (seed, sample): float32."""
+    key, first = keys.fold_in(keys.from_seed(seed), Purpose.SAMPLING), start // _NOISE_BLOCK
     blocks = [
-        tf.random.stateless_uniform([_BLOCK], keys.fold_in(key, block), alg="philox").numpy()
-        for block in range(-(-samples // _BLOCK))
+        tf.random.stateless_uniform([_NOISE_BLOCK], keys.fold_in(key, block), alg="philox").numpy()
+        for block in range(first, -(-end // _NOISE_BLOCK))
     ]
-    return np.concatenate(blocks)[:samples]
+    return np.concatenate(blocks)[start - first * _NOISE_BLOCK : end - first * _NOISE_BLOCK]
