@@ -172,6 +172,26 @@ class Run:
         checkpoints.save(path, groups, state)
         path.with_suffix(checkpoints.LEGACY_SUFFIX).unlink(missing_ok=True)
 
+    def pack(self, folder: str | Path) -> Path:
+        """Writes a copy to be given to others: the configuration, and the weights in float16.
+
+        Nothing in it names a path of this machine. It cannot be resumed.
+
+        Args:
+          folder: of the copy.
+
+        Returns:
+          The folder.
+        """
+        info = {key: value for key, value in self.info.items() if key != "init_from"}
+        info["data"] = Path(str(self.info.get("data", ""))).name
+        copy = self._from(folder, self.config, self._description() | {"info": info}, False)
+        copy.write()
+        weights = checkpoints.named(self.model.weights)
+        halved = {name: np.asarray(value).astype(np.float16) for name, value in weights.items()}
+        copy.save_checkpoint("best", {"weights": halved}, {})
+        return copy.run_dir
+
     def write_report(self, name: str, content: dict[str, Any]) -> Path:
         """Writes `report/<name>.json`; returns its path."""
         path = self.run_dir / "report" / f"{name}.json"

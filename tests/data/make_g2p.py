@@ -9,14 +9,13 @@ import sys
 from tfvoice import storage
 from tfvoice.export import model_card
 from tfvoice.tts.g2p import evaluate
-from tfvoice.tts.g2p import run as run_
 from tfvoice.tts.g2p.run import G2pRun
 from tfvoice.tts.g2p.task import G2P
 from tfvoice.tts.pronounce import PACKAGED_RUN
 
 if __name__ == "__main__":
     shutil.rmtree(PACKAGED_RUN, ignore_errors=True)
-    folder = run_.pack(G2pRun.load(sys.argv[1]), PACKAGED_RUN)
+    folder = G2pRun.load(sys.argv[1]).pack(PACKAGED_RUN)
     report, _ = evaluate.evaluate_run(folder, split="test")
     storage.write(folder / "model_card.md", model_card.write(G2P, G2pRun.load(folder), "best"))
     shutil.rmtree(folder / "report")

@@ -5,6 +5,7 @@ the blocks, `read_blocks` yields them, so both give the same samples bit for bit
 """
 
 import contextlib
+import struct
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -321,6 +322,14 @@ def with_header(data: bytes, sample_rate_hz: int) -> bytes:
     wav = BytesIO()
     soundfile.write(wav, samples.astype(np.int16), sample_rate_hz, format="WAV", subtype="PCM_16")
     return wav.getvalue()
+
+
+def streamed_wav_header(sample_rate_hz: int) -> bytes:
+    """The header of a mono WAV file of 16 bits whose length is unknown, as in a pipe: its sizes are the largest."""
+    unknown, frame_bytes = 2**32 - 1, 2
+    form = struct.pack("<HHIIHH", 1, 1, sample_rate_hz, sample_rate_hz * frame_bytes, frame_bytes, 8 * frame_bytes)
+    head = b"RIFF" + struct.pack("<I", unknown) + b"WAVEfmt " + struct.pack("<I", len(form)) + form
+    return head + b"data" + struct.pack("<I", unknown)
 
 
 def to_pcm16(samples: np.ndarray) -> np.ndarray:

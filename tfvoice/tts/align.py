@@ -104,6 +104,34 @@ def align_rows(
     return [found[row] for row in rows.tolist()]
 
 
+def align_clip(run: SegmentationRun, samples: np.ndarray, text: str, name: str) -> AlignedPhonemes:
+    """Aligns one recording.
+
+    Args:
+      run: with its weights.
+      samples: float32 `[samples]` at the rate of the run.
+      text: what is spoken in it.
+      name: of the recording, for messages.
+
+    Raises:
+      TfvoiceError: it is too short or too long for its text, the text has words without phonemes, or hardly a pair of
+        its phonemes is recognised.
+    """
+    lengths = np.array([len(samples)], np.int32)
+    frames = int(features.frame_count(run.config.features, lengths)[0])
+    try:
+        graph = data_.lattice_of(run, text, frames)
+        values = run.log_probabilities(samples[np.newaxis], lengths).values[0].numpy()
+        found = forced_alignment.align(values, graph, len(samples), run.config.features.hop_samples)
+    except UnusableError as error:
+        raise TfvoiceError(f"{name}: cannot be aligned with its text: {error.detail}.") from None
+    except forced_alignment.AlignmentError as error:
+        raise TfvoiceError(f"{name}: cannot be aligned with its text: {error}.") from None
+    if found.recognised < _LEAST_RECOGNISED:
+        raise TfvoiceError(f"{name}: has no speech that is its text; give a recording of it.")
+    return found
+
+
 def threshold(scores: list[float]) -> float:
     """The score below which alignments are improbable: by the distribution of the scores of a split.
 

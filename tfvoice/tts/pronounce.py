@@ -32,14 +32,15 @@ class PronouncedWord(NamedTuple):
     Attributes:
       word: in lower case; of phonemes in braces, and of what cannot be spoken, these as written.
       phonemes: empty where there are none.
-      by: `inline`, `lexicon`, `rule` (lexicon and an ending), `g2p`, `unknown`, or `unspoken` (no word: an emoji).
+      by: `inline`, `lexicon`, `rule` (lexicon and an ending), `g2p`, `unknown`, `unspoken` (no word: an emoji), or
+        `pause`.
       variants: all pronunciations that the lexicon has.
       start: where it begins in the text.
     """
 
     word: str
     phonemes: Pronunciation
-    by: Literal["inline", "lexicon", "rule", "g2p", "unknown", "unspoken"]
+    by: Literal["inline", "lexicon", "rule", "g2p", "unknown", "unspoken", "pause"]
     variants: tuple[Pronunciation, ...] = ()
     start: int = 0
 
@@ -60,14 +61,18 @@ class Pronouncer:
         self._predict = predict
         self._normalizer = normalizer
 
-    def pronounce(self, text: str) -> list[PronouncedWord]:
+    def pronounce(self, text: str, pauses: bool = False) -> list[PronouncedWord]:
         """The words of a text in their order, with their phonemes.
+
+        Args:
+          text: any Unicode.
+          pauses: whether its pauses are among them, with the phoneme of silence.
 
         Raises:
           PhonemeError: braces in the text hold anything but phonemes, or have no partner.
           TfvoiceError: there is no normaliser of that name.
         """
-        return self._predicted(self._looked_up(text))
+        return self._predicted(self._looked_up(text, pauses))
 
     def pronounce_lines(
         self, lines: Iterable[str], source: str, at_once: int = _AT_ONCE
@@ -97,7 +102,7 @@ class Pronouncer:
                 numbers, pending = [], []
         yield from zip(numbers, self._predicted(pending), strict=True)
 
-    def _looked_up(self, text: str) -> list[PronouncedWord]:
+    def _looked_up(self, text: str, pauses: bool = False) -> list[PronouncedWord]:
         """The words of a text, with the phonemes of those that the lexicon has."""
         pronounced = []
         for segment in phonemes.split_inline(text, self._lexicon.inventory):
@@ -105,7 +110,7 @@ class Pronouncer:
                 pronounced.append(PronouncedWord(segment.text, segment.phonemes, "inline", (), segment.start))
                 continue
             normalized = normalize(segment.text, self._normalizer)
-            words = [token for token in normalized.tokens if not token.is_pause]
+            words = [token for token in normalized.tokens if pauses or not token.is_pause]
             for part in sorted([*words, *normalized.unspoken], key=lambda part: part.start):
                 pronounced.append(self._look_up(part)._replace(start=segment.start + part.start))
         return pronounced
@@ -113,6 +118,8 @@ class Pronouncer:
     def _look_up(self, part: Token | Unspoken) -> PronouncedWord:
         if isinstance(part, Unspoken):
             return PronouncedWord(part.text, (), "unspoken")
+        if part.is_pause:
+            return PronouncedWord(part.text, (phonemes.SILENCE,), "pause")
         # CMUdict has the names of letters with a dot: "a." is not the article.
         found = (part.letter and self._lexicon.find(f"{part.text}.")) or self._lexicon.find(part.text)
         if not found:
@@ -166,6 +173,17 @@ def open_text(argument: str) -> tuple[Iterable[str], str]:
     if argument.endswith(".txt") and not any(map(str.isspace, argument)):
         raise TfvoiceError(f"{argument}: no such file; name a file, or give a text in quotes.")
     return [argument], "the text"
+
+
+def open_file(path: str) -> Iterator[str]:
+    """The lines of a text file or, for `-`, of the standard input.
+
+    Raises:
+      TfvoiceError: the file is not there or, while its lines are read, is not UTF-8.
+    """
+    if path != "-" and not Path(path).is_file():
+        raise TfvoiceError(f"{path}: no such file; name a text file.")
+    return _lines(path)
 
 
 def _lines(path: str) -> Iterator[str]:

@@ -9,7 +9,6 @@ import pytest
 from tfvoice import checkpoints, tasks
 from tfvoice.errors import TfvoiceError
 from tfvoice.training import transfer
-from tfvoice.tts.g2p import run as run_
 from tfvoice.tts.g2p.predict import G2pPredictor
 from tfvoice.tts.g2p.run import G2pRun
 
@@ -64,7 +63,7 @@ def test_weights_of_another_run_are_taken_phoneme_by_phoneme(g2p_run, tmp_path):
 
 
 def test_a_run_is_packed_in_half_the_bytes_and_pronounces_alike(g2p_run, tmp_path):
-    packed = run_.pack(g2p_run, tmp_path / "packed")
+    packed = g2p_run.pack(tmp_path / "packed")
     assert sorted(path.name for path in packed.rglob("*") if path.is_file()) == ["best.safetensors", "experiment.json"]
     description = json.loads((packed / "experiment.json").read_text())
     assert str(Path(g2p_run.info["data"]).parent) not in json.dumps(description)

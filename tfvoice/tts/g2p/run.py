@@ -4,9 +4,6 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from tfvoice import checkpoints
 from tfvoice.errors import TfvoiceError
 from tfvoice.models.deep_voice.g2p import G2p
 from tfvoice.run import Run
@@ -119,24 +116,3 @@ class G2pRun(Run):
         model = G2p(self.config.model, len(self.letters), len(self.inventory.symbols))
         model.build(None)
         return model
-
-
-def pack(run: G2pRun, folder: str | Path) -> Path:
-    """Writes a copy of a run to be given to others: its configuration, and its weights in float16.
-
-    Nothing in it names a path of this machine. It cannot be resumed.
-
-    Args:
-      run: with its weights.
-      folder: of the copy.
-
-    Returns:
-      The folder.
-    """
-    info = run.info | {"data": Path(str(run.info.get("data", ""))).name}
-    copy = G2pRun(folder, run.config, info)
-    copy.write()
-    weights = checkpoints.named(run.model.weights)
-    halved = {name: np.asarray(value).astype(np.float16) for name, value in weights.items()}
-    copy.save_checkpoint("best", {"weights": halved}, {})
-    return copy.run_dir

@@ -1,7 +1,5 @@
 """The whole configuration of a segmentation model."""
 
-from typing import Literal
-
 import pydantic
 
 from tfvoice.audio.augment import AugmentationConfig
@@ -10,30 +8,8 @@ from tfvoice.config import Config
 from tfvoice.data.config import DataConfig
 from tfvoice.models.deep_voice.segmentation import SegmentationConfig
 from tfvoice.run import RunConfig
-from tfvoice.text.lexicon import CMUDICT
 from tfvoice.training.config import TrainingConfig
-
-# The value of `PronunciationConfig.g2p` for the model that comes with the package.
-PACKAGED = "package"
-
-
-class PronunciationConfig(Config):
-    """Where the phonemes of a text come from.
-
-    Attributes:
-      lexicon: `cmudict`, or a file in its format, such as one of another language.
-      own_lexicon: a file whose words go before those of `lexicon`; empty: none.
-      g2p: for words that the lexicon lacks: `package`, the G2P model that comes with tfvoice, for CMUdict alone, or
-        the folder of a run of `tfvoice_train --model=g2p`; empty: utterances with such words are skipped.
-      normalizer: of the language of the texts, as in `tfvoice.text.normalize`.
-      variants: whether a word may be spoken as any of its pronunciations in the lexicon, or only as the first.
-    """
-
-    lexicon: str = CMUDICT
-    own_lexicon: str = ""
-    g2p: str = PACKAGED
-    normalizer: Literal["en", "plain"] = "en"
-    variants: bool = False
+from tfvoice.tts.pronunciation import PronunciationConfig
 
 
 class SilenceConfig(Config):

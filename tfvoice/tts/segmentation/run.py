@@ -15,16 +15,12 @@ from tfvoice.errors import TfvoiceError
 from tfvoice.lengths import Sequence
 from tfvoice.models.deep_voice.segmentation import Segmentation
 from tfvoice.run import Run
-from tfvoice.text import lexicon as lexicon_
 from tfvoice.text import phonemes as phonemes_
-from tfvoice.text.lexicon import CMUDICT, PronunciationLexicon
-from tfvoice.text.phonemes import SILENCE, PhonemeInventory, Pronunciation
+from tfvoice.text.phonemes import PhonemeInventory, Pronunciation
 from tfvoice.training.config import DTYPE_POLICIES
-from tfvoice.tts.g2p.predict import G2pPredictor
-from tfvoice.tts.g2p.run import G2pRun
-from tfvoice.tts.pronounce import PACKAGED_RUN, Pronouncer
+from tfvoice.tts.pronunciation import PronunciationSources
 from tfvoice.tts.segmentation import data as data_
-from tfvoice.tts.segmentation.config import PACKAGED, PronunciationConfig, SegmentationRunConfig
+from tfvoice.tts.segmentation.config import SegmentationRunConfig
 from tfvoice.tts.segmentation.data import LatticeIndex
 
 
@@ -74,15 +70,14 @@ class SegmentationRun(Run):
         source: "SegmentationRun | None" = None,
     ):
         """A run that is to be trained on `data_dir`, of which nothing is on disk yet; `source` gives only weights."""
-        symbols = _lexicon(config.pronunciation).inventory.symbols
+        symbols = PronunciationSources(config.pronunciation, run_dir).lexicon.inventory.symbols
         return cls(run_dir, config, info | {"phonemes": list(symbols)}, training=True)
 
     @classmethod
     def resolved(cls, settings: SegmentationRunConfig, run_dir: str | Path, data_dir: str | Path, overwrite: bool):
         """With absolute paths of lexicons and G2P model: the run is used from other folders, too."""
         chosen = settings.pronunciation
-        named = {name: getattr(chosen, name) for name in ("lexicon", "own_lexicon", "g2p")}
-        paths = {name: str(Path(path).resolve()) for name, path in named.items() if path not in ("", CMUDICT, PACKAGED)}
+        paths = {name: str(Path(path).resolve()) for name, path in chosen.files().items()}
         return settings.model_copy(update={"pronunciation": chosen.model_copy(update=paths)})
 
     @functools.cached_property
@@ -95,33 +90,19 @@ class SegmentationRun(Run):
         return phoneme if phoneme in self.ids else phonemes_.base(phoneme)
 
     @functools.cached_property
-    def lexicon(self) -> PronunciationLexicon:
-        """The lexicon of the configuration.
+    def sources(self) -> PronunciationSources:
+        """The lexicon, G2P model and normaliser of the configuration.
 
         Raises:
-          TfvoiceError: it cannot be read, or has phonemes that the network does not know.
+          TfvoiceError: the lexicon cannot be read, or has phonemes that the network does not know.
         """
-        lexicon = _lexicon(self.config.pronunciation)
-        if unknown := sorted(set(lexicon.inventory.symbols) - set(self.inventory.symbols)):
+        sources = PronunciationSources(self.config.pronunciation, self.run_dir)
+        if unknown := sorted(set(sources.lexicon.inventory.symbols) - set(self.inventory.symbols)):
             raise TfvoiceError(
-                f"{lexicon.source}: has phonemes that {self.run_dir} does not know, such as {', '.join(unknown[:5])}; "
-                "train another run."
+                f"{sources.lexicon.source}: has phonemes that {self.run_dir} does not know, such as "
+                f"{', '.join(unknown[:5])}; train another run."
             )
-        return lexicon
-
-    @functools.cached_property
-    def pronouncer(self) -> Pronouncer:
-        """Texts to words with phonemes, as the configuration says."""
-        predict = G2pPredictor(self._g2p).pronounce if self._g2p else None
-        return Pronouncer(self.lexicon, predict, self.config.pronunciation.normalizer)
-
-    @functools.cached_property
-    def _g2p(self) -> G2pRun | None:
-        """The G2P model of the configuration."""
-        chosen = self.config.pronunciation
-        if chosen.g2p == PACKAGED:
-            return G2pRun.load(PACKAGED_RUN) if chosen.lexicon == CMUDICT else None
-        return G2pRun.load(chosen.g2p) if chosen.g2p else None
+        return sources
 
     def pronunciations(self, text: str) -> list[tuple[str, list[Pronunciation]]]:
         """The words of a text, and the pronunciations that each may have; none for a word that has no phonemes.
@@ -131,7 +112,7 @@ class SegmentationRun(Run):
         Raises:
           PhonemeError: braces in the text hold anything but phonemes.
         """
-        words, pronounced = [], self.pronouncer.pronounce(text)
+        words, pronounced = [], self.sources.pronouncer.pronounce(text)
         if all(word.by == "unspoken" for word in pronounced):
             return []
         for word in pronounced:
@@ -160,12 +141,13 @@ class SegmentationRun(Run):
         digest = hashlib.sha256(config_.to_json(self.config).encode())
         for weight in self.model.weights:
             digest.update(weight.numpy().tobytes())
-        if self._g2p:
-            digest.update(config_.to_json(self._g2p.config).encode())
-        for weight in self._g2p.model.weights if self._g2p else ():
-            digest.update(weight.numpy().tobytes())
-        for word in self.lexicon.words():
-            digest.update(f"{word} {self.lexicon.pronunciations(word)}".encode())
+        if g2p := self.sources.g2p:
+            digest.update(config_.to_json(g2p.config).encode())
+            for weight in g2p.model.weights:
+                digest.update(weight.numpy().tobytes())
+        lexicon = self.sources.lexicon
+        for word in lexicon.words():
+            digest.update(f"{word} {lexicon.pronunciations(word)}".encode())
         return digest.hexdigest()
 
     def class_labels(self) -> list[str]:
@@ -207,12 +189,3 @@ class SegmentationRun(Run):
 
 
 _WAVEFORMS = (tf.TensorSpec([None, None], tf.float32), tf.TensorSpec([None], tf.int32))
-
-
-def _lexicon(config: PronunciationConfig) -> PronunciationLexicon:
-    lexicon = lexicon_.load(config.lexicon)
-    if SILENCE in lexicon.inventory.bases[1:]:
-        raise TfvoiceError(f"{lexicon.source}: has the phoneme {SILENCE}, which means silence here; rename it.")
-    if not config.own_lexicon:
-        return lexicon
-    return lexicon.after(lexicon_.read(config.own_lexicon, lexicon.inventory))
