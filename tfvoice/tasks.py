@@ -48,6 +48,12 @@ def _vocoder() -> Task:
     return VOCODER
 
 
+def _voice() -> Task:
+    from tfvoice.tts.voice.task import VOICE
+
+    return VOICE
+
+
 # Functions, so that a command imports the task that it uses and no other.
 TASKS: dict[str, Callable[[], Task]] = {
     "wavenet_asr": _recognition,
@@ -57,6 +63,7 @@ TASKS: dict[str, Callable[[], Task]] = {
     "segmentation": _segmentation,
     "duration_f0": _duration_f0,
     "vocoder": _vocoder,
+    "deep_voice": _voice,
 }
 
 

@@ -24,7 +24,7 @@ from tfvoice.cli.flags import Flags, UsageError
 from tfvoice.cli.signals import StopRequest
 
 FLAGS = Flags()
-_MODELS = "wavenet_asr, deepspeech2, sample_rnn, g2p, segmentation, duration_f0, vocoder"
+_MODELS = "wavenet_asr, deepspeech2, sample_rnn, g2p, segmentation, duration_f0, vocoder, deep_voice"
 MODEL = FLAGS.string("model", f"{_MODELS}. Default: as --init_from, else wavenet_asr.", metavar="NAME")
 _DATA = "Folder that tfvoice_convert wrote, for duration_f0 and vocoder tfvoice_align; for g2p, cmudict or a lexicon."
 DATA = FLAGS.string("data", _DATA, metavar="DIR", required=True)

@@ -40,6 +40,10 @@ class PronunciationConfig(Config):
         named = {name: getattr(self, name) for name in ("lexicon", "own_lexicon", "g2p")}
         return {name: path for name, path in named.items() if path not in ("", CMUDICT, PACKAGED)}
 
+    def described(self) -> str:
+        """The lexicons in the order in which words are looked up, for a model card."""
+        return " after ".join(filter(None, (self.lexicon, self.own_lexicon)))
+
 
 class PronunciationSources:
     """The lexicon, the G2P model and the normaliser of a configuration; each is loaded when it is first used.

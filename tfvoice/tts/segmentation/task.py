@@ -129,9 +129,7 @@ class SegmentationTask(UndecodedTask):
             {
                 "sample rate": f"{config.features.sample_rate_hz} Hz",
                 "phonemes": f"{len(run.phonemes)}: {' '.join(run.phonemes)}",
-                "lexicon": " after ".join(
-                    filter(None, (config.pronunciation.lexicon, config.pronunciation.own_lexicon))
-                ),
+                "lexicon": config.pronunciation.described(),
             },
         )
 
