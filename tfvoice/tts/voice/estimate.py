@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import tempfile
 import time
 from pathlib import Path
@@ -24,8 +25,14 @@ from tfvoice.tts.vocoder.task import VOCODER
 from tfvoice.tts.voice.config import VoiceRunConfig
 from tfvoice.tts.voice.run import ALIGNED
 
-# Utterances of a split that are measured: four batches of segmentation, one of durations, and some clips.
-_SEGMENTED, _ALIGNED, _SPOKEN = 64, 32, 12
+# Utterances that are aligned: F0 of a second takes a tenth of a second.
+_ALIGNED = {"train": 12, "valid": 4}
+# Utterances in an epoch of each part, some of them several times: full batches.
+_TRAINED = {
+    "segmentation": {"train": 64, "valid": 16},
+    "duration_f0": {"train": 64, "valid": 32},
+    "vocoder": _ALIGNED,
+}
 # Passes over them. In the first, networks are compiled.
 _EPOCHS = 2
 # Alignments by a network that is hardly trained are kept.
@@ -56,58 +63,53 @@ def measure(data_dir: str | Path, settings: VoiceRunConfig) -> dict[str, Pace]:
     quiet = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
     with tempfile.TemporaryDirectory(prefix="tfvoice-") as name, quiet[0], quiet[1]:
         folder = Path(name)
-        plain = excerpt(data_dir, folder / "plain", _SEGMENTED)
-        run, segmentation = _trained(SEGMENTATION, settings.segmentation, folder / "segmentation", plain, data_dir)
-        few = excerpt(data_dir, folder / "few", _ALIGNED)
-        chosen = AlignmentSettings(settings.f0, _ANY_SCORE)
+        run, segmentation = _trained(SEGMENTATION, settings.segmentation, folder, data_dir, data_dir)
+        few, chosen = excerpt(data_dir, folder / "few", _ALIGNED), AlignmentSettings(settings.f0, _ANY_SCORE)
         start = time.monotonic()
         align.align_corpus(run, few, folder / ALIGNED, chosen, progress=False)
-        seconds = time.monotonic() - start
-        spoken = excerpt(folder / ALIGNED, folder / "spoken", _SPOKEN)
+        seconds = _alignment_seconds(time.monotonic() - start, few, data_dir, settings)
+        _, durations = _trained(DURATION_F0, settings.duration_f0, folder, folder / ALIGNED, data_dir)
+        _, vocoder = _trained(VOCODER, settings.vocoder, folder, folder / ALIGNED, data_dir)
         return {
             "segmentation": segmentation,
-            ALIGNED: Pace(0.0, _alignment_seconds(seconds, few, data_dir, settings)),
-            "duration_f0": _trained(
-                DURATION_F0, settings.duration_f0, folder / "duration_f0", folder / ALIGNED, data_dir
-            )[1],
-            "vocoder": _trained(VOCODER, settings.vocoder, folder / "vocoder", spoken, data_dir)[1],
+            ALIGNED: Pace(0.0, seconds),
+            "duration_f0": durations,
+            "vocoder": vocoder,
         }
 
 
-def excerpt(data_dir: str | Path, folder: Path, utterances: int) -> Path:
-    """Records that are the first of those in a folder: links to its shards, with a shorter index beside them.
+def excerpt(data_dir: str | Path, folder: Path, counts: dict[str, int]) -> Path:
+    """Records that are some of those in a folder: links to shards, with another index beside them.
 
     Args:
       data_dir: the folder; aligned or plain records, which are a random sample in each shard.
       folder: of the excerpt, a new one.
-      utterances: at most so many of train and of valid.
+      counts: utterances by split: the first of its first shard, and where it has fewer, the same again.
     """
     manifest, splits = shards.read_manifest(data_dir), {}
     folder.mkdir()
-    for split in ("train", "valid"):
-        rate_hz, kept = manifest.sample_rate_hz, []
-        for shard in manifest.splits[split].shards:
-            path = Path(data_dir).resolve() / shard.name
-            entries = shard_index.read(path, shard.sha256)[: utterances - sum(each.utterances for each in kept)]
-            if not entries:
-                break
-            (folder / shard.name).symlink_to(path)
-            shard_index.write(folder / shard.name, shard.sha256, entries)
-            seconds = sum(entry.samples for entry in entries) / rate_hz
-            kept.append(shard.model_copy(update={"utterances": len(entries), "seconds": seconds}))
-        splits[split] = shards.total(kept)
+    for split, count in counts.items():
+        shard = manifest.splits[split].shards[0]
+        path = Path(data_dir).resolve() / shard.name
+        entries = list(itertools.islice(itertools.cycle(shard_index.read(path, shard.sha256)), count))
+        (folder / shard.name).symlink_to(path)
+        shard_index.write(folder / shard.name, shard.sha256, entries)
+        seconds = sum(entry.samples for entry in entries) / manifest.sample_rate_hz
+        splits[split] = shards.total([shard.model_copy(update={"utterances": count, "seconds": seconds})])
     (folder / shards.MANIFEST).write_text(manifest.model_copy(update={"splits": splits}).model_dump_json())
     return folder
 
 
-def _trained(task: Task, settings: RunConfig, folder: Path, records: Path, data_dir: str | Path) -> tuple[Run, Pace]:
-    """Trains a part on an excerpt of some records; returns the run, and the pace of all records."""
-    began = time.monotonic()
+def _trained(
+    task: Task, settings: RunConfig, folder: Path, records: str | Path, data_dir: str | Path
+) -> tuple[Run, Pace]:
+    """Trains a part on an excerpt of `records`; returns the run, and the pace of the records in `data_dir`."""
+    began, records = time.monotonic(), excerpt(records, folder / f"of_{task.name}", _TRAINED[task.name])
     brief = {"epochs": _EPOCHS, "validate_steps": 0, "patience": 0, "accumulate": 1}
     settings = settings.model_copy(update={"training": settings.training.model_copy(update=brief)})
     strategy, watch = step.strategy_for(settings.training), _Stopwatch()
     with strategy.scope():
-        run = task.run.new(folder, settings, records, task.run.data_info(records))
+        run = task.run.new(folder / task.name, settings, records, task.run.data_info(records))
         trainer = Trainer(run, task.training(run, records), strategy)
     run.write()
     trainer.run(StopConditions(), [watch])
