@@ -182,7 +182,7 @@ class _Training:
         if name == ALIGNED:
             return start.is_aligned(self._voice.run_dir)
         state, folder = self._state(name), self._voice.run_dir / name
-        if not state or not state.finished:
+        if not state or not state.finished or (name != "segmentation" and not start.is_aligned(self._voice.run_dir)):
             return False
         content, task = read_description(folder), STAGES[name]
         trained = config_.build(task.run.config_class, content["config"], str(folder))
