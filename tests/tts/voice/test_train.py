@@ -164,7 +164,6 @@ def test_ctrl_c_stops_the_alignment_as_well(copied, converted):
         (["segmentation.model.units=7"], r"holds a voice of another configuration: segmentation\.model\.units: 6 -> 7"),
         (["f0.min_hz=160"], r"f0\.min_hz: 150\.0 -> 160\.0"),
         (["vocoder.model.skip=13"], r"vocoder: holds a run of another configuration: model\.skip: 12 -> 13"),
-        (["segmentation.features.sample_rate_hz=8000"], r"train one of 16000 Hz with --set segmentation\.features"),
     ],
 )
 def test_another_configuration_is_refused(trained, converted, overrides, sentence):
