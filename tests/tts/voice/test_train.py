@@ -125,7 +125,8 @@ def test_it_says_beforehand_how_long_it_takes_and_stops_at_a_limit(converted, tm
     assert tasks.train(tmp_path / "run", converted, settings(), StopConditions(max_minutes=0)) is None
     out = capsys.readouterr().out
     assert (
-        "  vocoder           1 epochs  about 150 min" in out and "in all                      about 2 h 39 min" in out
+        "  vocoder            1 epoch  about 2 h 30 min" in out
+        and "in all                      about 2 h 37 min" in out
     )
     assert "Stopped at the limit, before segmentation" in out
     with pytest.raises(TfvoiceError, match="only half trained, it has no duration_f0 yet"):

@@ -228,7 +228,7 @@ class _Training:
         total = duration(sum(map(self._seconds_left, STAGES)))
         lines = [f"This voice is made in {len(STAGES)} stages. An estimate for this machine, where nothing else runs:"]
         for name in STAGES:
-            epochs = "" if name == ALIGNED else f"{self._epochs(name)} epochs"
+            epochs = "" if name == ALIGNED else f"{self._epochs(name)} epoch{'s' * (self._epochs(name) != 1)}"
             left = "done" if self._is_finished(name) else f"about {duration(self._seconds_left(name))}"
             lines.append(f"  {name:<14}{epochs:>12}  {left}")
         return "\n".join([*lines, f"  {'in all':<26}  about {total}"])
