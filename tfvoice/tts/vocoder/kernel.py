@@ -1,13 +1,22 @@
-"""The WaveNet of a vocoder sample by sample, as one function that Numba compiles.
+"""The WaveNet of a vocoder sample by sample, as functions that Numba compiles, for one thread or two.
 
 All weights of the smallest preset fit into the cache of a core, where TensorFlow's operations would take more time to
-start than to compute. Products are sums of rows of the kernel, several at a time, which processors add as vectors; the
+start than to compute; larger ones are bound by the rate at which a core reads its weights, hence the second thread. The
 functions of the gates are rational, since those of the C library would take half of the time.
+
+Of two threads, `lead` runs the chain from layer to layer, which bounds the speed. `follow`, a layer behind, adds up the
+skip connections, and samples; while it does so, the leader computes the part of its sums that needs no newer sample. Both
+call the same functions as `advance`, which is one thread: the samples are the same to the last bit.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 
+from tfvoice import atomics
 from tfvoice.compiled import compiled
+from tfvoice.models.deep_voice.vocoder import FRAME_SAMPLES
+from tfvoice.products import add_product
 
 # Fused multiplications and additions; nothing is NaN. Sums keep their order.
 _FUSED = {"contract", "nnan", "ninf", "nsz"}
@@ -48,21 +57,6 @@ def exp(x):
 
 
 @compiled(fastmath=_FUSED)
-def add_product(inputs, kernel, sums):
-    """Adds `inputs kernel` to the sums, of float32 arrays."""
-    rows, columns = kernel.shape
-    whole = rows - rows % 4
-    for i in range(0, whole, 4):
-        a, b, c, d = inputs[i], inputs[i + 1], inputs[i + 2], inputs[i + 3]
-        row_a, row_b, row_c, row_d = kernel[i], kernel[i + 1], kernel[i + 2], kernel[i + 3]
-        for j in range(columns):
-            sums[j] += a * row_a[j] + b * row_b[j] + c * row_c[j] + d * row_d[j]
-    for i in range(whole, rows):
-        for j in range(columns):
-            sums[j] += inputs[i] * kernel[i, j]
-
-
-@compiled(fastmath=_FUSED)
 def draw(logits, inverse_temperature, uniform):
     """The level at a share of the cumulative distribution; `logits` are used up."""
     highest = logits.max()
@@ -79,56 +73,204 @@ def draw(logits, inverse_temperature, uniform):
     return level
 
 
+# Counters of two threads: layers that the leader has computed, samples that the follower has drawn, and whether one of
+# them has ended.
+_LAYERS_DONE, _SAMPLES_DONE, _ENDED = range(3)
+
+
+class Weights(NamedTuple):
+    """Those of the WaveNet, all sizes padded by zeros to what `products` needs; kernels are tiled.
+
+    Attributes:
+      dilations, rows: int64 `[layers]`, the dilation of each layer and its first row of `State.memory`.
+      first: `[2, levels, residual]`, the bias included in the second.
+      past, present: kernels of `[layers, residual, 2 * residual]`, of the gates.
+      residuals: kernels of `[layers, residual, residual]`.
+      residual_biases: `[layers, residual]`.
+      skips: kernels of `[layers, residual, skip]`.
+      skip_bias: `[skip]`.
+      head: kernel of `[skip, levels]`.
+      head_bias: `[levels]`.
+      output: kernel of `[levels, levels]`.
+      output_bias: `[levels]`, not padded.
+    """
+
+    dilations: np.ndarray
+    rows: np.ndarray
+    first: np.ndarray
+    past: np.ndarray
+    present: np.ndarray
+    residuals: np.ndarray
+    residual_biases: np.ndarray
+    skips: np.ndarray
+    skip_bias: np.ndarray
+    head: np.ndarray
+    head_bias: np.ndarray
+    output: np.ndarray
+    output_bias: np.ndarray
+
+
+class State(NamedTuple):
+    """What changes while an utterance is sampled.
+
+    Attributes:
+      levels: int32 `[2 + samples]`; two levels before the first sample. What is sampled is written into it.
+      memory: float32 `[sum of dilations, residual]`, the inputs of each layer as far as it looks back.
+      channels: float32 `[residual]`, from layer to layer.
+      sums: float32 `[layers, 2 * residual]`, of the gates.
+      gates: float32 `[layers, residual]`.
+      skip: float32 `[skip]`, the sum of the skip connections.
+      head, logits: float32 `[levels]`.
+    """
+
+    levels: np.ndarray
+    memory: np.ndarray
+    channels: np.ndarray
+    sums: np.ndarray
+    gates: np.ndarray
+    skip: np.ndarray
+    head: np.ndarray
+    logits: np.ndarray
+
+
+class Draws(NamedTuple):
+    """How samples are drawn.
+
+    Attributes:
+      noise: float32 `[samples]`, 0 to 1, of the samples from `start` on.
+      start: the sample of the first.
+      inverse_temperature: float32, factor of the logits.
+    """
+
+    noise: np.ndarray
+    start: int
+    inverse_temperature: np.float32
+
+
+def initial_state(weights: Weights, levels: np.ndarray) -> State:
+    """The state before the first sample of `levels`, without any past."""
+    layers, residual = weights.residual_biases.shape
+    sizes = ([weights.dilations.sum(), residual], [residual], [layers, 2 * residual], [layers, residual])
+    rest = (weights.skip_bias, weights.head_bias, weights.head_bias)
+    return State(levels, *(np.zeros(size, np.float32) for size in sizes), *(np.zeros_like(each) for each in rest))
+
+
+@compiled(fastmath=_FUSED, forceinline=True)
+def _start(sample, weights, state):
+    """The channels of the first layer, of the two levels before a sample."""
+    one, other = weights.first[0, state.levels[sample]], weights.first[1, state.levels[sample + 1]]
+    for i in range(len(state.channels)):
+        state.channels[i] = tanh(one[i] + other[i])
+
+
+@compiled(fastmath=_FUSED, forceinline=True)
+def _past(sample, layer, biases, weights, state):
+    """The sums of a layer's gates as far as they do not depend on the newest sample."""
+    sums = state.sums[layer]
+    sums[:] = biases[sample // FRAME_SAMPLES, layer]
+    add_product(state.memory[weights.rows[layer] + sample % weights.dilations[layer]], weights.past[layer], sums)
+
+
+@compiled(fastmath=_FUSED, forceinline=True)
+def _present(sample, layer, weights, state):
+    """The gates of a layer and the channels after it, from those before it."""
+    sums, gate, channels, r = state.sums[layer], state.gates[layer], state.channels, len(state.channels)
+    add_product(channels, weights.present[layer], sums)
+    state.memory[weights.rows[layer] + sample % weights.dilations[layer]] = channels
+    for i in range(r):
+        gate[i] = tanh(sums[i]) * (_HALF + _HALF * tanh(_HALF * sums[r + i]))
+        channels[i] += weights.residual_biases[layer, i]
+    add_product(gate, weights.residuals[layer], channels)
+
+
+@compiled(fastmath=_FUSED, forceinline=True)
+def _sample(sample, draws, weights, state):
+    """The level of a sample, from the sum of the skip connections."""
+    state.head[:] = weights.head_bias
+    for i in range(len(state.skip)):
+        state.skip[i] = max(state.skip[i], _ZERO)
+    add_product(state.skip, weights.head, state.head)
+    for i in range(len(state.head)):
+        state.head[i] = max(state.head[i], _ZERO)
+    levels = len(weights.output_bias)
+    state.logits[:levels] = weights.output_bias
+    add_product(state.head, weights.output, state.logits)
+    noise = draws.noise[sample - draws.start]
+    state.levels[sample + 2] = draw(state.logits[:levels], draws.inverse_temperature, noise)
+
+
 @compiled(fastmath=_FUSED)
-def advance(
-    levels, start, end, sampled, noise, inverse_temperature, biases, frame_samples,
-    first, gates, outs, out_biases, skip_bias, head, head_bias, output, output_bias,
-    dilations, memory, places,
-):  # fmt: skip
+def advance(start, end, sampled, biases, draws, weights, state):
     """Runs the network over samples, and draws those that are to be sampled.
 
     Args:
-      levels: int32 `[2 + samples]`; two levels before the first sample. What is sampled is written into it.
-      start, end: samples to run over.
-      sampled: samples from this one on are drawn; those before are in `levels`.
-      noise: float32 `[end - start]`, 0 to 1, for the draws.
-      inverse_temperature: factor of the logits.
-      biases: float32 `[frames, layers, 2 * residual]`, those of the gates included.
-      frame_samples: samples of a frame.
-      first: float32 `[2, levels, residual]`, the bias included in the second.
-      gates: float32 `[layers, 2 * residual, 2 * residual]`, of the past input and the present one.
-      outs: float32 `[layers, residual, residual + skip]`, of the residual and the skip connection.
-      out_biases: float32 `[layers, residual]`, of the residual connection.
-      skip_bias, head, head_bias, output, output_bias: float32.
-      dilations: int64 `[layers]`.
-      memory: float32 `[sum of dilations, residual]`, the inputs of each layer as far as it looks back; changed.
-      places: int64 `[layers]`, the row of `memory` of each layer's oldest input, from its own first one; changed.
+      start, end: samples to run over, counted from the first of the state.
+      sampled: samples from this one on are drawn; those before are in the state's levels.
+      biases: float32 `[frames, layers, 2 * residual]`, those of the gates included, padded as the weights.
+      draws: how to draw.
+      weights: of the network.
+      state: after the samples before `start`; changed.
     """
-    layers, r = out_biases.shape
-    inputs, sums, gate = np.empty(2 * r, np.float32), np.empty(2 * r, np.float32), np.empty(r, np.float32)
-    # The channels from layer to layer, then the sum of the skip connections.
-    state = np.empty(r + len(skip_bias), np.float32)
-    middle, logits = np.empty_like(head_bias), np.empty_like(output_bias)
+    layers = len(weights.dilations)
     for sample in range(start, end):
-        one, other = first[0, levels[sample]], first[1, levels[sample + 1]]
-        for i in range(r):
-            state[i] = tanh(one[i] + other[i])
-        state[r:] = skip_bias
-        base = 0
+        _start(sample, weights, state)
+        state.skip[:] = weights.skip_bias
         for layer in range(layers):
-            past = memory[base + places[layer]]
-            inputs[:r], inputs[r:] = past, state[:r]
-            past[:] = state[:r]
-            places[layer] = (places[layer] + 1) % dilations[layer]
-            base += dilations[layer]
-            sums[:] = biases[sample // frame_samples, layer]
-            add_product(inputs, gates[layer], sums)
-            for i in range(r):
-                gate[i] = tanh(sums[i]) * (_HALF + _HALF * tanh(_HALF * sums[r + i]))
-                state[i] += out_biases[layer, i]
-            add_product(gate, outs[layer], state)
+            _past(sample, layer, biases, weights, state)
+            _present(sample, layer, weights, state)
+            if sample >= sampled:
+                add_product(state.gates[layer], weights.skips[layer], state.skip)
         if sample >= sampled:
-            middle[:], logits[:] = head_bias, output_bias
-            add_product(np.maximum(state[r:], _ZERO), head, middle)
-            add_product(np.maximum(middle, _ZERO), output, logits)
-            levels[sample + 2] = draw(logits, inverse_temperature, noise[sample - start])
+            _sample(sample, draws, weights, state)
+
+
+@compiled(fastmath=_FUSED)
+def lead(start, end, own, biases, weights, state, counters):
+    """One of two threads over samples that are all drawn; arguments as for `advance`.
+
+    Args:
+      own: layers whose past this thread computes, while the other draws a sample.
+      counters: of `new_counters`.
+    """
+    layers = len(weights.dilations)
+    for layer in range(layers):
+        _past(start, layer, biases, weights, state)
+    for sample in range(start, end):
+        done = sample - start
+        if not atomics.wait_until(counters, _SAMPLES_DONE, done, _ENDED):
+            return
+        _start(sample, weights, state)
+        for layer in range(layers):
+            _present(sample, layer, weights, state)
+            atomics.publish(counters, _LAYERS_DONE, done * layers + layer + 1)
+        if sample + 1 < end:
+            for layer in range(own):
+                _past(sample + 1, layer, biases, weights, state)
+
+
+@compiled(fastmath=_FUSED)
+def follow(start, end, own, biases, draws, weights, state, counters):
+    """The other of two threads; arguments as for `advance` and `lead`."""
+    layers = len(weights.dilations)
+    for sample in range(start, end):
+        done = sample - start
+        state.skip[:] = weights.skip_bias
+        for layer in range(layers):
+            if not atomics.wait_until(counters, _LAYERS_DONE, done * layers + layer + 1, _ENDED):
+                return
+            add_product(state.gates[layer], weights.skips[layer], state.skip)
+            if layer >= own and sample + 1 < end:
+                _past(sample + 1, layer, biases, weights, state)
+        _sample(sample, draws, weights, state)
+        atomics.publish(counters, _SAMPLES_DONE, done + 1)
+
+
+def new_counters() -> np.ndarray:
+    """Counters for one call of `lead` and one of `follow`."""
+    return atomics.counters(3)
+
+
+@compiled
+def end(counters):
+    """Has a thread return that waits for one which has ended, whether at its last sample or by an exception."""
+    atomics.publish(counters, _ENDED, 1)

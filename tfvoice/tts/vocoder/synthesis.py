@@ -1,7 +1,7 @@
 """Speaking: conditioning to samples, with the weights of a vocoder."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import tensorflow as tf
@@ -10,6 +10,7 @@ from tfvoice import keys
 from tfvoice.audio import quantize
 from tfvoice.keys import Purpose
 from tfvoice.models.deep_voice.vocoder import FRAME_SAMPLES, WINDOW, Vocoder
+from tfvoice.products import padded, tiled
 from tfvoice.tts.vocoder import kernel
 from tfvoice.tts.vocoder.conditioning import ConditioningFrames
 from tfvoice.tts.vocoder.run import VocoderRun
@@ -21,20 +22,6 @@ _FIRST_FRAMES = 25
 _BLOCK_FRAMES = 125
 
 
-class _Weights(NamedTuple):
-    """Those of the WaveNet, in the order in which `kernel.advance` takes them."""
-
-    first: np.ndarray
-    gates: np.ndarray
-    outs: np.ndarray
-    out_biases: np.ndarray
-    skip_bias: np.ndarray
-    head: np.ndarray
-    head_bias: np.ndarray
-    output: np.ndarray
-    output_bias: np.ndarray
-
-
 class Synthesizer:
     """Speaks with a vocoder.
 
@@ -44,7 +31,7 @@ class Synthesizer:
     """
 
     def __init__(self, run: VocoderRun, threads: int | None = None):
-        self._run, self._model, self._threads = run, run.model, threads
+        self._run, self._model, self._threads = run, run.model, threads or 2
         self._quantization = run.config.quantization
         # A table, because the last bit of a value that is decoded in bulk depends on its place in memory.
         levels = np.arange(self._quantization.levels)
@@ -78,21 +65,43 @@ class Synthesizer:
         """
         rows = (values[np.newaxis] for values in (frames.phonemes.astype(np.int32), frames.stresses.astype(np.int32)))
         biases = self._biases(*rows, frames.f0[np.newaxis]).numpy()
-        sizes, config = self._run.sizes, self._model.config
+        sizes, weights_ = self._run.sizes, weights(self._model)
         # The network sees no more of the silence than in training.
         start, silence = (sizes.silence - sizes.lead) * FRAME_SAMPLES, sizes.silence * FRAME_SAMPLES
         levels = np.full(2 + len(biases) * FRAME_SAMPLES, self._quantization.silence, np.int32)
-        weights_, dilations = weights(self._model), np.array(config.dilations)
-        memory = np.zeros([dilations.sum(), config.residual], np.float32)
-        places = np.zeros(config.layers, np.int64)
+        state, biases = kernel.initial_state(weights_, levels), pad_gates(biases)
+        unused = kernel.Draws(np.zeros(0, np.float32), 0, np.float32(1))
+        kernel.advance(start, silence, silence, biases, unused, weights_, state)
         for first, last in block_bounds(sizes.silence, len(biases), block_frames):
-            end = last * FRAME_SAMPLES
-            kernel.advance(
-                levels, start, end, silence, uniform_noise(seed, start, end), np.float32(1 / temperature), biases,
-                FRAME_SAMPLES, *weights_, dilations, memory, places,
-            )  # fmt: skip
-            start = end
-            yield self._values[levels[2 + first * FRAME_SAMPLES : 2 + end]]
+            start, end = first * FRAME_SAMPLES, last * FRAME_SAMPLES
+            draws = kernel.Draws(uniform_noise(seed, start, end), start, np.float32(1 / temperature))
+            advance(self._threads, start, end, biases, draws, weights_, state)
+            yield self._values[levels[2 + start : 2 + end]]
+
+
+def advance(
+    threads: int, start: int, end: int, biases: np.ndarray, draws: kernel.Draws, weights: kernel.Weights,
+    state: kernel.State,
+) -> None:  # fmt: skip
+    """Draws samples on one thread or two; arguments as for `kernel.advance`. An exception in one ends both."""
+    if threads == 1:
+        kernel.advance(start, end, start, biases, draws, weights, state)
+        return
+    own, counters = leader_share(weights), kernel.new_counters()
+
+    def follow():
+        try:
+            kernel.follow(start, end, own, biases, draws, weights, state, counters)
+        finally:
+            kernel.end(counters)
+
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            follower = pool.submit(follow)
+            kernel.lead(start, end, own, biases, weights, state, counters)
+        finally:
+            kernel.end(counters)
+        follower.result()
 
 
 def block_bounds(start: int, end: int, block_frames: int) -> Iterator[tuple[int, int]]:
@@ -103,16 +112,50 @@ def block_bounds(start: int, end: int, block_frames: int) -> Iterator[tuple[int,
         start, size = start + size, block_frames
 
 
-def weights(model: Vocoder) -> _Weights:
-    """The weights of the WaveNet as arrays."""
+def weights(model: Vocoder) -> kernel.Weights:
+    """The weights of the WaveNet as the kernel takes them."""
     net, config = model.wavenet, model.config
+    layers, r, s, levels = config.layers, padded(config.residual), padded(config.skip), padded(model.levels)
     first = net.first_kernel.numpy()
     first[1] += net.first_bias.numpy()
-    gates = net.gate_kernels.numpy().reshape(config.layers, 2 * config.residual, 2 * config.residual)
-    skips = net.skip_kernel.numpy().reshape(config.layers, config.residual, config.skip)
-    outs = np.concatenate([net.residual_kernels.numpy(), skips], axis=2)
-    rest = (net.residual_biases, net.skip_bias, net.head_kernel, net.head_bias, net.output_kernel, net.output_bias)
-    return _Weights(first, gates, outs, *(each.numpy() for each in rest))
+    gates = pad_gates(_padded(net.gate_kernels.numpy(), layers, 2, r, 2 * config.residual))
+    dilations = np.array(config.dilations)
+    skips = net.skip_kernel.numpy().reshape(layers, config.residual, config.skip)
+    return kernel.Weights(
+        dilations=dilations,
+        rows=np.cumsum(dilations) - dilations,
+        first=_padded(first, 2, model.levels, r),
+        past=tiled(gates[:, 0]),
+        present=tiled(gates[:, 1]),
+        residuals=tiled(_padded(net.residual_kernels.numpy(), layers, r, r)),
+        residual_biases=_padded(net.residual_biases.numpy(), layers, r),
+        skips=tiled(_padded(skips, layers, r, s)),
+        skip_bias=_padded(net.skip_bias.numpy(), s),
+        head=tiled(_padded(net.head_kernel.numpy(), s, levels)),
+        head_bias=_padded(net.head_bias.numpy(), levels),
+        output=tiled(_padded(net.output_kernel.numpy(), levels, levels)),
+        output_bias=net.output_bias.numpy(),
+    )
+
+
+def pad_gates(values: np.ndarray) -> np.ndarray:
+    """Pads values of gates, `[..., 2 * residual]`, of which one half belongs to tanh and one to the sigmoid."""
+    *outer, columns = values.shape
+    return _padded(values.reshape(*outer, 2, columns // 2), *outer, 2, padded(columns // 2)).reshape(*outer, -1)
+
+
+def _padded(values: np.ndarray, *shape: int) -> np.ndarray:
+    result = np.zeros(shape, np.float32)
+    result[tuple(map(slice, values.shape))] = values
+    return result
+
+
+def leader_share(weights: kernel.Weights) -> int:
+    """How many layers' past the leader computes, so that both threads read as many weights."""
+    chain, past = weights.present.size + weights.residuals.size, weights.past.size
+    drawing = weights.skips.size + weights.head.size + weights.output.size
+    layers = len(weights.dilations)
+    return round(layers * min(max((drawing + past - chain) / (2 * past), 0), 1))
 
 
 def uniform_noise(seed: int, start: int, end: int) -> np.ndarray:
