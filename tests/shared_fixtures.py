@@ -15,6 +15,7 @@ import aligned_records as aligned_records_
 import numpy as np
 import pytest
 import soundfile
+import voices
 
 from tfvoice import checkpoints, tasks
 from tfvoice.asr.recognizer import Recognizer
@@ -140,6 +141,12 @@ def g2p_run(tmp_path_factory, lexicon_file):
     made.model.output_layer.kernel.assign(2 * np.array(made.model.output_layer.kernel))
     checkpoints.save(made.checkpoint("best"), {"weights": made.model.weights}, {})
     return made
+
+
+@pytest.fixture(scope="session")
+def voice_run(converted, tmp_path_factory):
+    """A voice of random weights that knows English. Read only."""
+    return voices.voice_run(tmp_path_factory.mktemp("voices") / "noise", converted)
 
 
 @pytest.fixture(scope="session")

@@ -272,3 +272,10 @@ def test_half_a_sample_at_the_end_is_dropped_and_an_empty_stream_is_an_error():
         io.AudioError, match=r"the stream: ended before the first sample; pipe 16-bit samples into it\.$"
     ):
         list(io.read_pcm16(Pipe(b"", 2), 8000, 8000))
+
+
+def test_a_streamed_wav_is_read_to_its_end():
+    pcm = np.arange(-500, 500, dtype="<i2")
+    data = io.streamed_wav_header(22050) + pcm.tobytes()
+    np.testing.assert_array_equal(io.read(data, 22050), pcm / np.float32(32768))
+    assert len(io.streamed_wav_header(8000)) == 44

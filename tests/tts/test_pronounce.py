@@ -96,3 +96,11 @@ def test_a_line_that_cannot_be_parsed_is_named_after_the_words_before_it(pronoun
 def test_braces_without_phonemes_are_an_error(pronouncer):
     with pytest.raises(PhonemeError, match=r"\{HELLO\} at character 5: 'HELLO' is no phoneme"):
         pronouncer.pronounce("Say {HELLO}")
+
+
+def test_pauses_are_words_of_silence_where_they_are_asked_for():
+    pronouncer = Pronouncer(lexicon.cmudict())
+    assert [word.by for word in pronouncer.pronounce("A cat, a dog.")] == ["lexicon"] * 4
+    found = pronouncer.pronounce("A cat, a dog.", pauses=True)
+    assert [(word.word, word.phonemes) for word in found if word.by == "pause"] == [(",", ("sil",)), (".", ("sil",))]
+    assert [word.start for word in found] == [0, 2, 5, 7, 9, 12]

@@ -141,7 +141,14 @@ def figure(clip: AlignedClip) -> np.ndarray:
         (edges["left"], edges["bottom"], edges["right"] - edges["left"], edges["top"] - edges["bottom"])
     )
     score = "" if math.isnan(clip.score) else f" ({clip.score:.2f})"
-    drawn.text(0.12 / width, 0.985, f"{clip.id}{score}: {clip.text}", fontsize=10, va="top", parse_math=False)
+    drawn.text(
+        0.12 / width,
+        0.985,
+        ": ".join(filter(None, (f"{clip.id}{score}", clip.text))),
+        fontsize=10,
+        va="top",
+        parse_math=False,
+    )
     plots.spectrogram(axes, clip.audio, clip.sample_rate_hz)
     axes.set_xlim(0, seconds)
     axes.set_xlabel("time (s)")

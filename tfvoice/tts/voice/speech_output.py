@@ -126,7 +126,7 @@ def _check_target(target: Target) -> None:
         raise TfvoiceError("--format=flac: a pipe takes wav or raw; name a file with --output=FILE.flac.")
     for path in filter(None, (None if target.output == _PIPE else target.output, target.figure)):
         if Path(path).exists() and not target.overwrite:
-            raise TfvoiceError(f"{path}: already exists; name another file with --output, or --overwrite it.")
+            raise TfvoiceError(f"{path}: already exists; name another file with --output, or --overwrite.")
 
 
 @contextlib.contextmanager

@@ -1,0 +1,42 @@
+"""The folder of a voice: its parts, what is missing, what it was copied to."""
+
+import shutil
+
+import pytest
+
+from tfvoice.errors import TfvoiceError
+from tfvoice.tts.voice.run import VoiceRun
+from tfvoice.tts.voice.speaker import Speaker
+
+
+def test_a_copied_folder_speaks_with_its_own_lexicon(voice_run, tmp_path):
+    copied = shutil.copytree(voice_run.run_dir, tmp_path / "copied")
+    (copied / "own.dict").write_text("zzyzx Z IH1 Z\n")
+    for path in (copied / "experiment.json", copied / "segmentation" / "experiment.json"):
+        text = path.read_text()
+        path.write_text(text.replace('"own_lexicon": ""', '"own_lexicon": "../own.dict"'))
+        assert text != path.read_text()
+    voice = VoiceRun.load(copied)
+    assert Speaker(voice).plan("zzyzx").alignment.phonemes == ["sil", "Z", "IH1", "Z", "sil"]
+    assert voice.segmentation.pronunciations("zzyzx")[0][1] == [("Z", "IH1", "Z")]
+    assert voice.sample_rate_hz == 16000 and voice.loaded == "best"
+
+
+@pytest.mark.parametrize("part", ["duration_f0", "vocoder"])
+def test_a_half_trained_voice_gets_a_sentence(voice_run, tmp_path, part):
+    copied = shutil.copytree(voice_run.run_dir, tmp_path / "copied")
+    shutil.rmtree(copied / part)
+    with pytest.raises(TfvoiceError, match=rf"only half trained, it has no {part} yet; resume it with tfvoice_train"):
+        VoiceRun.load(copied)
+
+
+def test_other_folders_and_versions_get_a_sentence(voice_run, recognizer_run, tmp_path):
+    with pytest.raises(TfvoiceError, match=r"is a run of wavenet_asr, not a voice"):
+        VoiceRun.load(recognizer_run.run_dir)
+    with pytest.raises(TfvoiceError, match=r"is not the folder of a run"):
+        VoiceRun.load(tmp_path)
+    copied = shutil.copytree(voice_run.run_dir, tmp_path / "copied")
+    text = (copied / "experiment.json").read_text()
+    (copied / "experiment.json").write_text(text.replace('"schema": 2', '"schema": 99'))
+    with pytest.raises(TfvoiceError, match=r"has schema 99, and this version of tfvoice reads up to 2; update it"):
+        VoiceRun.load(copied)
