@@ -78,7 +78,11 @@ class AudioEncoder:
 
     def finish(self) -> bytes:
         """The last bytes of the file."""
-        data = self._encoded(self._resampler.resample_chunk(np.zeros(0, np.float32), last=True)) if self._resampler else b""
+        data = (
+            self._encoded(self._resampler.resample_chunk(np.zeros(0, np.float32), last=True))
+            if self._resampler
+            else b""
+        )
         if self._file:
             self._file.close()
             data += self._written.take()

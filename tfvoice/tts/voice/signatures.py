@@ -14,17 +14,19 @@ from tfvoice.tts.voice.run import VoiceRun
 from tfvoice.tts.voice.speaker import SPEEDS, TEMPERATURES
 
 _SILENCE_MESSAGE = f"phonemes must begin and end with {SILENCE}, and stresses be as many, not:"
-_RANGE_MESSAGE = f"speed must be {SPEEDS[0]:g} to {SPEEDS[1]:g} and temperature above 0 and up to {TEMPERATURES[1]:g}, not:"
+_RANGE_MESSAGE = (
+    f"speed must be {SPEEDS[0]:g} to {SPEEDS[1]:g} and temperature above 0 and up to {TEMPERATURES[1]:g}, not:"
+)
 
 
 def signatures(voice: VoiceRun) -> dict[str, Callable]:
     """`predict` of the model of duration and F0, `logits` of the vocoder, and `speak`, also as `serving_default`.
 
-    `speak` takes the phonemes of one utterance: `phonemes` and `stresses`, int32 `[phonemes]`, classes in the order of
-    `phonemes` in tfvoice.json, silence first and last, and 0 without stress, else 1 more than its digit; and the scalars
-    `speed`, `pitch` (semitones), `temperature`, float32, and `seed`, int32. It gives `waveform`, float32 `[samples]` in
-    -1 to 1; `ends`, int32 `[phonemes]`, the end of each phoneme in samples; and `f0_hz`, float32, of each frame. The
-    loop over samples has many small operations and is far slower than `tfvoice_speak`.
+    `speak` takes one utterance: `phonemes`, int32 `[phonemes]`, classes in the order of `phonemes` in tfvoice.json,
+    silence first and last; `stresses`, int32 `[phonemes]`, 0 without stress, else 1 more than its digit; and scalars,
+    `speed`, `pitch` (semitones) and `temperature`, float32, and `seed`, int32. It gives `waveform`, float32 `[samples]`
+    in -1 to 1; `ends`, int32 `[phonemes]`, the end of each phoneme in samples; and `f0_hz`, float32, of each frame. Its
+    loop over samples has many small operations, and is far slower than `tfvoice_speak`.
 
     Raises:
       TfvoiceError: the parts of the voice know other phonemes.
