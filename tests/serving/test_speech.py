@@ -57,7 +57,7 @@ def test_the_audio_is_that_of_the_speaker(service, speaker):
     options = SpeechOptions(speed=2.0, pitch=3.0, temperature=0.5, seed=4)
     before = [metric(name) for name in ("tfvoice_spoken_seconds_total", "tfvoice_first_sound_seconds_count")]
     speech, data = speak(service, SpeechRequest(TEXT, options=options))
-    assert data == audio_io.streamed_wav_header(16000) + expected(speaker, TEXT, options)
+    assert data == audio_io.streamed_wav_header(16000, speech.samples) + expected(speaker, TEXT, options)
     assert len(data) - 44 == round(2 * 16000 * speech.seconds) and not speech.unspoken
     after = [metric(name) for name in ("tfvoice_spoken_seconds_total", "tfvoice_first_sound_seconds_count")]
     pause = len(speech.pause) / 16000
@@ -65,7 +65,9 @@ def test_the_audio_is_that_of_the_speaker(service, speaker):
 
 
 def test_sixteen_at_once_get_what_each_gets_alone(service, speaker):
-    requests = [SpeechRequest("A cat. A dog.", options=SpeechOptions(speed=4.0, seed=seed), format="raw") for seed in range(16)]
+    requests = [
+        SpeechRequest("A cat. A dog.", options=SpeechOptions(speed=4.0, seed=seed), format="raw") for seed in range(16)
+    ]
 
     async def together():
         return await asyncio.gather(*(collected(service, request) for request in requests))

@@ -51,7 +51,7 @@ def test_a_text_is_spoken_in_every_format(app, speaker):
     options = SpeechOptions(speed=2.0, seed=3)
     pcm = audio_io.to_pcm16(speaker.speak(speaker.plan("A cat.", options), options))
     status, body = post(app, text="A cat.", speed=2, seed=3)
-    assert status == 200 and body == audio_io.streamed_wav_header(16000) + pcm.astype("<i2").tobytes()
+    assert status == 200 and body == audio_io.streamed_wav_header(16000, len(pcm)) + pcm.astype("<i2").tobytes()
     assert post(app, text="A cat.", speed=2, seed=3, format="raw") == (200, body[44:])
     flac = soundfile.read(io.BytesIO(post(app, text="A cat.", speed=2, seed=3, format="flac")[1]), dtype="int16")[0]
     assert flac.tolist() == pcm.tolist()
@@ -140,7 +140,10 @@ def test_a_client_that_disconnects_stops_the_response():
 
 def test_a_disconnect_is_counted_as_such(app):
     before, failed = responses(499), responses(500)
-    messages = [{"type": "http.request", "body": b'{"text": "A cat."}', "more_body": False}, {"type": "http.disconnect"}]
+    messages = [
+        {"type": "http.request", "body": b'{"text": "A cat."}', "more_body": False},
+        {"type": "http.disconnect"},
+    ]
 
     async def receive():
         return messages.pop(0) if messages else {"type": "http.disconnect"}

@@ -42,33 +42,34 @@ FORMATS = {
 class AudioEncoder:
     """Encodes one recording.
 
-    The concatenation of what `start`, the calls of `encode` and `finish` return is a file. It does not state its
-    length, as a file that is written to a pipe does not.
+    The concatenation of what `start`, the calls of `encode` and `finish` return is a file. WAV and FLAC state how long
+    they are; MP3 and Opus do not, as where they are written to a pipe.
 
     Args:
       format: a key of `FORMATS`.
       sample_rate_hz: of the samples.
+      samples: how many there will be.
 
     Attributes:
       rate_hz: of the file.
     """
 
-    def __init__(self, format: str, sample_rate_hz: int):
+    def __init__(self, format: str, sample_rate_hz: int, samples: int):
         chosen = FORMATS[format]
-        self.rate_hz = sample_rate_hz
+        self.rate_hz, self._samples = sample_rate_hz, samples
         self._format, self._resampler, self._file = format, None, None
         if chosen.rates_hz and sample_rate_hz not in chosen.rates_hz:
             self.rate_hz = FALLBACK_HZ
             self._resampler = soxr.ResampleStream(sample_rate_hz, self.rate_hz, 1, dtype="float32")
         if chosen.container:
-            self._written = _Appended()
+            self._written = _Appended(_FLAC_LENGTH if format == "flac" else 0, samples)
             self._file = soundfile.SoundFile(
                 self._written, "w", self.rate_hz, 1, chosen.subtype, format=chosen.container
             )
 
     def start(self) -> bytes:
         """The first bytes of the file."""
-        return audio_io.streamed_wav_header(self.rate_hz) if self._format == "wav" else b""
+        return audio_io.streamed_wav_header(self.rate_hz, self._samples) if self._format == "wav" else b""
 
     def encode(self, samples: np.ndarray) -> bytes:
         """What can be sent after float `[samples]` in -1 to 1; perhaps nothing."""
@@ -96,11 +97,21 @@ class AudioEncoder:
         return self._written.take()
 
 
-class _Appended(io.RawIOBase):
-    """What libsndfile has written at the end of its file; what it writes again, into the header, is ignored."""
+# Where the number of samples begins in a FLAC: 36 bits, of which the first four share a byte (RFC 9639, section 8.2).
+_FLAC_LENGTH = 21
 
-    def __init__(self):
+
+class _Appended(io.RawIOBase):
+    """What libsndfile has written at the end of its file; what it writes again, into the header, is ignored.
+
+    Args:
+      length_at: the byte of the file in whose lower half a number of samples begins; 0: it has none.
+      samples: that number.
+    """
+
+    def __init__(self, length_at: int, samples: int):
         self._parts, self._place, self._end = [], 0, 0
+        self._length_at, self._samples = length_at, samples
 
     def take(self) -> bytes:
         """The bytes since the last call."""
@@ -109,10 +120,17 @@ class _Appended(io.RawIOBase):
 
     def write(self, data) -> int:
         if self._place == self._end:
-            self._parts.append(bytes(data))
+            self._parts.append(self._with_length(bytearray(data)))
             self._end += len(data)
         self._place += len(data)
         return len(data)
+
+    def _with_length(self, data: bytearray) -> bytearray:
+        at = self._length_at - self._end
+        if self._length_at and 0 <= at <= len(data) - 5:
+            number = int.from_bytes(data[at : at + 5], "big") & ~(2**36 - 1) | self._samples
+            data[at : at + 5] = number.to_bytes(5, "big")
+        return data
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         self._place = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._end}[whence]

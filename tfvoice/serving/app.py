@@ -97,6 +97,9 @@ def serve(
     """
     service = Service(Predictor(folder), limits, _count_batch) if folder else None
     speech = SpeechService(voices_.load(voices), limits) if voices else None
+    if service and speech and service.predictor.name in speech.speakers:
+        name = service.predictor.name
+        raise TfvoiceError(f"--model={folder}: a voice has the name {name}, too; rename one of the folders.")
     capacity = (service.batcher.capacity if service else 0) + (speech.capacity if speech else 0)
     admission = AdmissionController(limits, capacity)
     with _bound_socket(host, port) as listener:
@@ -214,17 +217,8 @@ def _count_batch(transcripts: list[Transcript]) -> None:
 
 
 def _model_routes(service: Service) -> APIRouter:
-    """TensorFlow Serving's REST API: the status and the signatures of the model, and predictions."""
+    """TensorFlow Serving's REST API: the signatures of the model, and predictions."""
     router, predictor = APIRouter(), service.predictor
-
-    @router.get("/v1/models/{name}")
-    @router.get("/v1/models/{name}/versions/{version}")
-    async def status(name: str, version: str | None = None):
-        _check_model(predictor, name, version)
-        state = {"version": str(predictor.version), "state": "AVAILABLE"}
-        state["status"] = {"error_code": "OK", "error_message": ""}
-        # `name` and `ready` are KServe's v1 form; the others are OpenAI's.
-        return {"model_version_status": [state], "name": predictor.name, "ready": True} | openai_forms.model(name)
 
     @router.get("/v1/models/{name}/metadata")
     @router.get("/v1/models/{name}/versions/{version}/metadata")
@@ -285,17 +279,29 @@ def _page_routes(service: Service | None, speech: SpeechService | None) -> APIRo
 
 
 def _health_routes(service: Service | None, speech: SpeechService | None) -> APIRouter:
-    """Health checks, ours and those of KServe's protocols v1 and v2, lists of models, and metrics for Prometheus.
+    """Health checks, ours and those of KServe's protocols v1 and v2, models and their state, metrics for Prometheus.
 
     The server listens only when the models are ready.
     """
     router = APIRouter()
     names, voices = [service.predictor.name] if service else [], list(speech.speakers) if speech else []
 
+    @router.get("/v1/models/{name}")
+    @router.get("/v1/models/{name}/versions/{version}")
+    async def status(name: str, version: str | None = None):
+        # `name` and `ready` are KServe's v1 form; a recogniser has also that of TensorFlow Serving.
+        known = {"name": name, "ready": True} | openai_forms.model(name)
+        if name in voices and version is None:
+            return known
+        _check_model(service and service.predictor, name, version)
+        state = {"version": str(service.predictor.version), "state": "AVAILABLE"}
+        state["status"] = {"error_code": "OK", "error_message": ""}
+        return known | {"model_version_status": [state]}
+
     @router.get("/v2/models/{name}/ready")
     async def model_ready(name: str):
-        if service:
-            _check_model(service.predictor, name, None)
+        if name not in voices:
+            _check_model(service and service.predictor, name, None)
         return {"name": name, "ready": True}
 
     @router.get("/metrics")
@@ -311,7 +317,6 @@ def _health_routes(service: Service | None, speech: SpeechService | None) -> API
         "/v1/models": models | {"object": "list", "data": [openai_forms.model(name) for name in names + voices]},
         "/v2/models": models,
     }
-    constants |= {f"/v1/models/{voice}": {"name": voice, "ready": True} | openai_forms.model(voice) for voice in voices}
     for path, content in constants.items():
         router.add_api_route(path, _constant(content))
     return router
@@ -326,7 +331,9 @@ def _constant(content: dict) -> Callable[[], Coroutine]:
     return endpoint
 
 
-def _check_model(predictor: Predictor, name: str, version: str | None) -> None:
+def _check_model(predictor: Predictor | None, name: str, version: str | None) -> None:
+    if predictor is None:
+        raise RequestError(404, "There is no such model.")
     if name != predictor.name or version not in (None, str(predictor.version)):
         raise RequestError(
             404, f"There is no such model or version; this server has {predictor.name}, {predictor.version}."

@@ -88,10 +88,15 @@ class PlannedSpeech(NamedTuple):
         return self.speaker.voice.sample_rate_hz
 
     @property
+    def samples(self) -> int:
+        """Length of the speech."""
+        spoken = sum(int(sentence.alignment.ends[-1]) for sentence in self.sentences)
+        return spoken + (len(self.sentences) - 1) * len(self.pause)
+
+    @property
     def seconds(self) -> float:
         """Length of the speech."""
-        samples = sum(int(sentence.alignment.ends[-1]) for sentence in self.sentences)
-        return (samples + (len(self.sentences) - 1) * len(self.pause)) / self.sample_rate_hz
+        return self.samples / self.sample_rate_hz
 
 
 class SpeechService:
@@ -146,7 +151,7 @@ class SpeechService:
             start = time.perf_counter()
             speech = await asyncio.get_running_loop().run_in_executor(self._planner, self.plan, request)
             yield speech
-            encoder = AudioEncoder(request.format, speech.sample_rate_hz)
+            encoder = AudioEncoder(request.format, speech.sample_rate_hz, speech.samples)
             yield encoder.start()
             for number, sentence in enumerate(speech.sentences):
                 if number:

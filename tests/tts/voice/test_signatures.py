@@ -52,7 +52,9 @@ def test_the_export_speaks_as_the_network_says(voice_run, loaded, planned):
     drawn, lead, silence = quantize.encode(run.config.quantization, waveform).numpy(), run.sizes.lead, run.sizes.silence
     levels = np.concatenate([np.full(2 + 64 * lead, run.config.quantization.silence), drawn]).astype(np.int32)
     frames = conditioning.frames(planned.alignment, run.bases, run.statistics, silence)
-    biases = run.model.condition(*(tf.constant(values[np.newaxis]) for values in frames), tf.constant([len(frames.f0)]))
+    rows = (frames.phonemes.astype(np.int32), frames.stresses.astype(np.int32), frames.f0)
+    count = tf.constant([len(frames.f0)])
+    biases = run.model.condition(*(tf.constant(values[np.newaxis]) for values in rows), count)
     logits = run.model(levels[np.newaxis], biases[:, silence - lead :])[0].numpy().astype(np.float64) / 0.75
     shares = np.exp(logits - logits.max(axis=1, keepdims=True))[64 * lead :]
     cumulative = np.pad(np.cumsum(shares / shares.sum(axis=1, keepdims=True), axis=1), [(0, 0), (1, 0)])
@@ -69,7 +71,8 @@ def test_the_parts_have_their_signatures(voice_run, loaded, planned):
     phonemes, stresses = tf.constant(random.integers(0, 9, (1, 3, 5)), tf.int32), tf.zeros([1, 3, 5], tf.int32)
     f0 = tf.zeros([1, 3, 2])
     logits = loaded["logits"](levels=levels, phonemes=phonemes, stresses=stresses, f0=f0)["logits"]
-    np.testing.assert_allclose(logits, run.model(levels, run.model.condition(phonemes, stresses, f0, tf.constant([3]))), atol=1e-5)
+    biases = run.model.condition(phonemes, stresses, f0, tf.constant([3]))
+    np.testing.assert_allclose(logits, run.model(levels, biases), atol=1e-5)
 
 
 INVALID = {
