@@ -30,6 +30,7 @@ LARGEST = (
     "asr/test_windows.py",
     "cli/test_languages.py",
     "test_python.py",
+    "tts/voice/test_train.py",
     "tts/duration_f0/test_task.py",
     "tts/segmentation/test_task.py",
     "tts/g2p/test_task.py",

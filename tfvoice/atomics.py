@@ -18,7 +18,7 @@ from tfvoice.compiled import compiled
 # prefetchers take lines of 64 bytes in pairs.
 STRIDE = 16
 # Tests of a counter before the thread yields, some 50 microseconds.
-_SPINS = 2000
+SPINS = 2000
 _BYTES = 8
 _IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
 _HAS_YIELD = binding.address_of_symbol("sched_yield") is not None
@@ -55,7 +55,7 @@ def relax(_, spins):
             pause = ir.FunctionType(ir.VoidType(), [])
             builder.call(cgutils.get_or_insert_function(builder.module, pause, "llvm.x86.sse2.pause"), [])
         if _HAS_YIELD:
-            with builder.if_then(builder.icmp_signed(">", arguments[0], ir.IntType(64)(_SPINS)), likely=False):
+            with builder.if_then(builder.icmp_signed(">", arguments[0], ir.IntType(64)(SPINS)), likely=False):
                 function = ir.FunctionType(ir.IntType(32), [])
                 builder.call(cgutils.get_or_insert_function(builder.module, function, "sched_yield"), [])
         return context.get_dummy_value()
@@ -83,16 +83,16 @@ def wait_until(counters, index, value, stop):
       value: the value.
 
     Returns:
-      Whether the counter has reached it; False where it never will.
+      How often it was tested; -1 where the counter will never reach it.
     """
     spins = 0
     while load_acquire(counters, index * STRIDE) < value:
-        if load_acquire(counters, stop * STRIDE):
-            # It may have been reached just before the end.
-            return load_acquire(counters, index * STRIDE) >= value
+        # It may have been reached just before the end.
+        if load_acquire(counters, stop * STRIDE) and load_acquire(counters, index * STRIDE) < value:
+            return -1
         spins += 1
         relax(spins)
-    return True
+    return spins
 
 
 @compiled(forceinline=True)

@@ -31,9 +31,9 @@ def padded(size: int) -> int:
 
 
 def tiled(matrices: np.ndarray) -> np.ndarray:
-    """Matrices `[..., rows, columns]` as `add_product` takes them: float32 `[..., columns / TILE, rows, TILE]`."""
-    *outer, rows, columns = matrices.shape
-    tiles = matrices.reshape(*outer, rows, columns // TILE, TILE).swapaxes(-3, -2)
+    """Matrices `[count, rows, columns]` as `add_product` takes them: float32 `[count, columns / TILE, rows, TILE]`."""
+    count, rows, columns = matrices.shape
+    tiles = matrices.reshape(count, rows, columns // TILE, TILE).swapaxes(1, 2)
     buffer = np.empty(tiles.size * _FLOAT_BYTES + _LINE_BYTES, np.uint8)
     start = -buffer.ctypes.data % _LINE_BYTES
     result = buffer[start : start + tiles.size * _FLOAT_BYTES].view(np.float32).reshape(tiles.shape)
@@ -42,20 +42,32 @@ def tiled(matrices: np.ndarray) -> np.ndarray:
 
 
 @intrinsic
-def add_product(_, inputs, matrix, sums):
-    """Adds the product of `inputs` `[rows]` and a tiled matrix to `sums` `[columns]`, all contiguous and float32."""
-    signature = types.void(inputs, matrix, sums)
+def add_product(_, inputs, vector, matrices, matrix, sums, place):
+    """Adds a product to a row of sums. All arrays are contiguous and float32; views of them would be counted, slowly.
+
+    Args:
+      inputs: `[vectors, rows]`.
+      vector: number of one of them.
+      matrices: of `tiled`.
+      matrix: number of one of them.
+      sums: `[places, columns]`.
+      place: number of the row of `sums`.
+    """
+    signature = types.void(inputs, types.int64, matrices, types.int64, sums, types.int64)
 
     def generate(context, builder, signature, arguments):
-        inputs, matrix, sums = (
-            context.make_array(kind)(context, builder, value)
-            for kind, value in zip(signature.args, arguments, strict=True)
+        inputs, matrices, sums = (
+            context.make_array(signature.args[number])(context, builder, arguments[number]) for number in (0, 2, 4)
         )
-        tiles, rows, _ = cgutils.unpack_tuple(builder, matrix.shape)
+        _, tiles, rows, _ = cgutils.unpack_tuple(builder, matrices.shape)
+        columns = builder.mul(tiles, _INDEX(TILE))
+        vector = _at(builder, inputs.data, builder.mul(arguments[1], rows))
+        matrix = _at(builder, matrices.data, builder.mul(arguments[3], builder.mul(rows, columns)))
+        row = _at(builder, sums.data, builder.mul(arguments[5], columns))
         with cgutils.for_range(builder, tiles) as loop:
             first = builder.mul(loop.index, _INDEX(TILE))
-            _add_tile(builder, inputs.data, rows, _at(builder, matrix.data, builder.mul(first, rows)),
-                      _at(builder, sums.data, first))  # fmt: skip
+            tile = _at(builder, matrix, builder.mul(first, rows))
+            _add_tile(builder, vector, rows, tile, _at(builder, row, first))
         return context.get_dummy_value()
 
     return signature, generate

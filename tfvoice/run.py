@@ -54,24 +54,76 @@ def model_configs(schema: type[RunConfig]) -> list[type[Config]]:
     return [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Config)]
 
 
-class Run:
-    """A run: its folder, its configuration and its model. A subclass for each task knows how the model is built.
+class RunFolder:
+    """A folder with a configuration, and with reports: a run, or a voice, whose parts are runs.
 
     Attributes:
       run_dir: the folder.
       config: the whole configuration.
-      model: the Keras model; its weights are built.
-      info: what was written beside the configuration, such as where the data came from.
-      loaded: the checkpoint whose weights the model has, `best` or `last`; "" for initial weights.
+      info: what is written beside the configuration, such as where the data came from.
+      loaded: the checkpoint whose weights are used, `best` or `last`; "" for initial weights.
     """
 
     config_class: ClassVar[type[RunConfig]]
 
+    def __init__(self, run_dir: str | Path, config, info: dict[str, Any] | None):
+        self.run_dir, self.config, self.info, self.loaded = Path(run_dir), config, info or {}, ""
+
+    @classmethod
+    def data_info(cls, data_dir: str | Path) -> dict[str, Any]:
+        """What a run writes about its data: where they are, the sha256 of what identifies them, and the corpus.
+
+        Raises:
+          TfvoiceError: there are no such data.
+        """
+        corpus = shards.read_manifest(data_dir).corpus
+        digest = hashlib.sha256((Path(data_dir) / shards.MANIFEST).read_bytes()).hexdigest()
+        return {"data": str(Path(data_dir).resolve()), "manifest_sha256": digest, "corpus": corpus}
+
+    def write(self) -> None:
+        """Writes `experiment.json`; makes the folder where there is none."""
+        self.run_dir.mkdir(parents=True, exist_ok=True)
+        content = {"schema": SCHEMA, "config": self.config.model_dump(mode="json"), "info": self.info}
+        storage.write_json(self.run_dir / DESCRIPTION, content | self._description())
+
+    def write_report(self, name: str, content: dict[str, Any]) -> Path:
+        """Writes `report/<name>.json`; returns its path."""
+        path = self.run_dir / "report" / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        storage.write_json(path, content)
+        return path
+
+    @property
+    def own_data(self) -> str | None:
+        """Where the data are that the run was trained on; None where that is unknown."""
+        return self.info.get("data")
+
+    def data_dir(self, data_dir: str | Path | None = None) -> str | Path:
+        """`data_dir`, or where it is None the run's own data; raises where this machine does not have those."""
+        found = data_dir or self.own_data
+        if not found or (data_dir is None and not Path(found).is_dir()):
+            raise TfvoiceError(f"{self.run_dir}: its data, {found}, is not on this machine; name it with --data=DIR.")
+        return found
+
+    def is_own_data(self, data_dir: str | Path) -> bool:
+        """Whether these are the data that the run was trained on."""
+        return bool(self.own_data) and Path(self.own_data).resolve() == Path(data_dir).resolve()
+
+    def _description(self) -> dict[str, Any]:
+        """What `experiment.json` holds beside the configuration and `info`."""
+        return {}
+
+
+class Run(RunFolder):
+    """A run: its folder, its configuration and its model. A subclass for each task knows how the model is built.
+
+    Attributes:
+      model: the Keras model; its weights are built.
+    """
+
     def __init__(self, run_dir: str | Path, config, info: dict[str, Any] | None, training: bool):
-        self.run_dir = Path(run_dir)
-        self.config = with_precision(config, "bfloat16" if hardware.has_fast_bfloat16() else "float32")
-        self.info = info or {}
-        self.loaded = ""
+        precise = with_precision(config, "bfloat16" if hardware.has_fast_bfloat16() else "float32")
+        super().__init__(run_dir, precise, info)
         with _seeded(config.training.seed):
             self.model = self._build(self.config.training.precision if training else "float32")
 
@@ -86,17 +138,6 @@ class Run:
     def resolved(cls, settings, run_dir: str | Path, data_dir: str | Path, overwrite: bool):
         """The settings of a training, with values in place of what they leave to the data; arguments as for `train`."""
         return settings
-
-    @classmethod
-    def data_info(cls, data_dir: str | Path) -> dict[str, Any]:
-        """What a run writes about its data: where they are, the sha256 of what identifies them, and the corpus.
-
-        Raises:
-          TfvoiceError: there are no such data.
-        """
-        corpus = shards.read_manifest(data_dir).corpus
-        digest = hashlib.sha256((Path(data_dir) / shards.MANIFEST).read_bytes()).hexdigest()
-        return {"data": str(Path(data_dir).resolve()), "manifest_sha256": digest, "corpus": corpus}
 
     @classmethod
     def open(cls, run_dir: str | Path, training: bool = False):
@@ -159,12 +200,6 @@ class Run:
         """The axis of the classes in each tensor of the model that has one, by the path of its variable."""
         return {}
 
-    def write(self) -> None:
-        """Writes `experiment.json`; makes the folder where there is none."""
-        self.run_dir.mkdir(parents=True, exist_ok=True)
-        content = {"schema": SCHEMA, "config": self.config.model_dump(mode="json"), "info": self.info}
-        storage.write_json(self.run_dir / DESCRIPTION, content | self._description())
-
     def checkpoint(self, name: str) -> Path:
         """Path of the checkpoint `best` or `last`; that of version 0.1.0 where there is no newer one."""
         path = self.run_dir / "checkpoints" / f"{name}{checkpoints.SUFFIX}"
@@ -196,25 +231,6 @@ class Run:
         copy.save_checkpoint("best", {"weights": halved}, {})
         return copy.run_dir
 
-    def write_report(self, name: str, content: dict[str, Any]) -> Path:
-        """Writes `report/<name>.json`; returns its path."""
-        path = self.run_dir / "report" / f"{name}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        storage.write_json(path, content)
-        return path
-
-    def data_dir(self, data_dir: str | Path | None = None) -> str | Path:
-        """`data_dir`, or where it is None the run's own data; raises where this machine does not have those."""
-        found = data_dir or self.info.get("data")
-        if not found or (data_dir is None and not Path(found).is_dir()):
-            raise TfvoiceError(f"{self.run_dir}: its data, {found}, is not on this machine; name it with --data=DIR.")
-        return found
-
-    def is_own_data(self, data_dir: str | Path) -> bool:
-        """Whether these are the data that the run was trained on."""
-        own = self.info.get("data")
-        return bool(own) and Path(own).resolve() == Path(data_dir).resolve()
-
     def _build(self, precision: str):
         """Makes the model, weights included."""
         raise NotImplementedError
@@ -223,10 +239,6 @@ class Run:
     def _from(cls, run_dir, config, content: dict[str, Any], training: bool):
         """Makes the run that `content` of its `experiment.json` describes."""
         return cls(run_dir, config, info=content.get("info"), training=training)
-
-    def _description(self) -> dict[str, Any]:
-        """What `experiment.json` holds beside the configuration and `info`."""
-        return {}
 
 
 def portable_info(info: dict[str, Any]) -> dict[str, Any]:

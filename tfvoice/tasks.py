@@ -108,9 +108,16 @@ def train(
     overwrite: bool = False,
     init_from: str | Path | None = None,
     callbacks: Sequence = (),
-) -> TrainingState:
-    """Trains the model that `settings.model` names; arguments, result and errors as for `trainer.train`."""
+) -> TrainingState | None:
+    """Trains the model that `settings.model` names; arguments, result and errors as for `trainer.train`.
+
+    Of a voice, whose parts are trained in turn, arguments, result and errors are those of `tts.voice.train`.
+    """
     task = of_model(settings.model.name)
+    if task.name == "voice":
+        from tfvoice.tts.voice import train as voice_train
+
+        return voice_train.train(run_dir, data_dir, settings, stop, overwrite, init_from, callbacks)
     settings = task.run.resolved(settings, run_dir, data_dir, overwrite)
     return trainer.train(task, run_dir, data_dir, settings, stop, overwrite, init_from, callbacks)
 
@@ -158,6 +165,7 @@ def resolve(
 
 def _portable(config: dict) -> dict:
     """The configuration of a run for another one, on this machine: bfloat16 where it is fast."""
-    if config["training"].get("precision") == "bfloat16":
-        return config_.merge(config, {"training": {"precision": "auto"}})
-    return config
+    portable = {key: _portable(value) if isinstance(value, dict) else value for key, value in config.items()}
+    if config.get("precision") == "bfloat16":
+        portable["precision"] = "auto"
+    return portable

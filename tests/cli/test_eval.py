@@ -74,6 +74,20 @@ def test_flags_reach_the_library(command, monkeypatch):
     ]
 
 
+def test_a_recogniser_is_for_voices(command, run, monkeypatch):
+    status, _, err = command(f"--run={run}", "--recognizer=r")
+    sentence = f"--recognizer is for voices, and {run} is a run of a recogniser; leave it out."
+    assert (status, err) == (1, f"tfvoice_eval: error: {sentence}\n")
+    calls = []
+    task = types.SimpleNamespace(
+        name="voice",
+        evaluate=lambda *_, recognizer: calls.append(recognizer) or ({}, "path"),
+        format_report=lambda *_: "text",
+    )
+    monkeypatch.setattr(tasks, "of_run", lambda _: task)
+    assert command("--run=r", "--recognizer=asr")[0] == 0 and calls == ["asr"]
+
+
 @pytest.mark.parametrize(
     ("how", "more", "sentence"),
     [

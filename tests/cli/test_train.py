@@ -70,6 +70,19 @@ def test_flags_reach_the_library(command, calls):
     assert settings == tasks.resolve("wavenet_asr")
 
 
+def test_a_voice_says_what_is_next_only_when_it_is_whole(command, calls, voice_run, monkeypatch):
+    common = ("--model=deep_voice", "--data=records", "--run=voices/a")
+    status, out, _ = command(*common, "--set=vocoder.training.epochs=3")
+    assert status == 0 and calls[0][2].vocoder.training.epochs == 3
+    assert 'Next: tfvoice_speak --voice=voices/a "Please call Stella."\n' in out
+    monkeypatch.setattr(tasks, "train", lambda *_: None)
+    assert "Next" not in command(*common)[1]
+    sentence = "--epochs: a voice has several parts; name one with --set vocoder.training.epochs=N."
+    extended = ("--data=records", f"--run={voice_run.run_dir}", "--epochs=+2")
+    for arguments in ((*common, "--epochs=7"), extended):
+        assert command(*arguments)[::2] == (1, f"tfvoice_train: error: {sentence}\n")
+
+
 def test_a_start_from_another_run_takes_its_configuration(command, calls, recognizer_run):
     source = recognizer_run.run_dir
     command("--data=records", "--run=runs/a", f"--init_from={source}", "--epochs=7", "--set=alphabet.characters=abc")

@@ -76,6 +76,7 @@ def _propose() -> None:
 def _input() -> Iterator[str]:
     """The transcripts of a manifest, or the lines of a text file."""
     from tfvoice.data.corpora import manifest
+    from tfvoice.text import lines
 
     if INPUT.value.lower().endswith(manifest.SUFFIXES):
         listing = manifest.read(INPUT.value)
@@ -83,7 +84,5 @@ def _input() -> Iterator[str]:
             raise TfvoiceError(f"{INPUT.value}: no row can be used; {listing.skipped[0].detail}.")
         yield from (utterance.text for utterance in listing.utterances)
         return
-    source = sys.stdin.fileno() if INPUT.value == "-" else INPUT.value
     # Text from the web is rarely UTF-8 throughout; invalid bytes become U+FFFD, which no alphabet has.
-    with open(source, encoding="utf-8-sig", errors="replace") as file:
-        yield from (line.rstrip("\n") for line in file)
+    yield from (line.rstrip("\n") for line in lines.read(INPUT.value, "replace"))

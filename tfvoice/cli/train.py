@@ -1,4 +1,4 @@
-"""Trains a model: a speech recogniser or an audio generator on a converted corpus, a G2P model on a lexicon.
+"""Trains a model: a speech recogniser, a voice or an audio generator on a converted corpus, a G2P model on a lexicon.
 
   tfvoice_train --model=wavenet_asr --data=vctk_records --run=runs/vctk
 
@@ -14,6 +14,10 @@ that has finished can be extended, with a learning-rate schedule of its own for 
 
   tfvoice_train --init_from=runs/vctk --data=my_records --run=runs/mine --epochs=10
   tfvoice_train --data=vctk_records --run=runs/vctk --epochs=+20
+
+A voice that speaks texts has several parts, which are trained in turn; how long each will take is printed first:
+
+  tfvoice_train --model=deep_voice --data=mary_records --run=voices/mary --set vocoder.training.epochs=30
 """
 
 import gc
@@ -71,6 +75,11 @@ def main(_: list[str]) -> None:
             state = tasks.train(RUN.value, DATA.value, config, conditions, OVERWRITE.value, INIT_FROM.value)
     finally:
         gc.unfreeze()
+    if state is None:
+        # A voice of which parts are missing.
+        return
+    if config.model.name == "deep_voice":
+        print(f'Next: tfvoice_speak --voice={RUN.value} "Please call Stella."')
     checkpoint = "" if state.best_validation else " --checkpoint=last"
     print(f"Next: tfvoice_eval --run={RUN.value}{checkpoint} --split={shards.test_split(DATA.value)}")
 
@@ -83,6 +92,8 @@ def _config(tasks):
     resumed = not OVERWRITE.value and is_run(RUN.value)
     base, overrides = INIT_FROM.value, list(SET.value)
     if (epochs := EPOCHS.value) is not None:
+        if _model(RUN.value if epochs.startswith("+") else base) == "deep_voice":
+            raise UsageError("--epochs: a voice has several parts; name one with --set vocoder.training.epochs=N.")
         if not epochs.removeprefix("+").isdecimal() or not int(epochs):
             raise UsageError(f"--epochs={epochs} is not valid; expected a positive integer, or + and one.")
         if epochs.startswith("+"):
@@ -93,3 +104,10 @@ def _config(tasks):
     # A run that exists holds the configuration that it started from.
     source = RUN.value if base and resumed else base
     return tasks.resolve(MODEL.value or (None if base else "wavenet_asr"), CONFIG.value, overrides, source)
+
+
+def _model(base):
+    """The name of the model that the flags ask for."""
+    from tfvoice.run import model_name, read_description
+
+    return MODEL.value or (model_name(read_description(base)) if base else "")

@@ -47,6 +47,18 @@ _LEAST_RECOGNISED = 0.05
 _BATCH, _BATCH_SECONDS = 16, 240.0
 
 
+class UnrecognisedError(TfvoiceError):
+    """Records whose phonemes a run hardly recognises.
+
+    Attributes:
+      share: of the phonemes that it recognises.
+    """
+
+    def __init__(self, sentence: str, share: float):
+        super().__init__(sentence)
+        self.share = share
+
+
 @dataclass(frozen=True)
 class AlignmentSettings:
     """What decides the records besides the run and its data.
@@ -162,6 +174,7 @@ def align_corpus(
     workers: int = 1,
     overwrite: bool = False,
     progress: bool = True,
+    after_each: Callable[[], object] = lambda: None,
 ) -> tuple[Manifest, list[Skip]]:
     """Aligns plain records, or resumes an alignment that was interrupted.
 
@@ -173,14 +186,16 @@ def align_corpus(
       workers: processes for F0.
       overwrite: delete an earlier alignment in `output` that differs or is finished.
       progress: show progress bars, where the standard error is a terminal.
+      after_each: called after each utterance, of the network and of F0; what it raises interrupts the alignment.
 
     Returns:
       The manifest, and what was skipped.
 
     Raises:
+      UnrecognisedError: the run does not recognise the phonemes of the records.
       TfvoiceError: the records are aligned already, have another sample rate, or cannot be read; F0 cannot be estimated
-        with these settings; the run does not recognise the phonemes of the records; `output` holds plain records, other
-        files or another alignment; no alignment is left; or the disk is full.
+        with these settings; `output` holds plain records, other files or another alignment; no alignment is left; or
+        the disk is full.
     """
     source = _plain_manifest(run, data_dir)
     f0.check(source.sample_rate_hz, settings.f0)
@@ -191,12 +206,12 @@ def align_corpus(
         if target.complete:
             return target.complete, target.read_skipped()
         splits = {split: index.scan_clips(source, data_dir, split, 1) for split in source.splits}
-        found = _align_shards(run, target, plan, splits, progress)
+        found = _align_shards(run, target, plan, splits, progress, after_each)
         if settings.min_score is None:
             _require_recognition(run, data_dir, found)
         _skip_improbable(plan, splits, found, settings.min_score)
         skipped = _write_skipped(target, found)
-        done = _write(target, plan, splits, found, settings.f0, workers, progress)
+        done = _write(target, plan, splits, found, settings.f0, workers, progress, after_each)
         manifest = _manifest(source, plan, section, done, skipped)
         target.write_manifest(manifest)
         return manifest, skipped
@@ -224,18 +239,28 @@ def _refuse_other_records(output: str | Path, fingerprint: str, overwrite: bool)
 
 
 def _align_shards(
-    run: SegmentationRun, target: ConversionOutput, plan: ConversionPlan, splits: dict[str, Index], progress: bool
+    run: SegmentationRun,
+    target: ConversionOutput,
+    plan: ConversionPlan,
+    splits: dict[str, Index],
+    progress: bool,
+    after_each: Callable[[], object],
 ) -> ShardAlignments:
     """The alignments of all shards; those of an earlier call are read."""
     found: ShardAlignments = {}
     total = sum(map(len, splits.values()))
     with tqdm(total=total, desc="align", unit="utterance", disable=None if progress else True) as bar:
+
+        def aligned_one() -> None:
+            bar.update()
+            after_each()
+
         for shard in plan.shards:
             rows = _rows(splits[shard.split], shard.name)
             path = target.directory / PROGRESS / f"{shard.name}.alignments.json"
             results = _read_alignments(path)
             if results is None or len(results) != len(rows):
-                results = align_rows(run, splits[shard.split], rows, bar.update)
+                results = align_rows(run, splits[shard.split], rows, aligned_one)
                 storage.write_json(path, [_as_json(each) for each in results], indent=None)
             else:
                 bar.update(len(rows))
@@ -290,11 +315,13 @@ def _require_recognition(run: SegmentationRun, data_dir: str | Path, found: Shar
     All of its scores are alike then, so that none is improbable beside the others.
     """
     shares = [each.recognised for results in found.values() for each in results if isinstance(each, AlignedPhonemes)]
-    if shares and np.mean(shares) < _LEAST_RECOGNISED:
-        raise TfvoiceError(
-            f"{run.run_dir}: recognises {np.mean(shares):.0%} of the phonemes of {data_dir}, so that it cannot align "
-            "them; train it longer or on these records, or keep what it finds with --min_score=-100."
+    share = float(np.mean(shares)) if shares else 1.0
+    if share < _LEAST_RECOGNISED:
+        sentence = (
+            f"{run.run_dir}: recognises {share:.0%} of the phonemes of {data_dir}, so that it cannot align them; train "
+            "it longer or on these records, or keep what it finds with --min_score=-100."
         )
+        raise UnrecognisedError(sentence, share)
 
 
 def _skip_improbable(
@@ -364,7 +391,7 @@ def _plan(
     return ConversionPlan(source.settings, Listing([], []), planned, digest), section
 
 
-def _write(target, plan, splits, found, f0_config, workers, progress) -> dict[str, list[Shard]]:
+def _write(target, plan, splits, found, f0_config, workers, progress, after_each) -> dict[str, list[Shard]]:
     """Writes the shards that are not finished; returns all of them by split."""
     finished = {shard.name: target.finished(shard) for shard in plan.shards}
     todo = [shard for shard in plan.shards if not finished[shard.name]]
@@ -380,7 +407,7 @@ def _write(target, plan, splits, found, f0_config, workers, progress) -> dict[st
         results = pool.ordered(aligned.encode_utterance, arguments)
         for shard in todo:
             of_shard = itertools.islice(results, len(rows[shard.name]))
-            finished[shard.name] = target.write(shard, ([_counted(bar, result)] for result in of_shard))
+            finished[shard.name] = target.write(shard, ([_counted(bar, after_each, result)] for result in of_shard))
     done: dict[str, list[Shard]] = {}
     for shard in plan.shards:
         done.setdefault(shard.split, []).append(finished[shard.name][0])
@@ -392,8 +419,9 @@ def _rows(scanned: Index, shard: str) -> np.ndarray:
     return np.flatnonzero(scanned.shard == [Path(path).name for path in scanned.shards].index(shard))
 
 
-def _counted(bar: tqdm, result):
+def _counted(bar: tqdm, after_each: Callable[[], object], result):
     bar.update()
+    after_each()
     return result
 
 

@@ -1,13 +1,12 @@
 """Text to phonemes: phonemes given inline, then the normaliser, and of its words the lexicon, then a G2P model."""
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from tfvoice.errors import TfvoiceError
 from tfvoice.text import lexicon as lexicon_
-from tfvoice.text import phonemes
+from tfvoice.text import lines, phonemes
 from tfvoice.text.lexicon import PronunciationLexicon
 from tfvoice.text.normalize import Normalizer, normalize
 from tfvoice.text.phonemes import PhonemeError, Pronunciation
@@ -169,29 +168,7 @@ def open_text(argument: str) -> tuple[Iterable[str], str]:
     """
     # Asking the system for a path of several pages is an error.
     if argument == "-" or (len(argument) < 4096 and Path(argument).is_file()):
-        return _lines(argument), "standard input" if argument == "-" else argument
+        return lines.read(argument), "standard input" if argument == lines.STDIN else argument
     if argument.endswith(".txt") and not any(map(str.isspace, argument)):
         raise TfvoiceError(f"{argument}: no such file; name a file, or give a text in quotes.")
     return [argument], "the text"
-
-
-def open_file(path: str) -> Iterator[str]:
-    """The lines of a text file or, for `-`, of the standard input.
-
-    Raises:
-      TfvoiceError: the file is not there or, while its lines are read, is not UTF-8.
-    """
-    if path != "-" and not Path(path).is_file():
-        raise TfvoiceError(f"{path}: no such file; name a text file.")
-    return _lines(path)
-
-
-def _lines(path: str) -> Iterator[str]:
-    try:
-        with open(sys.stdin.fileno() if path == "-" else path, encoding="utf-8-sig") as file:
-            for line in file:
-                if "\0" in line:
-                    raise TfvoiceError(f"{path}: holds zero bytes, as UTF-16 does; save it as UTF-8.")
-                yield line
-    except UnicodeDecodeError:
-        raise TfvoiceError(f"{path}: is not UTF-8; save it as UTF-8.") from None

@@ -8,8 +8,10 @@ from tfvoice.report import evaluation
 from tfvoice.report.evaluation import Measured
 from tfvoice.tts.duration_f0 import metrics
 from tfvoice.tts.duration_f0 import report as report_
+from tfvoice.tts.duration_f0.data import ProsodyIndex
 from tfvoice.tts.duration_f0.metrics import ProsodyErrors
 from tfvoice.tts.duration_f0.predict import ProsodyPredictor
+from tfvoice.tts.duration_f0.prosody import PhonemeProsody
 from tfvoice.tts.duration_f0.run import DurationF0Run
 
 # Rows of the report: name, unit and factor by the key of each kind of error.
@@ -37,24 +39,32 @@ def evaluate_run(
 
     def measure(data_dir: str | Path, split: str) -> Measured:
         index = run.index(run.config, data_dir, split)
-        predicted = ProsodyPredictor(run).predict(index.phonemes)
-        found = [
-            metrics.errors(alignment, target.prosody, each)
-            for alignment, target, each in zip(index.alignments, index.targets, predicted, strict=True)
-        ]
-        intervals = metrics.intervals(found)
+        found, predicted = predicted_errors(run, index)
         content = {
             "utterances": len(index),
             "phonemes": sum(map(len, index.phonemes)),
-            "prosody_errors": {
-                name: {"mean": round(mean, 6), "interval_95": list(intervals[name])}
-                for name, mean in metrics.means(found).items()
-            },
+            "prosody_errors": summarise(found),
             "results": [_result(id, text, each) for id, text, each in zip(index.ids, index.texts, found, strict=True)],
         }
         return Measured(content, functools.partial(report_.write, run, index, predicted))
 
     return evaluation.evaluate(run, data_dir, split, compare, report_.METRIC, report_.row, measure)
+
+
+def predicted_errors(run: DurationF0Run, index: ProsodyIndex) -> tuple[list[ProsodyErrors], list[PhonemeProsody]]:
+    """Predicts the prosody of every utterance; returns its errors, and the prosody."""
+    predicted = ProsodyPredictor(run).predict(index.phonemes)
+    rows = zip(index.alignments, index.targets, predicted, strict=True)
+    return [metrics.errors(alignment, target.prosody, each) for alignment, target, each in rows], predicted
+
+
+def summarise(found: list[ProsodyErrors]) -> dict[str, Any]:
+    """Mean and 95 % interval of each error."""
+    intervals = metrics.intervals(found)
+    return {
+        name: {"mean": round(mean, 6), "interval_95": list(intervals[name])}
+        for name, mean in metrics.means(found).items()
+    }
 
 
 def as_text(report: dict[str, Any], count: int) -> str:

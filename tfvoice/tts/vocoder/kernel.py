@@ -5,7 +5,7 @@ start than to compute; larger ones are bound by the rate at which a core reads i
 functions of the gates are rational, since those of the C library would take half of the time.
 
 Of two threads, `lead` runs the chain from layer to layer, which bounds the speed. `follow`, a layer behind, adds up the
-skip connections, and samples; while it does so, the leader computes the part of its sums that needs no newer sample. Both
+skip connections, and samples; meanwhile the leader computes the part of its sums that needs no newer sample. Both
 call the same functions as `advance`, which is one thread: the samples are the same to the last bit.
 """
 
@@ -18,8 +18,10 @@ from tfvoice.compiled import compiled
 from tfvoice.models.deep_voice.vocoder import FRAME_SAMPLES
 from tfvoice.products import add_product
 
-# Fused multiplications and additions; nothing is NaN. Sums keep their order.
-_FUSED = {"contract", "nnan", "ninf", "nsz"}
+# Fused multiplications and additions; nothing is NaN. Sums keep their order. Divisions are not checked, so that loops
+# with one become vectors.
+_FAST = {"fastmath": {"contract", "nnan", "ninf", "nsz"}, "error_model": "numpy"}
+_INLINE = _FAST | {"forceinline": True}
 _ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
 # tanh x = x P(x^2) / Q(x^2), fitted to an error of 7e-7 up to here, from where it is 1.
 _TANH_END = np.float32(8.8)
@@ -34,7 +36,7 @@ _POWERS = np.float32(2.0) ** np.arange(_LOWEST, 1).astype(np.float32)
 _ABOVE_ZERO, _BELOW_ONE = np.float32(2.0**-25), np.float32(1 - 1e-6)
 
 
-@compiled(fastmath=_FUSED)
+@compiled(**_FAST)
 def tanh(x):
     """The hyperbolic tangent of a float32, to 7e-7."""
     x = min(max(x, -_TANH_END), _TANH_END)
@@ -46,7 +48,7 @@ def tanh(x):
     )
 
 
-@compiled(fastmath=_FUSED)
+@compiled(**_FAST)
 def exp(x):
     """The exponential of a float32 that is not positive, to 3e-7 of its value; 1e-38 where it is smaller."""
     x = max(x * _LOG2_E, np.float32(_LOWEST))
@@ -56,7 +58,7 @@ def exp(x):
     return value * _POWERS[np.int32(whole) - _LOWEST]
 
 
-@compiled(fastmath=_FUSED)
+@compiled(**_FAST)
 def draw(logits, inverse_temperature, uniform):
     """The level at a share of the cumulative distribution; `logits` are used up."""
     highest = logits.max()
@@ -73,6 +75,8 @@ def draw(logits, inverse_temperature, uniform):
     return level
 
 
+# The leader gives up when so many samples, and one in so many, came late because the follower did not run.
+_LATE, _LATE_ONE_IN = 8, 128
 # Counters of two threads: layers that the leader has computed, samples that the follower has drawn, and whether one of
 # them has ended.
 _LAYERS_DONE, _SAMPLES_DONE, _ENDED = range(3)
@@ -89,9 +93,9 @@ class Weights(NamedTuple):
       residual_biases: `[layers, residual]`.
       skips: kernels of `[layers, residual, skip]`.
       skip_bias: `[skip]`.
-      head: kernel of `[skip, levels]`.
+      head: a kernel of `[skip, levels]`.
       head_bias: `[levels]`.
-      output: kernel of `[levels, levels]`.
+      output: a kernel of `[levels, levels]`.
       output_bias: `[levels]`, not padded.
     """
 
@@ -116,11 +120,11 @@ class State(NamedTuple):
     Attributes:
       levels: int32 `[2 + samples]`; two levels before the first sample. What is sampled is written into it.
       memory: float32 `[sum of dilations, residual]`, the inputs of each layer as far as it looks back.
-      channels: float32 `[residual]`, from layer to layer.
+      channels: float32 `[1, residual]`, from layer to layer.
       sums: float32 `[layers, 2 * residual]`, of the gates.
       gates: float32 `[layers, residual]`.
-      skip: float32 `[skip]`, the sum of the skip connections.
-      head, logits: float32 `[levels]`.
+      skip: float32 `[1, skip]`, the sum of the skip connections.
+      head, logits: float32 `[1, levels]`.
     """
 
     levels: np.ndarray
@@ -150,56 +154,76 @@ class Draws(NamedTuple):
 def initial_state(weights: Weights, levels: np.ndarray) -> State:
     """The state before the first sample of `levels`, without any past."""
     layers, residual = weights.residual_biases.shape
-    sizes = ([weights.dilations.sum(), residual], [residual], [layers, 2 * residual], [layers, residual])
-    rest = (weights.skip_bias, weights.head_bias, weights.head_bias)
-    return State(levels, *(np.zeros(size, np.float32) for size in sizes), *(np.zeros_like(each) for each in rest))
+    skip, outputs = [1, len(weights.skip_bias)], [1, len(weights.head_bias)]
+    sizes = ([weights.dilations.sum(), residual], [1, residual], [layers, 2 * residual], [layers, residual], skip)
+    return State(levels, *(np.zeros(size, np.float32) for size in (*sizes, outputs, outputs)))
 
 
-@compiled(fastmath=_FUSED, forceinline=True)
+@compiled(**_INLINE)
 def _start(sample, weights, state):
     """The channels of the first layer, of the two levels before a sample."""
-    one, other = weights.first[0, state.levels[sample]], weights.first[1, state.levels[sample + 1]]
-    for i in range(len(state.channels)):
-        state.channels[i] = tanh(one[i] + other[i])
+    one, other = state.levels[sample], state.levels[sample + 1]
+    for i in range(state.channels.shape[1]):
+        state.channels[0, i] = tanh(weights.first[0, one, i] + weights.first[1, other, i])
 
 
-@compiled(fastmath=_FUSED, forceinline=True)
+@compiled(**_INLINE)
 def _past(sample, layer, biases, weights, state):
     """The sums of a layer's gates as far as they do not depend on the newest sample."""
-    sums = state.sums[layer]
-    sums[:] = biases[sample // FRAME_SAMPLES, layer]
-    add_product(state.memory[weights.rows[layer] + sample % weights.dilations[layer]], weights.past[layer], sums)
+    frame = sample // FRAME_SAMPLES
+    for i in range(state.sums.shape[1]):
+        state.sums[layer, i] = biases[frame, layer, i]
+    row = weights.rows[layer] + sample % weights.dilations[layer]
+    add_product(state.memory, row, weights.past, layer, state.sums, layer)
 
 
-@compiled(fastmath=_FUSED, forceinline=True)
+@compiled(**_INLINE)
 def _present(sample, layer, weights, state):
     """The gates of a layer and the channels after it, from those before it."""
-    sums, gate, channels, r = state.sums[layer], state.gates[layer], state.channels, len(state.channels)
-    add_product(channels, weights.present[layer], sums)
-    state.memory[weights.rows[layer] + sample % weights.dilations[layer]] = channels
+    add_product(state.channels, 0, weights.present, layer, state.sums, layer)
+    row, r = weights.rows[layer] + sample % weights.dilations[layer], state.channels.shape[1]
     for i in range(r):
-        gate[i] = tanh(sums[i]) * (_HALF + _HALF * tanh(_HALF * sums[r + i]))
-        channels[i] += weights.residual_biases[layer, i]
-    add_product(gate, weights.residuals[layer], channels)
+        state.memory[row, i] = state.channels[0, i]
+        state.channels[0, i] += weights.residual_biases[layer, i]
+    for i in range(r):
+        sigmoid = _HALF + _HALF * tanh(_HALF * state.sums[layer, r + i])
+        state.gates[layer, i] = tanh(state.sums[layer, i]) * sigmoid
+    add_product(state.gates, layer, weights.residuals, layer, state.channels, 0)
 
 
-@compiled(fastmath=_FUSED, forceinline=True)
+@compiled(**_INLINE)
+def _skip(layer, weights, state):
+    """Adds the skip connection of a layer."""
+    add_product(state.gates, layer, weights.skips, layer, state.skip, 0)
+
+
+@compiled(**_INLINE)
+def _copy(values, sums):
+    """Starts sums with a bias."""
+    for i in range(len(values)):
+        sums[0, i] = values[i]
+
+
+@compiled(**_INLINE)
+def _rectify(values):
+    for i in range(values.shape[1]):
+        values[0, i] = max(values[0, i], _ZERO)
+
+
+@compiled(**_INLINE)
 def _sample(sample, draws, weights, state):
     """The level of a sample, from the sum of the skip connections."""
-    state.head[:] = weights.head_bias
-    for i in range(len(state.skip)):
-        state.skip[i] = max(state.skip[i], _ZERO)
-    add_product(state.skip, weights.head, state.head)
-    for i in range(len(state.head)):
-        state.head[i] = max(state.head[i], _ZERO)
-    levels = len(weights.output_bias)
-    state.logits[:levels] = weights.output_bias
-    add_product(state.head, weights.output, state.logits)
-    noise = draws.noise[sample - draws.start]
-    state.levels[sample + 2] = draw(state.logits[:levels], draws.inverse_temperature, noise)
+    _copy(weights.head_bias, state.head)
+    _rectify(state.skip)
+    add_product(state.skip, 0, weights.head, 0, state.head, 0)
+    _copy(weights.output_bias, state.logits)
+    _rectify(state.head)
+    add_product(state.head, 0, weights.output, 0, state.logits, 0)
+    logits = state.logits[0, : len(weights.output_bias)]
+    state.levels[sample + 2] = draw(logits, draws.inverse_temperature, draws.noise[sample - draws.start])
 
 
-@compiled(fastmath=_FUSED)
+@compiled(**_FAST)
 def advance(start, end, sampled, biases, draws, weights, state):
     """Runs the network over samples, and draws those that are to be sampled.
 
@@ -214,31 +238,37 @@ def advance(start, end, sampled, biases, draws, weights, state):
     layers = len(weights.dilations)
     for sample in range(start, end):
         _start(sample, weights, state)
-        state.skip[:] = weights.skip_bias
+        _copy(weights.skip_bias, state.skip)
         for layer in range(layers):
             _past(sample, layer, biases, weights, state)
             _present(sample, layer, weights, state)
             if sample >= sampled:
-                add_product(state.gates[layer], weights.skips[layer], state.skip)
+                _skip(layer, weights, state)
         if sample >= sampled:
             _sample(sample, draws, weights, state)
 
 
-@compiled(fastmath=_FUSED)
+@compiled(**_FAST)
 def lead(start, end, own, biases, weights, state, counters):
     """One of two threads over samples that are all drawn; arguments as for `advance`.
 
     Args:
       own: layers whose past this thread computes, while the other draws a sample.
       counters: of `new_counters`.
+
+    Returns:
+      The sample that it has come to. It is less than `end` where there was no core for the other thread: `advance`
+      may continue from there.
     """
-    layers = len(weights.dilations)
+    layers, late = len(weights.dilations), 0
     for layer in range(layers):
         _past(start, layer, biases, weights, state)
     for sample in range(start, end):
         done = sample - start
-        if not atomics.wait_until(counters, _SAMPLES_DONE, done, _ENDED):
-            return
+        waited = atomics.wait_until(counters, _SAMPLES_DONE, done, _ENDED)
+        late += waited > atomics.SPINS
+        if waited < 0 or late > _LATE + done // _LATE_ONE_IN:
+            return sample
         _start(sample, weights, state)
         for layer in range(layers):
             _present(sample, layer, weights, state)
@@ -246,19 +276,20 @@ def lead(start, end, own, biases, weights, state, counters):
         if sample + 1 < end:
             for layer in range(own):
                 _past(sample + 1, layer, biases, weights, state)
+    return end
 
 
-@compiled(fastmath=_FUSED)
+@compiled(**_FAST)
 def follow(start, end, own, biases, draws, weights, state, counters):
     """The other of two threads; arguments as for `advance` and `lead`."""
     layers = len(weights.dilations)
     for sample in range(start, end):
         done = sample - start
-        state.skip[:] = weights.skip_bias
+        _copy(weights.skip_bias, state.skip)
         for layer in range(layers):
-            if not atomics.wait_until(counters, _LAYERS_DONE, done * layers + layer + 1, _ENDED):
+            if atomics.wait_until(counters, _LAYERS_DONE, done * layers + layer + 1, _ENDED) < 0:
                 return
-            add_product(state.gates[layer], weights.skips[layer], state.skip)
+            _skip(layer, weights, state)
             if layer >= own and sample + 1 < end:
                 _past(sample + 1, layer, biases, weights, state)
         _sample(sample, draws, weights, state)

@@ -84,9 +84,13 @@ def advance(
     state: kernel.State,
 ) -> None:  # fmt: skip
     """Draws samples on one thread or two; arguments as for `kernel.advance`. An exception in one ends both."""
-    if threads == 1:
-        kernel.advance(start, end, start, biases, draws, weights, state)
-        return
+    if threads == 2:
+        start = _advance_together(start, end, biases, draws, weights, state)
+    kernel.advance(start, end, start, biases, draws, weights, state)
+
+
+def _advance_together(start, end, biases, draws, weights, state) -> int:
+    """Draws samples on two threads up to `end`, or to the sample that is returned if there is no core for both."""
     own, counters = leader_share(weights), kernel.new_counters()
 
     def follow():
@@ -98,10 +102,11 @@ def advance(
     with ThreadPoolExecutor(1) as pool:
         try:
             follower = pool.submit(follow)
-            kernel.lead(start, end, own, biases, weights, state, counters)
+            reached = kernel.lead(start, end, own, biases, weights, state, counters)
         finally:
             kernel.end(counters)
         follower.result()
+    return reached
 
 
 def block_bounds(start: int, end: int, block_frames: int) -> Iterator[tuple[int, int]]:
@@ -131,9 +136,9 @@ def weights(model: Vocoder) -> kernel.Weights:
         residual_biases=_padded(net.residual_biases.numpy(), layers, r),
         skips=tiled(_padded(skips, layers, r, s)),
         skip_bias=_padded(net.skip_bias.numpy(), s),
-        head=tiled(_padded(net.head_kernel.numpy(), s, levels)),
+        head=tiled(_padded(net.head_kernel.numpy()[np.newaxis], 1, s, levels)),
         head_bias=_padded(net.head_bias.numpy(), levels),
-        output=tiled(_padded(net.output_kernel.numpy(), levels, levels)),
+        output=tiled(_padded(net.output_kernel.numpy()[np.newaxis], 1, levels, levels)),
         output_bias=net.output_bias.numpy(),
     )
 

@@ -6,6 +6,7 @@ import pydantic
 
 from tfvoice.audio.f0 import F0Config
 from tfvoice.config import Config
+from tfvoice.models.deep_voice.vocoder import FRAME_SAMPLES
 from tfvoice.run import RunConfig
 from tfvoice.tts.duration_f0.config import DurationF0RunConfig
 from tfvoice.tts.segmentation.config import SegmentationRunConfig
@@ -16,6 +17,17 @@ class DeepVoiceConfig(Config):
     """Deep Voice has no architecture of its own: its parts have."""
 
     name: Literal["deep_voice"] = "deep_voice"
+
+
+class AlignmentConfig(Config):
+    """Which alignments a voice is trained on.
+
+    Attributes:
+      min_score: those of a lower score, in nats per frame, are left out; None: by the scores of the split, see
+        `tfvoice.tts.align.threshold`.
+    """
+
+    min_score: float | None = None
 
 
 class SpeakingConfig(Config):
@@ -35,7 +47,14 @@ class VoiceRunConfig(RunConfig):
 
     model: DeepVoiceConfig = DeepVoiceConfig()
     segmentation: SegmentationRunConfig = SegmentationRunConfig()
+    alignment: AlignmentConfig = AlignmentConfig()
     f0: F0Config = F0Config()
     duration_f0: DurationF0RunConfig = DurationF0RunConfig()
     vocoder: VocoderRunConfig = VocoderRunConfig()
     speaking: SpeakingConfig = SpeakingConfig()
+
+    @pydantic.model_validator(mode="after")
+    def _frames_of_a_vocoder(self):
+        if self.f0.frame_samples != FRAME_SAMPLES:
+            raise ValueError(f"f0.frame_samples={self.f0.frame_samples}: the frames of a vocoder have {FRAME_SAMPLES}")
+        return self

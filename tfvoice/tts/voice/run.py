@@ -12,7 +12,7 @@ from typing import Any
 from tfvoice import config as config_
 from tfvoice import storage
 from tfvoice.errors import TfvoiceError
-from tfvoice.run import DESCRIPTION, SCHEMA, Run, model_name, portable_info, read_description
+from tfvoice.run import DESCRIPTION, Run, RunFolder, model_name, portable_info, read_description
 from tfvoice.text import lexicon
 from tfvoice.tts.duration_f0.run import DurationF0Run
 from tfvoice.tts.g2p.run import G2pRun
@@ -33,7 +33,7 @@ _PRONUNCIATION_FILES = {"lexicon": "lexicon.dict", "own_lexicon": "own_lexicon.d
 PARTS: dict[str, type[Run]] = {"segmentation": SegmentationRun, "duration_f0": DurationF0Run, "vocoder": VocoderRun}
 
 
-class VoiceRun:
+class VoiceRun(RunFolder):
     """A voice.
 
     Args:
@@ -43,8 +43,6 @@ class VoiceRun:
       checkpoint: of the parts, `best` or `last`.
 
     Attributes:
-      run_dir, config, info: as given.
-      loaded: the checkpoint.
       sources: lexicon, G2P model and normaliser.
     """
 
@@ -53,7 +51,8 @@ class VoiceRun:
     def __init__(
         self, run_dir: str | Path, config: VoiceRunConfig, info: dict[str, Any] | None = None, checkpoint: str = "best"
     ):
-        self.run_dir, self.config, self.info, self.loaded = Path(run_dir), config, info or {}, checkpoint
+        super().__init__(run_dir, config, info)
+        self.loaded = checkpoint
         # A path in the configuration of a part starts from that part.
         self.sources = PronunciationSources(config.segmentation.pronunciation, self.run_dir / "segmentation")
 
@@ -107,11 +106,11 @@ class VoiceRun:
         """Rate of the speech."""
         return self.vocoder.sample_rate_hz
 
-    def write(self) -> None:
-        """Writes `experiment.json`; makes the folder where there is none."""
-        self.run_dir.mkdir(parents=True, exist_ok=True)
-        content = {"schema": SCHEMA, "config": self.config.model_dump(mode="json"), "info": self.info}
-        storage.write_json(self.run_dir / DESCRIPTION, content)
+    @property
+    def own_data(self) -> str | None:
+        """The aligned records in the folder, wherever it was copied to; None where they are not there."""
+        found = self.run_dir / ALIGNED
+        return str(found) if found.is_dir() else None
 
     def pack(self, folder: str | Path, copying: bool = True) -> Path:
         """Writes a copy to be given to others: weights in float16, a lexicon and G2P model of the user's own included.

@@ -15,8 +15,9 @@ from tfvoice.audio import io as audio_io
 from tfvoice.data.aligned import PhonemeAlignment
 from tfvoice.errors import TfvoiceError
 from tfvoice.report import plots
+from tfvoice.text import lines
 from tfvoice.text.phonemes import SILENCE
-from tfvoice.tts import alignment_output, pronounce
+from tfvoice.tts import alignment_output
 from tfvoice.tts.alignment_output import AlignedClip
 from tfvoice.tts.pronounce import PronouncedWord
 from tfvoice.tts.voice import speaker as speaker_
@@ -175,11 +176,11 @@ def _blocks(
 
 
 def _sentences(speaker: Speaker, source: Source, options: SpeechOptions) -> Iterator[SpokenSentence | TfvoiceError]:
-    lines = pronounce.open_file(source.text) if source.is_file or source.text == _PIPE else [source.text]
+    parts = lines.read(source.text) if source.is_file or source.text == lines.STDIN else [source.text]
     if not source.phonemes and not source.copy:
-        yield from speaker.sentences(lines, options)
+        yield from speaker.sentences(parts, options)
         return
-    text = "".join(lines)
+    text = "".join(parts)
     if source.copy:
         samples = audio_io.read(source.copy, speaker.voice.sample_rate_hz)
         yield speaker.plan_copy(samples, text, source.copy, options)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tfvoice.errors import TfvoiceError
 from tfvoice.models.deep_voice.vocoder import FRAME_SAMPLES
 from tfvoice.training.task import ModelCard, UndecodedTask
 from tfvoice.tts.voice.run import EXPORTED_VOICE, VoiceRun
@@ -31,6 +32,12 @@ class VoiceTask(UndecodedTask):
         from tfvoice.tts.voice import evaluate
 
         return evaluate
+
+    def evaluate(self, run_dir, data_dir, split, checkpoint, compare, decoder, recognizer=None):
+        """Calls `evaluate_run` of the module; `recognizer` is the folder of a run that transcribes what is spoken."""
+        if decoder:
+            raise TfvoiceError(f"{run_dir}: {self.no_decoder}")
+        return self.evaluation().evaluate_run(run_dir, data_dir, split, checkpoint, compare, recognizer)
 
     def card(self, run: VoiceRun) -> ModelCard:
         """Sample rate, pitch, phonemes and where they come from."""
