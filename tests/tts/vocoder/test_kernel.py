@@ -1,4 +1,6 @@
-"""The kernel is the network: it draws what the logits of the whole sequence say, in any pieces."""
+"""The kernel is the network: it draws what the logits of the whole sequence say, in any pieces, on any threads."""
+
+import itertools
 
 import numpy as np
 import pytest
@@ -21,24 +23,27 @@ def model():
     return model
 
 
-def run(model, biases, noise, pieces, temperature=1.0):
-    levels = np.random.default_rng(4).integers(0, LEVELS, 2 + FRAMES * FRAME_SAMPLES).astype(np.int32)
-    dilations = np.array(CONFIG.dilations)
-    memory, places = np.zeros([dilations.sum(), CONFIG.residual], np.float32), np.zeros(CONFIG.layers, np.int64)
+def given_levels():
+    return np.random.default_rng(4).integers(0, LEVELS, 2 + FRAMES * FRAME_SAMPLES).astype(np.int32)
+
+
+def run(model, biases, noise, pieces, temperature=1.0, threads=1, used=None):
+    weights, levels, biases = synthesis.weights(model), given_levels(), synthesis.pad_gates(biases)
+    state, draws = kernel.initial_state(weights, levels), kernel.Draws(noise, 0, np.float32(1 / temperature))
+    kernel.advance(0, SAMPLED, SAMPLED, biases, draws, weights, state)
     for start, end in pieces:
-        kernel.advance(
-            levels, start, end, SAMPLED, noise[start:end], np.float32(1 / temperature), biases, FRAME_SAMPLES,
-            *synthesis.weights(model), dilations, memory, places,
-        )  # fmt: skip
+        if used is not None:
+            used.append(threads)
+        threads = synthesis.advance(threads, start, end, biases, draws, weights, state)
     return levels
 
 
-@pytest.mark.parametrize("temperature", [1.0, 0.5])
-def test_every_draw_is_that_of_the_logits_of_the_whole_sequence(model, temperature):
+@pytest.mark.parametrize(("temperature", "threads"), [(1.0, 1), (0.5, 1), (1.0, 2)])
+def test_every_draw_is_that_of_the_logits_of_the_whole_sequence(model, temperature, threads):
     samples = FRAMES * FRAME_SAMPLES
     biases = np.random.default_rng(1).normal(size=(FRAMES, 4, 16)).astype(np.float32)
     noise = np.random.default_rng(2).random(samples, np.float32)
-    levels = run(model, biases + model.wavenet.gate_biases.numpy(), noise, [(0, samples)], temperature)
+    levels = run(model, biases + model.wavenet.gate_biases.numpy(), noise, [(SAMPLED, samples)], temperature, threads)
     logits = model(tf.constant(levels[np.newaxis]), tf.constant(biases[np.newaxis]))[0].numpy().astype(np.float64)
     shares = np.exp(logits / temperature - (logits / temperature).max(axis=1, keepdims=True))
     cumulative = np.cumsum(shares / shares.sum(axis=1, keepdims=True), axis=1)
@@ -46,17 +51,58 @@ def test_every_draw_is_that_of_the_logits_of_the_whole_sequence(model, temperatu
         level, low = levels[2 + sample], 0.0
         low = cumulative[sample, level - 1] if level else 0.0
         assert low - 1e-4 <= noise[sample] <= cumulative[sample, level] + 1e-4
-    given = np.random.default_rng(4).integers(0, LEVELS, 2 + samples)
-    np.testing.assert_array_equal(levels[: 2 + SAMPLED], given[: 2 + SAMPLED])
+    np.testing.assert_array_equal(levels[: 2 + SAMPLED], given_levels()[: 2 + SAMPLED])
     assert len(set(levels[2 + SAMPLED :].tolist())) > 4
 
 
-def test_in_pieces_it_gives_the_same(model):
-    samples = FRAMES * FRAME_SAMPLES
+@pytest.fixture(scope="module")
+def conditioned():
+    """Biases and noise."""
     biases = np.random.default_rng(1).normal(size=(FRAMES, 4, 16)).astype(np.float32)
-    noise = np.random.default_rng(2).random(samples, np.float32)
-    whole = run(model, biases, noise, [(0, samples)])
-    np.testing.assert_array_equal(run(model, biases, noise, [(0, 7), (7, 64), (64, 65), (65, samples)]), whole)
+    return biases, np.random.default_rng(2).random(FRAMES * FRAME_SAMPLES, np.float32)
+
+
+@pytest.fixture(scope="module")
+def whole(model, conditioned):
+    return run(model, *conditioned, [(SAMPLED, FRAMES * FRAME_SAMPLES)])
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_in_pieces_and_on_any_threads_it_gives_the_same(model, conditioned, whole, threads):
+    ends = [SAMPLED, SAMPLED + 1, 47, 64, 65, FRAMES * FRAME_SAMPLES]
+    np.testing.assert_array_equal(run(model, *conditioned, itertools.pairwise(ends), threads=threads), whole)
+
+
+@pytest.mark.parametrize("own", [0, 2, 4])
+def test_the_share_of_the_threads_does_not_change_the_result(model, conditioned, whole, own, monkeypatch):
+    monkeypatch.setattr(synthesis, "leader_share", lambda _: own)
+    found = run(model, *conditioned, [(SAMPLED, FRAMES * FRAME_SAMPLES)], threads=2)
+    np.testing.assert_array_equal(found, whole)
+
+
+def test_without_a_core_for_the_other_thread_one_continues(model, conditioned, whole, monkeypatch):
+    lead, reached = kernel.lead, SAMPLED + 30
+    monkeypatch.setattr(kernel, "lead", lambda start, _, *rest: lead(start, reached, *rest))
+    bounds, used = [(SAMPLED, 100), (100, FRAMES * FRAME_SAMPLES)], []
+    np.testing.assert_array_equal(run(model, *conditioned, bounds, threads=2, used=used), whole)
+    assert used == [2, 1]
+
+
+@pytest.mark.parametrize(("name", "error"), [("lead", KeyboardInterrupt), ("follow", MemoryError)])
+def test_an_exception_in_one_thread_ends_both(model, conditioned, monkeypatch, name, error):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(kernel, name, fail)
+    with pytest.raises(error):
+        run(model, *conditioned, [(SAMPLED, FRAMES * FRAME_SAMPLES)], threads=2)
+
+
+def test_the_leader_returns_where_the_follower_has_ended(model, conditioned):
+    weights, counters = synthesis.weights(model), kernel.new_counters()
+    kernel.end(counters)
+    state = kernel.initial_state(weights, given_levels())
+    assert kernel.lead(3, 60, 4, synthesis.pad_gates(conditioned[0]), weights, state, counters) == 4
 
 
 def test_the_functions_of_the_gates_are_as_exact_as_float32():
@@ -67,15 +113,6 @@ def test_the_functions_of_the_gates_are_as_exact_as_float32():
     found, expected = np.array([kernel.exp(value) for value in x]), np.exp(x.astype(np.float64))
     assert np.abs(found / expected - 1).max() < 1e-5
     assert kernel.exp(np.float32(-1e9)) < 2e-38 and kernel.exp(np.float32(0)) == pytest.approx(1, abs=1e-6)
-
-
-@pytest.mark.parametrize("rows", [1, 4, 6, 8])
-def test_a_product_of_any_size_is_added(rows):
-    random = np.random.default_rng(rows)
-    inputs, weights = random.normal(size=rows).astype(np.float32), random.normal(size=(rows, 5)).astype(np.float32)
-    sums = np.ones(5, np.float32)
-    kernel.add_product(inputs, weights, sums)
-    np.testing.assert_allclose(sums, 1 + inputs @ weights, rtol=1e-5)
 
 
 def test_a_draw_at_the_ends_of_the_distribution_is_possible():

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from tfvoice import hardware
+from tfvoice.models.deep_voice.vocoder import Vocoder, VocoderConfig
 from tfvoice.tts.vocoder import synthesis
 from tfvoice.tts.vocoder.synthesis import Synthesizer
 
@@ -30,6 +32,29 @@ def test_a_stream_gives_the_same_samples_in_any_blocks(vocoder_run, frames, bloc
     blocks = list(synthesizer.stream(frames, 0.9, 3, block_frames))
     assert {len(block) for block in blocks[:-1]} <= {64 * block_frames}
     np.testing.assert_array_equal(np.concatenate(blocks), synthesizer.speak(frames, 0.9, 3))
+
+
+def test_the_samples_do_not_depend_on_the_threads(vocoder_run, frames):
+    one, two = (Synthesizer(vocoder_run, threads).speak(frames) for threads in (1, 2))
+    np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 2), (64, 2)])
+def test_two_threads_are_used_where_there_are_cores(vocoder_run, frames, monkeypatch, cores, threads):
+    used, advance = set(), synthesis.advance
+    monkeypatch.setattr(hardware, "cores", lambda: cores)
+    monkeypatch.setattr(synthesis, "advance", lambda count, *rest: used.add(count) or advance(1, *rest))
+    Synthesizer(vocoder_run).speak(frames)
+    assert used == {threads}
+
+
+def test_both_threads_read_as_many_weights():
+    def share(layers, residual, skip):
+        model = Vocoder(VocoderConfig(layers=layers, residual=residual, skip=skip), 5, 256)
+        model.build(None)
+        return synthesis.leader_share(synthesis.weights(model))
+
+    assert (share(20, 32, 128), share(20, 64, 128), share(10, 64, 32)) == (20, 11, 3)
 
 
 def test_the_first_block_of_a_stream_is_short():

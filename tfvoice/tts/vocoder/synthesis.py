@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import tensorflow as tf
 
-from tfvoice import keys
+from tfvoice import hardware, keys
 from tfvoice.audio import quantize
 from tfvoice.keys import Purpose
 from tfvoice.models.deep_voice.vocoder import FRAME_SAMPLES, WINDOW, Vocoder
@@ -27,11 +27,11 @@ class Synthesizer:
 
     Args:
       run: with its weights. Later changes of the weights have effect.
-      threads: 1 or 2 for the samples of an utterance, which do not depend on it; None: what is faster on this machine.
+      threads: 1 or 2 for the samples of an utterance, which do not depend on it; None: 2 where there are as many cores.
     """
 
     def __init__(self, run: VocoderRun, threads: int | None = None):
-        self._run, self._model, self._threads = run, run.model, threads or 2
+        self._run, self._model, self._threads = run, run.model, threads or min(hardware.cores(), 2)
         self._quantization = run.config.quantization
         # A table, because the last bit of a value that is decoded in bulk depends on its place in memory.
         levels = np.arange(self._quantization.levels)
@@ -72,25 +72,30 @@ class Synthesizer:
         state, biases = kernel.initial_state(weights_, levels), pad_gates(biases)
         unused = kernel.Draws(np.zeros(0, np.float32), 0, np.float32(1))
         kernel.advance(start, silence, silence, biases, unused, weights_, state)
+        threads = self._threads
         for first, last in block_bounds(sizes.silence, len(biases), block_frames):
             start, end = first * FRAME_SAMPLES, last * FRAME_SAMPLES
             draws = kernel.Draws(uniform_noise(seed, start, end), start, np.float32(1 / temperature))
-            advance(self._threads, start, end, biases, draws, weights_, state)
+            threads = advance(threads, start, end, biases, draws, weights_, state)
             yield self._values[levels[2 + start : 2 + end]]
 
 
 def advance(
     threads: int, start: int, end: int, biases: np.ndarray, draws: kernel.Draws, weights: kernel.Weights,
     state: kernel.State,
-) -> None:  # fmt: skip
-    """Draws samples on one thread or two; arguments as for `kernel.advance`. An exception in one ends both."""
-    if threads == 2:
-        start = _advance_together(start, end, biases, draws, weights, state)
-    kernel.advance(start, end, start, biases, draws, weights, state)
+) -> int:  # fmt: skip
+    """Draws samples on one thread or two; arguments as for `kernel.advance`. An exception in one ends both.
+
+    Returns:
+      How many threads should go on: one where there was no core for the other, which then costs more than it gives.
+    """
+    reached = _advance_together(start, end, biases, draws, weights, state) if threads == 2 else start
+    kernel.advance(reached, end, reached, biases, draws, weights, state)
+    return threads if reached == end else 1
 
 
 def _advance_together(start, end, biases, draws, weights, state) -> int:
-    """Draws samples on two threads up to `end`, or to the sample that is returned if there is no core for both."""
+    """Draws samples on two threads, up to the sample that is returned."""
     own, counters = leader_share(weights), kernel.new_counters()
 
     def follow():
