@@ -29,7 +29,7 @@ FALLBACK_HZ = 24000
 # `raw` are samples of 16 bits, little-endian; `pcm` the same at 24 kHz, as in OpenAI's API.
 FORMATS = {
     "wav": AudioFormat("audio/wav"),
-    "raw": AudioFormat("audio/L16"),
+    "raw": AudioFormat("audio/pcm"),
     "pcm": AudioFormat("audio/pcm", rates_hz=(FALLBACK_HZ,)),
     "flac": AudioFormat("audio/flac", "FLAC", "PCM_16"),
     "mp3": AudioFormat(

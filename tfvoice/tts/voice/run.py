@@ -27,8 +27,8 @@ PACKAGED_VOICE = Path(__file__).parents[1] / "data" / "voice"
 ALIGNED = "aligned"
 # The packed voice beside the SavedModel of an exported one.
 EXPORTED_VOICE = "voice"
-# Where the files of a user's own pronunciation are in the folder of a voice, by their names in the configuration.
-_PRONUNCIATION_FILES = {"lexicon": "lexicon.dict", "own_lexicon": "own_lexicon.dict", "g2p": "g2p"}
+# Names of the copies of a user's own files in the folder of a voice, by the keys of `PronunciationConfig`.
+COPIES = {"lexicon": "lexicon.dict", "own_lexicon": "own_lexicon.dict", "g2p": "g2p"}
 # The parts in the order in which they are trained.
 PARTS: dict[str, type[Run]] = {"segmentation": SegmentationRun, "duration_f0": DurationF0Run, "vocoder": VocoderRun}
 
@@ -145,7 +145,7 @@ class VoiceRun(RunFolder):
         """Copies the user's own files of the pronunciation; returns the configuration with their new places."""
         chosen, paths = self.config.segmentation.pronunciation, {}
         for name, path in chosen.files().items():
-            target, source = folder / _PRONUNCIATION_FILES[name], self.run_dir / "segmentation" / path
+            target, source = folder / COPIES[name], self.run_dir / "segmentation" / path
             if name == "g2p":
                 G2pRun.load(source).pack(target)
             else:
