@@ -64,7 +64,8 @@ def sample(voice: VoiceRun, phonemes, stresses, alignment: GraphAlignment, tempe
     levels = sampling_loop.sample_levels(
         run.model.wavenet, quantization.silence, biases, first, sizes.silence, temperature, seed
     )
-    return quantize.decode(quantization, levels)
+    # A table, as in `Synthesizer`: decoded in bulk, the last bit depends on the place in memory.
+    return tf.gather(quantize.decode(quantization, tf.range(quantization.levels)), levels)
 
 
 def condition_frames(run: VocoderRun, phonemes, stresses, alignment: GraphAlignment) -> tuple[tf.Tensor, ...]:
