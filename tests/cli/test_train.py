@@ -74,13 +74,14 @@ def test_a_voice_says_what_is_next_only_when_it_is_whole(command, calls, voice_r
     common = ("--model=deep_voice", "--data=records", "--run=voices/a")
     status, out, _ = command(*common, "--set=vocoder.training.epochs=3")
     assert status == 0 and calls[0][2].vocoder.training.epochs == 3
-    assert 'Next: tfvoice_speak --voice=voices/a "Please call Stella."\n' in out
+    assert "Next: tfvoice_eval --run=voices/a" in out
     monkeypatch.setattr(tasks, "train", lambda *_: None)
     assert "Next" not in command(*common)[1]
-    sentence = "--epochs: a voice has several parts; name one with --set vocoder.training.epochs=N."
+    sentence = "a voice has several parts; name one, as in --set vocoder.training.epochs=30."
     extended = ("--data=records", f"--run={voice_run.run_dir}", "--epochs=+2")
     for arguments in ((*common, "--epochs=7"), extended):
-        assert command(*arguments)[::2] == (1, f"tfvoice_train: error: {sentence}\n")
+        status, _, err = command(*arguments)
+        assert status == 1 and err.endswith(f"{sentence}\n") and err.count("\n") == 1
 
 
 def test_a_start_from_another_run_takes_its_configuration(command, calls, recognizer_run):

@@ -17,8 +17,10 @@ say {T AH0 M AA1 T OW2}", or alone:
 --copy takes durations and F0 from a recording of the text: what is heard is what the vocoder alone makes of it.
 """
 
+import signal
 import sys
 
+from tfvoice.cli import signals
 from tfvoice.cli.command import load_tensorflow
 from tfvoice.cli.flags import Flags, UsageError
 
@@ -55,7 +57,9 @@ def main(argv: list[str]) -> None:
     target = speech_output.Target(OUTPUT.value, FORMAT.value, FIGURE.value, OVERWRITE.value)
     options = SpeechOptions(SPEED.value, PITCH.value, TEMPERATURE.value, SEED.value)
     voice = VOICE.value or run.PACKAGED_VOICE
-    done = speech_output.speak(voice, source, target, options, CHECKPOINT.value)
+    # SIGTERM ends it as Ctrl-C does: what was spoken is kept.
+    with signals.handler(signal.SIGTERM, signal.default_int_handler):
+        done = speech_output.speak(voice, source, target, options, CHECKPOINT.value)
     if done.unspoken:
         first = done.unspoken[0]
         fact = f"{len(done.unspoken)}, the first {first.word[:40]!r} at character {first.start + 1}"

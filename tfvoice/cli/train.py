@@ -24,7 +24,7 @@ import gc
 
 from tfvoice import hardware
 from tfvoice.cli.command import load_tensorflow, resumable
-from tfvoice.cli.flags import Flags, UsageError
+from tfvoice.cli.flags import Flags
 from tfvoice.cli.signals import StopRequest
 
 FLAGS = Flags()
@@ -78,8 +78,6 @@ def main(_: list[str]) -> None:
     if state is None:
         # A voice of which parts are missing.
         return
-    if config.model.name == "deep_voice":
-        print(f'Next: tfvoice_speak --voice={RUN.value} "Please call Stella."')
     checkpoint = "" if state.best_validation else " --checkpoint=last"
     print(f"Next: tfvoice_eval --run={RUN.value}{checkpoint} --split={shards.test_split(DATA.value)}")
 
@@ -91,23 +89,9 @@ def _config(tasks):
 
     resumed = not OVERWRITE.value and is_run(RUN.value)
     base, overrides = INIT_FROM.value, list(SET.value)
-    if (epochs := EPOCHS.value) is not None:
-        if _model(RUN.value if epochs.startswith("+") else base) == "deep_voice":
-            raise UsageError("--epochs: a voice has several parts; name one with --set vocoder.training.epochs=N.")
-        if not epochs.removeprefix("+").isdecimal() or not int(epochs):
-            raise UsageError(f"--epochs={epochs} is not valid; expected a positive integer, or + and one.")
-        if epochs.startswith("+"):
-            if OVERWRITE.value:
-                raise UsageError("--overwrite starts from scratch, --epochs=+N extends a run; leave one of them out.")
-            base, epochs = RUN.value, start.extended_epochs(RUN.value, int(epochs))
-        overrides.append(f"training.epochs={epochs}")
+    if EPOCHS.value is not None:
+        overrides.append(f"training.epochs={start.epochs(EPOCHS.value, RUN.value, OVERWRITE.value)}")
+        base = RUN.value if EPOCHS.value.startswith("+") else base
     # A run that exists holds the configuration that it started from.
     source = RUN.value if base and resumed else base
     return tasks.resolve(MODEL.value or (None if base else "wavenet_asr"), CONFIG.value, overrides, source)
-
-
-def _model(base):
-    """The name of the model that the flags ask for."""
-    from tfvoice.run import model_name, read_description
-
-    return MODEL.value or (model_name(read_description(base)) if base else "")

@@ -26,6 +26,21 @@ _STAGE_KEYS = (
 _CHANGEABLE_BY_STAGE = (*_CHANGEABLE, "augmentation.", *(f"training.{key}:" for key in _STAGE_KEYS))
 
 
+def epochs(text: str, run_dir: str | Path, overwrite: bool) -> int:
+    """The value of `training.epochs` that `--epochs=N` or, for a run that is there, `--epochs=+N` asks for.
+
+    Raises:
+      TfvoiceError: the text is neither, a run is to be extended and overwritten, or as `extended_epochs`.
+    """
+    if not text.removeprefix("+").isdecimal() or not int(text):
+        raise TfvoiceError(f"--epochs={text} is not valid; expected a positive integer, or + and one.")
+    if not text.startswith("+"):
+        return int(text)
+    if overwrite:
+        raise TfvoiceError("--overwrite starts from scratch, --epochs=+N extends a run; leave one of them out.")
+    return extended_epochs(run_dir, int(text))
+
+
 def extended_epochs(run_dir: str | Path, epochs: int) -> int:
     """The value of `training.epochs` that extends a run by so many epochs, or resumes such an extension.
 
@@ -33,6 +48,8 @@ def extended_epochs(run_dir: str | Path, epochs: int) -> int:
       TfvoiceError: the run has not finished, or was not trained here.
     """
     content = read_description(run_dir)
+    if "training" not in content["config"]:
+        raise TfvoiceError(f"{run_dir}: a voice has several parts; name one, as in --set vocoder.training.epochs=30.")
     info, total = content.get("info") or {}, content["config"]["training"]["epochs"]
     path = next(iter(sorted(Path(run_dir).glob("checkpoints/last.*"), reverse=True)), None)
     if path is None:

@@ -193,9 +193,8 @@ def align_corpus(
 
     Raises:
       UnrecognisedError: the run does not recognise the phonemes of the records.
-      TfvoiceError: the records are aligned already, have another sample rate, or cannot be read; F0 cannot be estimated
-        with these settings; `output` holds plain records, other files or another alignment; no alignment is left; or
-        the disk is full.
+      TfvoiceError: the records are aligned already or have another sample rate; F0 cannot be estimated with these
+        settings; `output` holds other files or another alignment; no alignment is left; or the disk is full.
     """
     source = _plain_manifest(run, data_dir)
     f0.check(source.sample_rate_hz, settings.f0)

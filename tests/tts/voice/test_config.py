@@ -14,5 +14,7 @@ def test_parts_have_their_own_defaults():
 
 
 def test_an_unknown_key_is_named():
-    with pytest.raises(ConfigError, match=r"training"):
+    with pytest.raises(
+        ConfigError, match=r"a voice has several parts; name one, as in --set vocoder.training.epochs=30\."
+    ):
         voices.settings(["training.epochs=3"])

@@ -37,9 +37,13 @@ class VocoderConfig(Config):
       conditioner: channels of the first quasi-recurrent layer, both directions together.
     """
 
+    # Small batches: of the same clips in the same time, 2 at once learn faster than 4, and these faster than 8.
     SECTIONS: ClassVar[dict[str, dict[str, Any]]] = {
-        "training": {"epochs": 40, "batch_size": 8, "learning_rate": 1e-3, "weight_decay": 0.0, "clip_norm": 1.0}
-    }
+        "training": {
+            "epochs": 40, "batch_size": 2, "learning_rate": 1e-3, "warmup": 0.01, "weight_decay": 0.0, "clip_norm": 1.0,
+            "average": 0.9995,
+        }
+    }  # fmt: skip
 
     name: Literal["vocoder"] = "vocoder"
     layers: int = pydantic.Field(20, ge=1)

@@ -1,6 +1,6 @@
 """The whole configuration of a voice: those of its parts."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import pydantic
 
@@ -52,6 +52,13 @@ class VoiceRunConfig(RunConfig):
     duration_f0: DurationF0RunConfig = DurationF0RunConfig()
     vocoder: VocoderRunConfig = VocoderRunConfig()
     speaking: SpeakingConfig = SpeakingConfig()
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _training_is_that_of_a_part(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "training" in values:
+            raise ValueError("a voice has several parts; name one, as in --set vocoder.training.epochs=30")
+        return values
 
     @pydantic.model_validator(mode="after")
     def _frames_of_a_vocoder(self):

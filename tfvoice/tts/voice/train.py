@@ -135,6 +135,7 @@ class _Training:
             print(f"{title}: took {duration(time.monotonic() - began)}.", flush=True)
             self._voice.write()
         self._voice.write()
+        print(f'Next: tfvoice_speak --voice={self._voice.run_dir} "Please call Stella."', flush=True)
         return state or self._state("vocoder")
 
     def _train(self, name: str) -> TrainingState:
