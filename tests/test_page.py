@@ -170,6 +170,7 @@ def test_a_text_is_spoken_and_shown(voice_run, tmp_path):
         assert browser.run("[...document.querySelectorAll('#words span')].length") == 3
         assert "the first sound after" in browser.run("$('status').textContent")
         assert "Left out: “\U0001f600”" in browser.run("$('legend').textContent")
+        browser.run("state.speech.f0_hz = state.speech.f0_hz.map((_, n) => n % 50 < 25 ? 0 : 100 + n), plotF0()")
         for plot in ("wave", "f0"):
             pixels = f"$('{plot}').getContext('2d').getImageData(0, 0, $('{plot}').width, 70).data"
             assert browser.run(f"[...{pixels}].some(value => value > 0)")
