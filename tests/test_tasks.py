@@ -1,11 +1,13 @@
 """Each model has its task, and a run that of its model."""
 
 import pytest
+import voices
 
 from tfvoice import run, tasks
 from tfvoice.asr.recognizer import Recognizer
 from tfvoice.config import ConfigError
 from tfvoice.errors import TfvoiceError
+from tfvoice.tts.voice.run import VoiceRun
 
 
 def test_every_model_has_a_task_whose_configuration_names_it():
@@ -23,6 +25,14 @@ def test_the_defaults_of_a_model_are_those_of_its_configuration():
         schema = tasks.of_model(name).run.config_class
         (kind,) = [kind for kind in run.model_configs(schema) if kind.model_fields["name"].default == name]
         assert tasks.resolve(name) == schema(model=kind())
+
+
+def test_a_voice_is_configured_after_another_one_in_all_its_parts(tmp_path):
+    chosen = voices.settings(["vocoder.training.precision=bfloat16"])
+    VoiceRun(tmp_path, chosen).write()
+    found = tasks.resolve(overrides=["duration_f0.training.epochs=3"], run_dir=tmp_path)
+    assert (found.vocoder.model, found.vocoder.training.precision) == (chosen.vocoder.model, "auto")
+    assert found.duration_f0.training.epochs == 3 and found.segmentation == chosen.segmentation
 
 
 def test_a_run_has_the_task_of_its_model(tmp_path):

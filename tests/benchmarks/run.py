@@ -25,12 +25,14 @@ import sample_rnn
 import startup
 import training_step
 import transcription
+import vocoder
 from measure import Failure, Options, Row
 
 BENCHMARKS = {
     "training_step": training_step.rows,
     "deepspeech2_step": deepspeech2_step.rows,
     "sample_rnn": sample_rnn.rows,
+    "vocoder": vocoder.rows,
     "conversion": conversion.rows,
     "pipeline": pipeline.rows,
     "transcription": transcription.rows,

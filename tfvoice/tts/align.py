@@ -196,8 +196,7 @@ def align_corpus(
       TfvoiceError: the records are aligned already or have another sample rate; F0 cannot be estimated with these
         settings; `output` holds other files or another alignment; no alignment is left; or the disk is full.
     """
-    source = _plain_manifest(run, data_dir)
-    f0.check(source.sample_rate_hz, settings.f0)
+    source = _plain_manifest(run, data_dir, settings.f0)
     plan, section = _plan(run, source, settings)
     _refuse_other_records(output, plan.fingerprint, overwrite)
     target = ConversionOutput(output, plan, overwrite, "tfvoice_align")
@@ -360,14 +359,15 @@ def _write_skipped(target: ConversionOutput, found: ShardAlignments) -> list[Ski
     return skipped
 
 
-def _plain_manifest(run: SegmentationRun, data_dir: str | Path) -> Manifest:
-    """The manifest of plain records of the sample rate of the run."""
+def _plain_manifest(run: SegmentationRun, data_dir: str | Path, f0_config: F0Config) -> Manifest:
+    """The manifest of plain records of the sample rate of the run, of which F0 can be estimated."""
     source, rate_hz = aligned.read_plain_manifest(data_dir), run.config.features.sample_rate_hz
     if source.sample_rate_hz != rate_hz:
         raise TfvoiceError(
             f"{data_dir}: its audio has {source.sample_rate_hz} Hz and {run.run_dir} was trained at {rate_hz}; convert "
             f"it with --sample_rate_hz={rate_hz}."
         )
+    f0.check(source.sample_rate_hz, f0_config)
     return source
 
 

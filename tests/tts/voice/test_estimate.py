@@ -15,7 +15,7 @@ def test_an_excerpt_repeats_what_is_there(converted, tmp_path):
     original = index.scan_clips(shards.read_manifest(converted), converted, "valid", 1)
     assert len(found) == 5 and set(found.ids) <= set(original.ids)
     assert len(found.audio(4)) == found.samples[4]
-    assert abs(manifest.splits["valid"].seconds - found.seconds) < 1e-6
+    assert abs(manifest.splits["valid"].seconds - found.seconds) < 1e-3
 
 
 def test_every_stage_is_measured(converted, monkeypatch):

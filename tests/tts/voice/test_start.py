@@ -2,6 +2,7 @@
 
 import shutil
 
+import aligned_records as aligned_records_
 import pytest
 import voices
 
@@ -76,8 +77,10 @@ def test_what_was_killed_while_it_was_made_is_made_again(converted, tmp_path):
     assert VoiceRun.open(run_dir).info["corpus"] == "vctk"
 
 
-def test_data_that_cannot_be_used_get_a_sentence(converted, aligned_records):
+def test_a_voice_has_the_rate_of_its_records(converted, aligned_records, tmp_path):
+    assert start.fitted(voices.settings(), converted) == voices.settings()
+    other = aligned_records_.with_manifest(converted, tmp_path, '"sample_rate_hz": 16000', '"sample_rate_hz": 22050')
+    found = start.fitted(voices.settings(), other).segmentation.features
+    assert (found.sample_rate_hz, found.hop_samples) == (22050, 220)
     with pytest.raises(TfvoiceError, match="plain ones are needed"):
-        start.check_data(aligned_records, voices.settings())
-    with pytest.raises(TfvoiceError, match="or convert the corpus with --sample_rate_hz=22050"):
-        start.check_data(converted, voices.settings(["segmentation.features.sample_rate_hz=22050"]))
+        start.fitted(voices.settings(), aligned_records)

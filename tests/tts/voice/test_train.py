@@ -32,10 +32,14 @@ class Killed(Exception):
 
 
 class Killer(keras.callbacks.Callback):
-    """Kills the training after a step."""
+    """Kills the training of a part in its second step."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder = folder
 
     def on_train_batch_end(self, batch, logs=None):
-        if batch == 1:
+        if batch == 1 and self.folder.is_dir():
             raise Killed
 
 
@@ -70,7 +74,7 @@ def test_a_voice_that_was_killed_in_each_stage_ends_as_one_that_was_not(trained,
 
     def killed_training(name):
         with pytest.raises(Killed):
-            tasks.train(run_dir, converted, settings(), often, callbacks=[Killer()])
+            tasks.train(run_dir, converted, settings(), often, callbacks=[Killer(run_dir / name)])
         assert (run_dir / name / "experiment.json").is_file()
         assert not (run_dir / name / "checkpoints" / "best.safetensors").is_file()
 
@@ -160,7 +164,6 @@ def test_ctrl_c_stops_the_alignment_as_well(copied, converted):
         (["segmentation.model.units=7"], r"holds a voice of another configuration: segmentation\.model\.units: 6 -> 7"),
         (["f0.min_hz=160"], r"f0\.min_hz: 150\.0 -> 160\.0"),
         (["vocoder.model.skip=13"], r"vocoder: holds a run of another configuration: model\.skip: 12 -> 13"),
-        (["segmentation.features.sample_rate_hz=8000"], r"train one of 16000 Hz with --set segmentation\.features"),
     ],
 )
 def test_another_configuration_is_refused(trained, converted, overrides, sentence):

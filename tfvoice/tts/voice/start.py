@@ -8,6 +8,7 @@ from typing import Any
 
 from tfvoice import config as config_
 from tfvoice import storage
+from tfvoice.audio.features import FeatureConfig
 from tfvoice.config import ConfigError
 from tfvoice.data import aligned, shards
 from tfvoice.errors import TfvoiceError
@@ -24,18 +25,24 @@ _CHANGEABLE = ("speaking.", "duration_f0.", "vocoder.")
 _BEFORE_ALIGNMENT = ("segmentation.training.", "alignment.", "f0.")
 
 
-def check_data(data_dir: str | Path, settings: VoiceRunConfig) -> None:
-    """Raises `TfvoiceError` where a voice of these settings cannot be trained on these records."""
-    manifest, rate_hz = aligned.read_plain_manifest(data_dir), settings.segmentation.features.sample_rate_hz
-    if manifest.sample_rate_hz != rate_hz:
-        raise TfvoiceError(
-            f"{data_dir}: its audio has {manifest.sample_rate_hz} Hz, and this voice is to have {rate_hz}; train one "
-            f"of {manifest.sample_rate_hz} Hz with --set segmentation.features.sample_rate_hz="
-            f"{manifest.sample_rate_hz}, or convert the corpus with --sample_rate_hz={rate_hz}."
-        )
+def fitted(settings: VoiceRunConfig, data_dir: str | Path) -> VoiceRunConfig:
+    """The settings at the sample rate of some plain records, whose voice has that rate; hops are whole samples.
+
+    Raises:
+      TfvoiceError: a voice cannot be trained on these records.
+    """
+    manifest, features = aligned.read_plain_manifest(data_dir), settings.segmentation.features
     for split in ("train", "valid"):
         if split not in manifest.splits:
             raise TfvoiceError(f"{data_dir}: there is no split {split}; {config_.nearest(split, manifest.splits)}.")
+    rate_hz = manifest.sample_rate_hz
+    if rate_hz == features.sample_rate_hz:
+        return settings
+    hop_ms = round(features.hop_ms * rate_hz / 1000) * 1000 / rate_hz
+    values = features.model_dump() | {"sample_rate_hz": rate_hz, "hop_ms": hop_ms}
+    fitting = config_.build(FeatureConfig, values, f"{data_dir} with {rate_hz} Hz: segmentation.features")
+    segmentation = settings.segmentation.model_copy(update={"features": fitting})
+    return settings.model_copy(update={"segmentation": segmentation})
 
 
 def with_absolute_paths(settings: VoiceRunConfig, *voices: VoiceRun | None) -> VoiceRunConfig:

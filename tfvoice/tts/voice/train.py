@@ -72,7 +72,7 @@ def train(
             "--max_steps counts the steps of one model, and a voice has several; use --max_minutes, or shorten a part "
             "with, for example, --set vocoder.training.epochs=3."
         )
-    start.check_data(data_dir, settings)
+    settings = start.fitted(settings, data_dir)
     new, data_info = overwrite or not is_run(run_dir), RunFolder.data_info(data_dir)
     with contextlib.ExitStack() as stack:
         locked = storage.locked(run_dir, "tfvoice_train")
@@ -183,7 +183,7 @@ class _Training:
         if name == ALIGNED:
             return start.is_aligned(self._voice.run_dir)
         state, folder = self._state(name), self._voice.run_dir / name
-        if not state or not state.finished:
+        if not state or not state.finished or (name != "segmentation" and not start.is_aligned(self._voice.run_dir)):
             return False
         content, task = read_description(folder), STAGES[name]
         trained = config_.build(task.run.config_class, content["config"], str(folder))
