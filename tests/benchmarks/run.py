@@ -22,6 +22,7 @@ import deepspeech2_step
 import measure
 import pipeline
 import sample_rnn
+import speech
 import startup
 import training_step
 import transcription
@@ -33,6 +34,7 @@ BENCHMARKS = {
     "deepspeech2_step": deepspeech2_step.rows,
     "sample_rnn": sample_rnn.rows,
     "vocoder": vocoder.rows,
+    "speech": speech.rows,
     "conversion": conversion.rows,
     "pipeline": pipeline.rows,
     "transcription": transcription.rows,
