@@ -1,10 +1,12 @@
 """The server in tests: `tfvoice_serve` as a process and HTTP requests to it, and an ASGI application without either."""
 
 import asyncio
+import contextlib
 import http.client
 import queue
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -19,7 +21,7 @@ class Server:
     """A server on a free port; killed at the end of the `with` if it still runs.
 
     Args:
-      folder: of the exported model.
+      folder: of the exported model; None: there is none.
       flags: of the command.
 
     Attributes:
@@ -27,8 +29,9 @@ class Server:
       grpc_port: that of its gRPC API, where it has one.
     """
 
-    def __init__(self, folder: Path, *flags: str):
-        command = [sys.executable, str(_COMMAND), f"--model={folder}", "--port=0", *flags]
+    def __init__(self, folder: Path | None, *flags: str):
+        model = [f"--model={folder}"] if folder else []
+        command = [sys.executable, str(_COMMAND), *model, "--port=0", *flags]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self._errors, self._lines, self._ports = [], [], queue.Queue()
         # Both pipes are drained all the time: a full one would block the server.
@@ -99,3 +102,21 @@ def call_asgi(app, path="/transcribe", pieces=(b"x",), headers=(), method="POST"
     if not sent:
         return None
     return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
+
+
+@contextlib.contextmanager
+def serving(app, config):
+    """An ASGI application on a free port, in a thread of this process; yields the port. `config` as of `app`."""
+    import uvicorn
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(128)
+        server = uvicorn.Server(config(app, 5))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            server.should_exit = True
+            thread.join(60)

@@ -1,6 +1,7 @@
 """The web page of the server, and the reports, in a real browser with a clip as its microphone."""
 
 import base64
+import io
 import json
 from pathlib import Path
 
@@ -147,6 +148,39 @@ def test_a_file_that_only_the_server_decodes_is_transcribed(port, clip, tmp_path
         assert browser.run("getComputedStyle($('plots')).display") == "none"
         browser.run("document.querySelector('#text .word').click()")
         assert browser.run("state.player") is None
+
+
+def test_a_text_is_spoken_and_shown(voice_run, tmp_path):
+    with (
+        Server(None, f"--voice={voice_run.run_dir}", "--max_characters=100") as server,
+        Browser(tmp_path / "profile", width=390) as browser,
+    ):
+        browser.open(f"http://127.0.0.1:{server.port}/")
+        browser.wait("state.about !== null")
+        assert browser.run("$('transcribe').hidden && $('voices').hidden")
+        browser.run("$('text').value = 'The cat \\u{1F600} sat.'; $('seed').value = 3; $('speak').click()")
+        browser.wait("state.done")
+        body = json.dumps({"text": "The cat \U0001f600 sat.", "seed": 3, "format": "json"})
+        expected = json.loads(fetch(server.port, "/speak", body)[1])
+        samples = browser.run("[...state.samples]")
+        found, _ = soundfile.read(io.BytesIO(base64.b64decode(expected["audio"])), dtype="float32")
+        assert samples == found.tolist() and browser.run("state.filled") == len(found)
+        marks = browser.run("[...document.querySelectorAll('#phonemes span')].map(mark => mark.textContent)")
+        assert marks == [each["phoneme"].replace("sil", "·") for each in expected["phonemes"]]
+        assert browser.run("[...document.querySelectorAll('#words span')].length") == 3
+        assert "the first sound after" in browser.run("$('status').textContent")
+        assert "Left out: “\U0001f600”" in browser.run("$('legend').textContent")
+        browser.run("state.speech.f0_hz = state.speech.f0_hz.map((_, n) => n % 50 < 25 ? 0 : 100 + n), plotF0()")
+        for plot in ("wave", "f0"):
+            pixels = f"$('{plot}').getContext('2d').getImageData(0, 0, $('{plot}').width, 70).data"
+            assert browser.run(f"[...{pixels}].some(value => value > 0)")
+        assert browser.run("document.documentElement.scrollWidth <= innerWidth")
+        browser.wait("state.player === null")
+        browser.run("document.querySelector('#words span').click()")
+        browser.wait("document.querySelector('#words .playing') !== null")
+        browser.run("$('text').value = '\\u{1F600}'; $('speak').click()")
+        browser.wait("$('status').classList.contains('error')")
+        assert "Nothing in the text can be spoken" in browser.run("$('status').textContent")
 
 
 @pytest.mark.parametrize("width, dark", [(390, True), (1280, False)])

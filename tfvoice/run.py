@@ -187,6 +187,11 @@ class Run(RunFolder):
         run.loaded = checkpoint
         return run
 
+    @property
+    def models(self) -> tuple:
+        """The Keras models whose weights the run has: one, but several in a voice."""
+        return (self.model,)
+
     def class_labels(self) -> list[str]:
         """Labels of the classes that the network predicts, in their order; empty where classes have none."""
         return []
@@ -218,9 +223,8 @@ class Run(RunFolder):
         Returns:
           The folder.
         """
-        info = {key: value for key, value in self.info.items() if key != "init_from"}
-        info["data"] = Path(str(self.info.get("data", ""))).name
-        copy = self._from(folder, self.config, self._description() | {"info": info}, False)
+        content = self._description() | {"info": portable_info(self.info)}
+        copy = self._from(folder, self.config, content, False)
         copy.write()
         weights = checkpoints.named(self.model.weights)
         halved = {name: np.asarray(value).astype(np.float16) for name, value in weights.items()}
@@ -235,6 +239,13 @@ class Run(RunFolder):
     def _from(cls, run_dir, config, content: dict[str, Any], training: bool):
         """Makes the run that `content` of its `experiment.json` describes."""
         return cls(run_dir, config, info=content.get("info"), training=training)
+
+
+def portable_info(info: dict[str, Any]) -> dict[str, Any]:
+    """What is written beside a configuration, without paths of this machine: the data keep their last part alone."""
+    return {key: value for key, value in info.items() if key not in ("init_from", "stages")} | {
+        "data": Path(str(info.get("data", ""))).name
+    }
 
 
 def read_description(run_dir: str | Path) -> dict[str, Any]:

@@ -279,3 +279,10 @@ def test_a_streamed_wav_is_read_to_its_end():
     data = io.streamed_wav_header(22050) + pcm.tobytes()
     np.testing.assert_array_equal(io.read(data, 22050), pcm / np.float32(32768))
     assert len(io.streamed_wav_header(8000)) == 44
+
+
+def test_a_streamed_wav_of_known_length_is_a_wav():
+    pcm = np.arange(-500, 500, dtype="<i2")
+    written = streams.BytesIO()
+    soundfile.write(written, pcm, 22050, format="WAV", subtype="PCM_16")
+    assert io.streamed_wav_header(22050, len(pcm)) + pcm.tobytes() == written.getvalue()

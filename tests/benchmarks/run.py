@@ -22,15 +22,19 @@ import deepspeech2_step
 import measure
 import pipeline
 import sample_rnn
+import speech
 import startup
 import training_step
 import transcription
+import vocoder
 from measure import Failure, Options, Row
 
 BENCHMARKS = {
     "training_step": training_step.rows,
     "deepspeech2_step": deepspeech2_step.rows,
     "sample_rnn": sample_rnn.rows,
+    "vocoder": vocoder.rows,
+    "speech": speech.rows,
     "conversion": conversion.rows,
     "pipeline": pipeline.rows,
     "transcription": transcription.rows,

@@ -30,12 +30,21 @@ def test_flags_reach_the_library(command, monkeypatch):
     monkeypatch.setattr(app, "serve", lambda *arguments: calls.append(arguments))
     assert command("--model=m")[0] == 0
     others = ("--host=0.0.0.0", "--port=80", "--max_seconds=9", "--max_mib=2", "--max_waiting=3", "--batch_size=4")
-    others += ("--grpc_port=8500",)
+    others += ("--grpc_port=8500", "--voice=v", "--voice=w", "--max_characters=7")
     assert command("--model=m", *others)[0] == 0
+    assert command("--voice=v")[0] == 0
     assert calls == [
-        ("m", "127.0.0.1", 8501, service.ServerLimits(), None),
-        ("m", "0.0.0.0", 80, service.ServerLimits(9.0, 2.0, 3, 4), 8500),
+        ("m", "127.0.0.1", 8501, service.ServerLimits(), None, []),
+        ("m", "0.0.0.0", 80, service.ServerLimits(9.0, 2.0, 3, 4, 7), 8500, ["v", "w"]),
+        (None, "127.0.0.1", 8501, service.ServerLimits(), None, ["v"]),
     ]
+
+
+def test_a_server_needs_a_recogniser_or_a_voice(command):
+    status, _, err = command()
+    assert status == 1 and "give --model=DIR to transcribe, --voice=DIR to speak, or both" in err
+    status, _, err = command("--voice=v", "--grpc_port=1")
+    assert status == 1 and "--grpc_port serves a recogniser; add --model=DIR" in err
 
 
 @pytest.mark.parametrize("package", EXTRA)
@@ -54,4 +63,7 @@ def test_a_folder_without_a_model_is_an_error_in_one_sentence(command, tmp_path)
     pytest.importorskip("fastapi", reason="needs the extra serve")
     status, _, err = command(f"--model={tmp_path}")
     assert status == 1 and "holds no exported model; make one with tfvoice_export" in err
+    assert len(err.splitlines()) == 1
+    status, _, err = command(f"--voice={tmp_path}")
+    assert status == 1 and "holds no voice; name a folder of tfvoice_train --model=deep_voice" in err
     assert len(err.splitlines()) == 1

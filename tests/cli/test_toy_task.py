@@ -157,6 +157,9 @@ class ToyTask:
     def describe(self, run):
         return {"units": run.config.model.units}
 
+    def write_assets(self, run, folder):
+        pass
+
     def signatures(self, run):
         @tf.function(input_signature=[tf.TensorSpec([None, 1], tf.float32, name="peak")])
         def level(peak):

@@ -140,6 +140,7 @@ def test_a_file_is_transcribed(port):
 def test_the_page_and_what_it_needs_to_know(port):
     assert b"<title>tfvoice</title>" in fetch(port, "/")[1]
     about = {"name": "english", "version": 2, "sample_rate_hz": 16000, "max_seconds": 8.0, "streams": False}
+    about["voices"] = []
     assert json.loads(fetch(port, "/about")[1]) == about
 
 
@@ -148,7 +149,11 @@ def test_health_checks_and_those_of_kserve(port):
         "/healthz": {"status": "ok"},
         "/v2/health/live": {"live": True},
         "/v2/health/ready": {"ready": True},
-        "/v1/models": {"models": ["english"]},
+        "/v1/models": {
+            "models": ["english"],
+            "object": "list",
+            "data": [{"id": "english", "object": "model", "created": 0, "owned_by": "tfvoice"}],
+        },
         "/v2/models": {"models": ["english"]},
         "/v2/models/english/ready": {"name": "english", "ready": True},
     }
@@ -338,6 +343,34 @@ def test_sigterm_under_load_loses_no_accepted_request(exported):
     lost = [outcome for outcome in outcomes if outcome is not True]
     assert len(lost) <= len(files)
     assert all(isinstance(outcome, ConnectionError | http.client.RemoteDisconnected) for outcome in lost)
+
+
+def test_sigterm_finishes_the_speech_that_was_accepted(voice_run):
+    # For a folder of its own name.
+    with Server(None, f"--voice={voice_run.run_dir}") as server:
+        body = json.dumps({"text": "The cat sat on the mat. " * 8, "format": "raw"})
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            clients = [pool.submit(fetch, server.port, "/speak", body) for _ in range(4)]
+            wait_until(lambda: float(metric(server.port, "tfvoice_spoken_seconds_total")) > 0)
+            output = server.stop(signal.SIGTERM)
+            (status, first), *others = [client.result() for client in clients]
+    assert status == 200 and len(first) > 16000 and all(other == (200, first) for other in others)
+    assert output == "Stopped. 4 requests were answered.\n"
+
+
+def test_clients_that_hang_up_stop_the_synthesis(voice_run):
+    with Server(None, f"--voice={voice_run.run_dir}") as server:
+        body = json.dumps({"text": "The cat sat on the mat. " * 200, "format": "raw"}).encode()
+        disconnected = responses(server.port, 499)
+        for _ in range(4):
+            with socket.create_connection(("127.0.0.1", server.port)) as client:
+                client.sendall(b"POST /speak HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+                assert b"200" in client.recv(100)
+        wait_until(lambda: responses(server.port, 499) == disconnected + 4)
+        assert metric(server.port, "tfvoice_sentences_waiting") == "0.0"
+        spoken = float(metric(server.port, "tfvoice_spoken_seconds_total"))
+        assert spoken < 60 and responses(server.port, 500) == 0
+        assert server.stop() == "Stopped. 0 requests were answered.\n"
 
 
 def test_serve_restores_signal_handlers_and_sets_up_no_logging(exported, capsys):

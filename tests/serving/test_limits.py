@@ -207,3 +207,18 @@ def test_cancelled_requests_are_counted():
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(cancelled())
     assert admission.cancelled == 1
+
+
+def test_errors_have_openais_form_on_its_routes():
+    for path, expected in (("/speak", "wrong"), ("/v1/models/x:predict", "wrong")):
+        assert json.loads(limits.error_response(RequestError(400, "wrong", "text"), path).body) == {"error": expected}
+    for status, kind, code in (
+        (400, "invalid_request_error", None),
+        (404, "invalid_request_error", "not_found"),
+        (429, "invalid_request_error", "rate_limit_exceeded"),
+        (500, "server_error", None),
+    ):
+        response = limits.error_response(RequestError(status, "wrong", "text"), "/v1/audio/speech")
+        content = {"message": "wrong", "type": kind, "param": "text", "code": code}
+        assert (response.status_code, json.loads(response.body)) == (status, {"error": content})
+        assert ("retry-after" in response.headers) == (status == 429)

@@ -201,6 +201,9 @@ class RecognitionTask:
 
         return signatures.signatures(run)
 
+    def write_assets(self, run: Recognizer, folder: Path) -> None:
+        """There are none."""
+
     def portable_function(self, run: Recognizer, format: str) -> Callable | None:
         """Samples to log probabilities; for TFLite only of WaveNet ASR, since it has no recurrent layers."""
         from tfvoice.asr import signatures

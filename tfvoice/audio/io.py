@@ -324,12 +324,20 @@ def with_header(data: bytes, sample_rate_hz: int) -> bytes:
     return wav.getvalue()
 
 
-def streamed_wav_header(sample_rate_hz: int) -> bytes:
-    """The header of a mono WAV file of 16 bits whose length is unknown, as in a pipe: its sizes are the largest."""
-    unknown, frame_bytes = 2**32 - 1, 2
+def streamed_wav_header(sample_rate_hz: int, samples: int | None = None) -> bytes:
+    """The header of a mono WAV file of 16 bits that is written to a pipe.
+
+    Args:
+      sample_rate_hz: rate of the samples.
+      samples: how many will follow; None: that is unknown, and its sizes are the largest.
+    """
+    frame_bytes, largest = 2, 2**32 - 1
     form = struct.pack("<HHIIHH", 1, 1, sample_rate_hz, sample_rate_hz * frame_bytes, frame_bytes, 8 * frame_bytes)
-    head = b"RIFF" + struct.pack("<I", unknown) + b"WAVEfmt " + struct.pack("<I", len(form)) + form
-    return head + b"data" + struct.pack("<I", unknown)
+    data_bytes = largest if samples is None else samples * frame_bytes
+    # Without the eight bytes up to here.
+    size = min(36 + data_bytes, largest)
+    head = b"RIFF" + struct.pack("<I", size) + b"WAVEfmt " + struct.pack("<I", len(form)) + form
+    return head + b"data" + struct.pack("<I", min(data_bytes, largest))
 
 
 def to_pcm16(samples: np.ndarray) -> np.ndarray:

@@ -3,8 +3,9 @@
   tfvoice_export --run=runs/english --output=models/english/1
 
 A SavedModel holds everything: a recogniser takes WAV files or samples and gives text with word times; a generator
-takes a seed and gives audio; a G2P model takes words and gives phonemes. model_card.md describes the model to its
-users, tfvoice.json to a server. Serve it with tfvoice_serve (recognisers) or TensorFlow Serving. Its signatures:
+takes a seed and gives audio; a G2P model takes words and gives phonemes; a voice takes phonemes and gives speech, and
+beside it lies the voice itself, which takes text. model_card.md describes the model to its users, tfvoice.json to a
+server. Serve it with tfvoice_serve (recognisers and voices) or TensorFlow Serving. Its signatures:
 
   saved_model_cli show --dir=models/english/1 --tag_set=serve --signature_def=serving_default
 """

@@ -37,7 +37,8 @@ def write(task: Task, run: Run, checkpoint: str) -> str:
     """
     card, info = task.card(run), run.info
     corpus = info.get("corpus", "unknown")
-    weights = sum(variable.shape.num_elements() for variable in run.model.trainable_variables)
+    trainable = [variable for model in run.models for variable in model.trainable_variables]
+    weights = sum(variable.shape.num_elements() for variable in trainable)
     facts = {
         "model": run.config.model.name,
         "weights": f"{weights:,} trainable parameters, checkpoint `{checkpoint}`",

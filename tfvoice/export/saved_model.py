@@ -14,6 +14,9 @@ from tfvoice.layers import xla
 from tfvoice.run import Run
 from tfvoice.training.task import Task
 
+# TensorFlow's name of the folder for files that no graph reads.
+EXTRA_ASSETS = "assets.extra"
+
 
 def check_path(folder: Path) -> None:
     """Raises `TfvoiceError` if TensorFlow cannot load a SavedModel from a folder of this name.
@@ -36,12 +39,13 @@ def write(task: Task, run: Run, folder: Path) -> None:
     # XLA is not in every server.
     with xla.disabled():
         tf.saved_model.save(module_of(run, signatures), str(folder), signatures)
+    task.write_assets(run, folder / EXTRA_ASSETS)
 
 
 def module_of(run: Run, functions: dict[str, Callable]) -> tf.Module:
     """A module that holds functions and the plain TensorFlow variables that they read."""
     module = tf.Module()
-    module.weights = [variable.value for variable in run.model.variables]
+    module.weights = [variable.value for model in run.models for variable in model.variables]
     for name, function in functions.items():
         setattr(module, name, function)
     return module

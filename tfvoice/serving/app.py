@@ -6,9 +6,9 @@ import math
 import signal
 import socket
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import prometheus_client
@@ -22,9 +22,12 @@ from starlette.exceptions import HTTPException
 import tfvoice
 from tfvoice.asr.transcript import FORMATS, Transcript
 from tfvoice.errors import TfvoiceError
+from tfvoice.serving import openai_forms, openai_routes, speech_routes
+from tfvoice.serving import voices as voices_
 from tfvoice.serving.limits import CLIENT_CLOSED_REQUEST, AdmissionController, LimitsMiddleware, error_response
 from tfvoice.serving.predictor import Predictor
 from tfvoice.serving.service import RequestError, ServerLimits, Service
+from tfvoice.serving.speech import SpeechService
 
 _BATCH_ROWS = prometheus_client.Histogram(
     "tfvoice_batch_rows", "Recordings in a batch.", buckets=(1, 2, 4, 8, 16, 32, 64, float("inf"))
@@ -43,55 +46,70 @@ _UNREAD_SECONDS = 120
 _MEDIA_TYPES = {"json": "application/json", "text": "text/plain", "srt": "application/x-subrip", "vtt": "text/vtt"}
 
 
-def create_app(service: Service, admission: AdmissionController) -> FastAPI:
+def create_app(service: Service | None, admission: AdmissionController, speech: SpeechService | None = None) -> FastAPI:
     """Builds the web application.
 
     Args:
-      service: what answers the requests.
+      service: what transcribes; None: nothing does.
       admission: the admission controller of its middleware.
+      speech: what speaks; None: nothing does.
     """
     # The pages of FastAPI's documentation load scripts from other servers; /openapi.json describes the routes.
     app = FastAPI(title="tfvoice", version=tfvoice.__version__, docs_url=None, redoc_url=None)
-    for routes in (_model_routes, _transcription_routes, _page_routes, _health_routes):
-        app.include_router(routes(service))
+    if service:
+        for routes in (_model_routes, _transcription_routes):
+            app.include_router(routes(service))
+        _WAITING.set_function(lambda: service.batcher.waiting)
+    if speech:
+        app.include_router(speech_routes.routes(speech))
+    app.include_router(openai_routes.routes(service, speech, _respond))
+    for routes in (_page_routes, _health_routes):
+        app.include_router(routes(service, speech))
     app.add_exception_handler(RequestError, _on_request_error)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_middleware(LimitsMiddleware, admission=admission)
-    _WAITING.set_function(lambda: service.batcher.waiting)
     return app
 
 
-def serve(folder: str | Path, host: str, port: int, limits: ServerLimits, grpc_port: int | None = None) -> None:
-    """Serves a model until SIGTERM or Ctrl-C, and then finishes the requests that it has accepted.
+def serve(
+    folder: str | Path | None,
+    host: str,
+    port: int,
+    limits: ServerLimits,
+    grpc_port: int | None = None,
+    voices: Sequence[str | Path] = (),
+) -> None:
+    """Serves a recogniser, voices or both until SIGTERM or Ctrl-C, and then finishes the requests that it has accepted.
 
     Must be called in the main thread: while it runs, SIGTERM and SIGINT stop the server gracefully; the previous signal
     handlers are restored before it returns.
 
     Args:
-      folder: as for `Predictor`.
+      folder: of the recogniser, as for `Predictor`; None: there is none.
       host, port: address to listen on; port 0: any free one.
       limits: of the server.
-      grpc_port: port of the gRPC API; 0: any free one, None: there is none.
+      grpc_port: port of the gRPC API of the recogniser; 0: any free one, None: there is none.
+      voices: folders, as for `voices.load`.
 
     Raises:
-      TfvoiceError: the model cannot be used, or the port is taken.
+      TfvoiceError: the model or a voice cannot be used, or the port is taken.
     """
-    predictor = Predictor(folder)
-    service = Service(predictor, limits, _count_batch)
-    admission = AdmissionController(limits, service.batcher.capacity)
+    service = Service(Predictor(folder), limits, _count_batch) if folder else None
+    speech = SpeechService(voices_.load(voices), limits) if voices else None
+    if service and speech and service.predictor.name in speech.speakers:
+        name = service.predictor.name
+        raise TfvoiceError(f"--model={folder}: a voice has the name {name}, too; rename one of the folders.")
+    capacity = (service.batcher.capacity if service else 0) + (speech.capacity if speech else 0)
+    admission = AdmissionController(limits, capacity)
     with _bound_socket(host, port) as listener:
-        print(f"Warming up {predictor.name} ...", flush=True)
-        warm_up_seconds = min(limits.max_seconds, predictor.max_clip_seconds)
-        slowest = predictor.warm_up(limits.batch_size, warm_up_seconds) * limits.max_seconds / warm_up_seconds
-        # Twice as long as a full queue of the longest recordings takes.
-        grace_seconds = 30 + math.ceil(2 * slowest * (1 + limits.max_waiting / limits.batch_size))
-        server = uvicorn.Server(_uvicorn_config(create_app(service, admission), grace_seconds))
+        grace_seconds = _warm_up(service, speech, limits)
+        server = uvicorn.Server(_uvicorn_config(create_app(service, admission, speech), grace_seconds))
         with _stop_on_signals(server):
             with _listen_errors(host, port):
                 listener.listen(1024)
             address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
-            api = f"{address}/v1/models/{predictor.name}:predict"
+            api = f"{address}/v1/models/{service.predictor.name}:predict" if service else f"{address}/speak"
             ready = f"Ready: {address}/ is the web page, {api} the API. Ctrl-C stops the server."
             if grpc_port is None:
                 print(ready, flush=True)
@@ -100,6 +118,21 @@ def serve(folder: str | Path, host: str, port: int, limits: ServerLimits, grpc_p
                 asyncio.run(_run_both(server, listener, service, (host, grpc_port), ready, grace_seconds))
     late = f"; {admission.cancelled} took too long and were cut off" if admission.cancelled else ""
     print(f"Stopped. {admission.completed} requests were answered{late}.", flush=True)
+
+
+def _warm_up(service: Service | None, speech: SpeechService | None, limits: ServerLimits) -> int:
+    """Uses every model once; returns twice the seconds that full queues of the longest requests take, and 30."""
+    seconds = 0.0
+    if service:
+        predictor = service.predictor
+        print(f"Warming up {predictor.name} ...", flush=True)
+        warm_up_seconds = min(limits.max_seconds, predictor.max_clip_seconds)
+        slowest = predictor.warm_up(limits.batch_size, warm_up_seconds) * limits.max_seconds / warm_up_seconds
+        seconds += slowest * (1 + limits.max_waiting / limits.batch_size)
+    if speech:
+        print(f"Warming up {', '.join(speech.speakers)} ...", flush=True)
+        seconds += speech.grace_seconds(speech.warm_up())
+    return 30 + math.ceil(2 * seconds)
 
 
 async def _run_both(
@@ -184,17 +217,8 @@ def _count_batch(transcripts: list[Transcript]) -> None:
 
 
 def _model_routes(service: Service) -> APIRouter:
-    """TensorFlow Serving's REST API: the status and the signatures of the model, and predictions."""
+    """TensorFlow Serving's REST API: the signatures of the model, and predictions."""
     router, predictor = APIRouter(), service.predictor
-
-    @router.get("/v1/models/{name}")
-    @router.get("/v1/models/{name}/versions/{version}")
-    async def status(name: str, version: str | None = None):
-        _check_model(predictor, name, version)
-        state = {"version": str(predictor.version), "state": "AVAILABLE"}
-        state["status"] = {"error_code": "OK", "error_message": ""}
-        # `name` and `ready` are KServe's v1 form.
-        return {"model_version_status": [state], "name": predictor.name, "ready": True}
 
     @router.get("/v1/models/{name}/metadata")
     @router.get("/v1/models/{name}/versions/{version}/metadata")
@@ -235,45 +259,62 @@ def _transcription_routes(service: Service) -> APIRouter:
     return router
 
 
-def _page_routes(service: Service) -> APIRouter:
-    """The web page, and what it needs to know about the server."""
-    router, predictor = APIRouter(), service.predictor
+def _page_routes(service: Service | None, speech: SpeechService | None) -> APIRouter:
+    """The web page, that of speech where there is no recogniser, and what the pages need to know about the server."""
+    router = APIRouter()
 
     @router.get("/", response_class=HTMLResponse)
     async def page():
-        return _PAGE.read_text(encoding="utf-8")
+        return (_PAGE if service else speech_routes.PAGE).read_text(encoding="utf-8")
 
-    @router.get("/about")
-    async def about():
-        model = {"name": predictor.name, "version": predictor.version, "sample_rate_hz": predictor.sample_rate_hz}
-        return model | {"max_seconds": service.limits.max_seconds, "streams": predictor.streams}
-
+    about: dict[str, Any] = {"voices": []}
+    if service:
+        model, limits = service.predictor, service.limits
+        about |= {"name": model.name, "version": model.version, "sample_rate_hz": model.sample_rate_hz}
+        about |= {"max_seconds": limits.max_seconds, "streams": model.streams}
+    if speech:
+        about |= {"voices": list(speech.speakers), "max_characters": speech.limits.max_characters}
+    router.add_api_route("/about", _constant(about))
     return router
 
 
-def _health_routes(service: Service) -> APIRouter:
-    """Health checks, ours and those of KServe's protocols v1 and v2, and metrics for Prometheus.
+def _health_routes(service: Service | None, speech: SpeechService | None) -> APIRouter:
+    """Health checks, ours and those of KServe's protocols v1 and v2, models and their state, metrics for Prometheus.
 
-    The server listens only when the model is ready.
+    The server listens only when the models are ready.
     """
-    router, predictor = APIRouter(), service.predictor
+    router = APIRouter()
+    names, voices = [service.predictor.name] if service else [], list(speech.speakers) if speech else []
+
+    @router.get("/v1/models/{name}")
+    @router.get("/v1/models/{name}/versions/{version}")
+    async def status(name: str, version: str | None = None):
+        # `name` and `ready` are KServe's v1 form; a recogniser has also that of TensorFlow Serving.
+        known = {"name": name, "ready": True} | openai_forms.model(name)
+        if name in voices and version is None:
+            return known
+        _check_model(service and service.predictor, name, version)
+        state = {"version": str(service.predictor.version), "state": "AVAILABLE"}
+        state["status"] = {"error_code": "OK", "error_message": ""}
+        return known | {"model_version_status": [state]}
 
     @router.get("/v2/models/{name}/ready")
     async def model_ready(name: str):
-        _check_model(predictor, name, None)
-        return {"name": predictor.name, "ready": True}
+        if name not in voices:
+            _check_model(service and service.predictor, name, None)
+        return {"name": name, "ready": True}
 
     @router.get("/metrics")
     async def metrics(request: Request):
         encode, content_type = exposition.choose_encoder(request.headers.get("accept", ""))
         return Response(encode(prometheus_client.REGISTRY), headers={"content-type": content_type})
 
-    models = {"models": [predictor.name]}
+    models = {"models": names + voices}
     constants = {
         "/healthz": {"status": "ok"},
         "/v2/health/live": {"live": True},
         "/v2/health/ready": {"ready": True},
-        "/v1/models": models,
+        "/v1/models": models | {"object": "list", "data": [openai_forms.model(name) for name in names + voices]},
         "/v2/models": models,
     }
     for path, content in constants.items():
@@ -290,7 +331,9 @@ def _constant(content: dict) -> Callable[[], Coroutine]:
     return endpoint
 
 
-def _check_model(predictor: Predictor, name: str, version: str | None) -> None:
+def _check_model(predictor: Predictor | None, name: str, version: str | None) -> None:
+    if predictor is None:
+        raise RequestError(404, "There is no such model.")
     if name != predictor.name or version not in (None, str(predictor.version)):
         raise RequestError(
             404, f"There is no such model or version; this server has {predictor.name}, {predictor.version}."
@@ -372,14 +415,15 @@ async def _run_session(websocket: WebSocket, service: Service) -> None:
     await websocket.close()
 
 
-async def _on_request_error(_: Request, error: RequestError) -> JSONResponse:
-    return error_response(error.status, str(error))
+async def _on_request_error(request: Request, error: RequestError) -> JSONResponse:
+    return error_response(error, request.url.path)
 
 
-async def _on_http_error(_: Request, error: HTTPException) -> JSONResponse:
-    return error_response(error.status_code, str(error.detail))
+async def _on_http_error(request: Request, error: HTTPException) -> JSONResponse:
+    return error_response(RequestError(error.status_code, str(error.detail)), request.url.path)
 
 
-async def _on_validation_error(_: Request, error: RequestValidationError) -> JSONResponse:
+async def _on_validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
     first = error.errors()[0]
-    return error_response(422, f"{'.'.join(map(str, first['loc']))}: {first['msg']}.")
+    sentence = f"{'.'.join(map(str, first['loc']))}: {first['msg']}."
+    return error_response(RequestError(422, sentence), request.url.path)

@@ -22,6 +22,9 @@ _GZIP = zlib.MAX_WBITS | 16
 # Decompressed at a time, so that the limit is checked before a small body becomes a large one.
 _PART_BYTES = 2**20
 _NOT_GZIP = "The body is not gzip, or it is cut off, and its Content-Encoding says gzip."
+# Where these paths begin, errors have OpenAI's form.
+OPENAI_ROUTES = "/v1/audio/"
+_OPENAI_CODES = {404: "not_found", 413: "too_large", 429: "rate_limit_exceeded"}
 # nginx's status for a client that disconnected before its response.
 CLIENT_CLOSED_REQUEST = 499
 
@@ -115,13 +118,14 @@ class LimitsMiddleware:
             else:
                 await self._app(scope, receive, counting_send)
         except RequestError as error:
-            response = error_response(error.status, str(error))
+            response = error_response(error, scope["path"])
         except ClientDisconnect:
             _RESPONSES.labels(CLIENT_CLOSED_REQUEST).inc()
             return
         except Exception as error:
             logging.getLogger("tfvoice").error("unexpected error", exc_info=error)
-            response = error_response(500, "The server failed on this request; its log says why.")
+            failed = RequestError(500, "The server failed on this request; its log says why.")
+            response = error_response(failed, scope["path"])
         else:
             self._admission.completed += is_post and status == 200
             return
@@ -203,7 +207,12 @@ class _Gunzip:
         return b"".join(parts), piece
 
 
-def error_response(status: int, sentence: str) -> JSONResponse:
-    """An error in TensorFlow Serving's form."""
-    headers = {"Retry-After": "1"} if status == 429 else None
-    return JSONResponse({"error": sentence}, status, headers)
+def error_response(error: RequestError, path: str) -> JSONResponse:
+    """An error in TensorFlow Serving's form, or, on the routes of OpenAI's API, in its form."""
+    headers = {"Retry-After": "1"} if error.status == 429 else None
+    content: str | dict = str(error)
+    if path.startswith(OPENAI_ROUTES):
+        kind = "server_error" if error.status >= 500 else "invalid_request_error"
+        code = _OPENAI_CODES.get(error.status)
+        content = {"message": content, "type": kind, "param": error.field, "code": code}
+    return JSONResponse({"error": content}, error.status, headers)

@@ -40,10 +40,8 @@ class Predictor:
         path = latest_version(folder)
         saved_model.check_path(path)
         description = metadata.read(path)
-        # Of the path as it is written: clients know the name of a link, not of its target. It may be ".", too.
-        place = Path(os.path.abspath(path))
-        self.version = int(place.name) if place.name.isdecimal() else 1
-        self.name = (place.parent if place.name.isdecimal() else place).name
+        self.version = int(version) if (version := Path(os.path.abspath(path)).name).isdecimal() else 1
+        self.name = served_name(path)
         damaged = f"{path}: the model does not load, it is damaged; export the run again."
         try:
             self._model = tf.saved_model.load(str(path))
@@ -52,7 +50,8 @@ class Predictor:
         except (tf.errors.OpError, OSError, ValueError, KeyError, TypeError, RuntimeError, IndexError):
             raise TfvoiceError(damaged) from None
         if not _transcribes(self._signatures):
-            raise TfvoiceError(f"{path}: does not transcribe waveforms; serve it with TensorFlow Serving.")
+            advice = "--voice" if "speak" in self._signatures else "TensorFlow Serving"
+            raise TfvoiceError(f"{path}: does not transcribe waveforms; serve it with {advice}.")
         try:
             self.sample_rate_hz = int(description["sample_rate_hz"])
             self.max_clip_seconds = float(description["max_seconds"])
@@ -158,6 +157,15 @@ def latest_version(folder: str | Path) -> Path:
             f"{folder}: holds no exported model; make one with tfvoice_export --run=RUN --output={folder}/1."
         )
     return max(versions, key=lambda path: int(path.name))
+
+
+def served_name(path: Path) -> str:
+    """The name of an exported model in URLs: that of its folder, or of the folder of its versions.
+
+    Of the path as it is written: clients know the name of a link, not of its target. It may be ".", too.
+    """
+    place = Path(os.path.abspath(path))
+    return (place.parent if place.name.isdecimal() else place).name
 
 
 def _signature_defs(path: Path) -> dict[str, meta_graph_pb2.SignatureDef]:

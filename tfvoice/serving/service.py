@@ -57,23 +57,25 @@ class ServerLimits(NamedTuple):
     Attributes:
       max_seconds: of a recording.
       max_mib: of a request's body.
-      max_waiting: recordings that may wait, beyond those of the two batches that are being computed; more are rejected
-        with status 429.
+      max_waiting: recordings that may wait, beyond those of the two batches that are being computed, and as many texts
+        to be spoken; more are rejected with status 429.
       batch_size: the most recordings of a batch.
+      max_characters: of a text that is spoken.
     """
 
     max_seconds: float = 60.0
     max_mib: float = 32.0
     max_waiting: int = 256
     batch_size: int = 16
+    max_characters: int = 5000
 
 
 class RequestError(TfvoiceError):
-    """A request that is rejected, with an HTTP status and a sentence for the client."""
+    """A request that is rejected, with an HTTP status, a sentence for the client, and the field that is wrong."""
 
-    def __init__(self, status: int, sentence: str):
+    def __init__(self, status: int, sentence: str, field: str | None = None):
         super().__init__(sentence)
-        self.status = status
+        self.status, self.field = status, field
 
 
 class Service:

@@ -156,6 +156,9 @@ class Task(Protocol):
     def signatures(self, run: Run) -> dict[str, Callable]:
         """The signatures of a run's SavedModel, `serving_default` among them."""
 
+    def write_assets(self, run: Run, folder: Path) -> None:
+        """Writes what an exported run holds beside its SavedModel; `folder` need not exist, and most have nothing."""
+
     def portable_function(self, run: Run, format: str) -> Callable | None:
         """What an export as `tflite` or `onnx` converts: samples to log probabilities. None where it has no such form.
 
@@ -187,6 +190,9 @@ class UndecodedTask:
     def format_result(self, report: dict[str, Any]) -> str:
         """Calls `as_line` of the module."""
         return self.evaluation().as_line(report)
+
+    def write_assets(self, run: Run, folder: Path) -> None:
+        """There are none."""
 
     def portable_function(self, run: Run, format: str) -> None:
         """There is none."""

@@ -40,3 +40,31 @@ def test_other_folders_and_versions_get_a_sentence(voice_run, recognizer_run, tm
     (copied / "experiment.json").write_text(text.replace('"schema": 2', '"schema": 99'))
     with pytest.raises(TfvoiceError, match=r"has schema 99, and this version of tfvoice reads up to 2; update it"):
         VoiceRun.load(copied)
+
+
+def test_a_packed_voice_is_whole_and_names_no_path_of_this_machine(voice_run, g2p_run, tmp_path):
+    own = tmp_path / "mine" / "words.txt"
+    own.parent.mkdir()
+    own.write_text("zzyzx Z IH1 Z\n")
+    made = shutil.copytree(voice_run.run_dir, tmp_path / "made")
+    for path in (made / "experiment.json", made / "segmentation" / "experiment.json"):
+        text = path.read_text().replace('"own_lexicon": ""', f'"own_lexicon": "{own}"')
+        path.write_text(text.replace('"g2p": ""', f'"g2p": "{g2p_run.run_dir}"'))
+    packed = VoiceRun.load(made).pack(tmp_path / "packed")
+    shutil.rmtree(made)
+    shutil.rmtree(own.parent)
+    assert sorted(path.name for path in packed.iterdir()) == sorted(
+        ["duration_f0", "experiment.json", "g2p", "own_lexicon.dict", "segmentation", "vocoder"]
+    )
+    for path in packed.rglob("experiment.json"):
+        assert str(tmp_path) not in path.read_text() and str(g2p_run.run_dir) not in path.read_text()
+    voice = VoiceRun.load(shutil.move(packed, tmp_path / "moved"))
+    assert Speaker(voice, threads=1).plan("zzyzx").alignment.phonemes == ["sil", "Z", "IH1", "Z", "sil"]
+    assert voice.segmentation.pronunciations("zzyzx")[0][1] == [("Z", "IH1", "Z")]
+    assert voice.sources.g2p.inventory == g2p_run.inventory
+
+
+def test_without_copying_a_packed_voice_has_no_segmentation(voice_run, tmp_path):
+    packed = voice_run.pack(tmp_path / "packed", copying=False)
+    assert sorted(path.name for path in packed.iterdir()) == ["duration_f0", "experiment.json", "vocoder"]
+    assert (packed / "vocoder" / "checkpoints" / "best.safetensors").is_file()

@@ -219,7 +219,38 @@ class WaveNet(keras.layers.Layer):
             gate = tf.reshape(tf.tanh(sums[..., :r]) * tf.sigmoid(sums[..., r:]), [-1, samples, r])
             hidden += self._product(gate, residual_kernels[layer]) + self.residual_biases[layer]
             gated.append(gate[:, first * FRAME_SAMPLES :])
-        skip = self._product(tf.concat(gated, axis=2), tf.convert_to_tensor(self.skip_kernel)) + self.skip_bias
+        return self._head(tf.concat(gated, axis=2))
+
+    def step(self, levels, biases, past):
+        """Predicts one level: `call` for one sample of one row.
+
+        Args:
+          levels: int32 `[2]`: those before it.
+          biases: of its frame, `[layers, 2 * residual]`.
+          past: the input of each layer as many samples ago as its dilation, `[layers, residual]`.
+
+        Returns:
+          Logits, float32 `[levels]`, and the input of each layer now, `[layers, residual]`.
+        """
+        r = self.config.residual
+        first = tf.convert_to_tensor(self.first_kernel)
+        hidden = tf.tanh(first[0, levels[0]] + first[1, levels[1]] + self.first_bias)[tf.newaxis]
+        kernels = tf.convert_to_tensor(self.gate_kernels)
+        # Of the past, the products of all layers are one.
+        products = tf.matmul(*(tf.cast(each, self.compute_dtype) for each in (past[:, tf.newaxis], kernels[:, 0])))
+        sums = tf.cast(products, tf.float32)[:, 0] + biases + self.gate_biases
+        rows = zip(tf.unstack(kernels[:, 1]), tf.unstack(tf.convert_to_tensor(self.residual_kernels)), strict=True)
+        inputs, gated = [], []
+        for layer, (gate_kernel, residual_kernel) in enumerate(rows):
+            inputs.append(hidden)
+            both = sums[layer] + self._product(hidden, gate_kernel)
+            gated.append(tf.tanh(both[:, :r]) * tf.sigmoid(both[:, r:]))
+            hidden += self._product(gated[-1], residual_kernel) + self.residual_biases[layer]
+        return self._head(tf.concat(gated, axis=1))[0], tf.concat(inputs, axis=0)
+
+    def _head(self, gated):
+        """Logits of the gates of all layers, `[..., layers * residual]`."""
+        skip = self._product(gated, tf.convert_to_tensor(self.skip_kernel)) + self.skip_bias
         head = self._product(tf.nn.relu(skip), tf.convert_to_tensor(self.head_kernel)) + self.head_bias
         return self._product(tf.nn.relu(head), tf.convert_to_tensor(self.output_kernel)) + self.output_bias
 

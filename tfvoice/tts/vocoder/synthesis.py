@@ -16,7 +16,7 @@ from tfvoice.tts.vocoder.conditioning import ConditioningFrames
 from tfvoice.tts.vocoder.run import VocoderRun
 
 # Samples whose random numbers are generated at once.
-_NOISE_BLOCK = 4096
+NOISE_BLOCK = 4096
 # Frames of the first block of a stream: what is heard first is made at once, 0.1 s at 16 kHz. Then 0.5 s.
 _FIRST_FRAMES = 25
 _BLOCK_FRAMES = 125
@@ -170,9 +170,9 @@ def leader_share(weights: kernel.Weights) -> int:
 
 def uniform_noise(seed: int, start: int, end: int) -> np.ndarray:
     """Random numbers in 0 to 1 of the samples from `start` to `end`, determined by (seed, sample): float32."""
-    key, first = keys.fold_in(keys.from_seed(seed), Purpose.SAMPLING), start // _NOISE_BLOCK
+    key, first = keys.fold_in(keys.from_seed(seed), Purpose.SAMPLING), start // NOISE_BLOCK
     blocks = [
-        tf.random.stateless_uniform([_NOISE_BLOCK], keys.fold_in(key, block), alg="philox").numpy()
-        for block in range(first, -(-end // _NOISE_BLOCK))
+        tf.random.stateless_uniform([NOISE_BLOCK], keys.fold_in(key, block), alg="philox").numpy()
+        for block in range(first, -(-end // NOISE_BLOCK))
     ]
-    return np.concatenate(blocks)[start - first * _NOISE_BLOCK : end - first * _NOISE_BLOCK]
+    return np.concatenate(blocks)[start - first * NOISE_BLOCK : end - first * NOISE_BLOCK]

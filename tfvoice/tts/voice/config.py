@@ -38,7 +38,7 @@ class SpeakingConfig(Config):
       pause_seconds: of silence between two sentences.
     """
 
-    temperature: float = pydantic.Field(0.8, ge=1e-4, le=2)
+    temperature: float = pydantic.Field(1.0, ge=1e-4, le=2)
     pause_seconds: float = pydantic.Field(0.3, ge=0, le=10)
 
 

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from tfvoice import config as config_
+from tfvoice import storage
 from tfvoice.errors import TfvoiceError
-from tfvoice.run import DESCRIPTION, Run, RunFolder, model_name, read_description
+from tfvoice.run import DESCRIPTION, Run, RunFolder, model_name, portable_info, read_description
+from tfvoice.text import lexicon
 from tfvoice.tts.duration_f0.run import DurationF0Run
-from tfvoice.tts.pronunciation import PronunciationSources
+from tfvoice.tts.g2p.run import G2pRun
+from tfvoice.tts.pronunciation import PronunciationConfig, PronunciationSources
 from tfvoice.tts.segmentation.run import SegmentationRun
 from tfvoice.tts.vocoder.run import VocoderRun
 from tfvoice.tts.voice.config import VoiceRunConfig
@@ -22,6 +25,10 @@ from tfvoice.tts.voice.config import VoiceRunConfig
 PACKAGED_VOICE = Path(__file__).parents[1] / "data" / "voice"
 # The aligned records in the folder of a voice.
 ALIGNED = "aligned"
+# The packed voice beside the SavedModel of an exported one.
+EXPORTED_VOICE = "voice"
+# Names of the copies of a user's own files in the folder of a voice, by the keys of `PronunciationConfig`.
+COPIES = {"lexicon": "lexicon.dict", "own_lexicon": "own_lexicon.dict", "g2p": "g2p"}
 # The parts in the order in which they are trained.
 PARTS: dict[str, type[Run]] = {"segmentation": SegmentationRun, "duration_f0": DurationF0Run, "vocoder": VocoderRun}
 
@@ -90,6 +97,11 @@ class VoiceRun(RunFolder):
         return self._part("vocoder")
 
     @property
+    def models(self) -> tuple:
+        """The Keras models that speak."""
+        return self.duration_f0.model, self.vocoder.model
+
+    @property
     def sample_rate_hz(self) -> int:
         """Rate of the speech."""
         return self.vocoder.sample_rate_hz
@@ -100,12 +112,56 @@ class VoiceRun(RunFolder):
         found = self.run_dir / ALIGNED
         return str(found) if found.is_dir() else None
 
+    def pack(self, folder: str | Path, copying: bool = True) -> Path:
+        """Writes a copy to be given to others: weights in float16, a lexicon and G2P model of the user's own included.
+
+        Nothing in it names a path of this machine. It has no aligned records and cannot be trained.
+
+        Args:
+          folder: of the copy.
+          copying: whether the part that only `tfvoice_speak --copy` needs is in it, where the voice has one.
+
+        Returns:
+          The folder.
+
+        Raises:
+          TfvoiceError: a part is not trained, or a file of the pronunciation cannot be read.
+        """
+        folder = Path(folder)
+        segmentation = self.config.segmentation
+        packed = {"pronunciation": self._pack_pronunciation(folder)}
+        config = self.config.model_copy(update={"segmentation": segmentation.model_copy(update=packed)})
+        VoiceRun(folder, config, portable_info(self.info)).write()
+        for name in PARTS:
+            if name == "segmentation" and not (copying and self._has(name)):
+                continue
+            part = self._part(name)
+            if name == "segmentation":
+                part.config = part.config.model_copy(update=packed)
+            part.pack(folder / name)
+        return folder
+
+    def _pack_pronunciation(self, folder: Path) -> PronunciationConfig:
+        """Copies the user's own files of the pronunciation; returns the configuration with their new places."""
+        chosen, paths = self.config.segmentation.pronunciation, {}
+        for name, path in chosen.files().items():
+            target, source = folder / COPIES[name], self.run_dir / "segmentation" / path
+            if name == "g2p":
+                G2pRun.load(source).pack(target)
+            else:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                storage.write(target, lexicon.read_bytes(source))
+            paths[name] = f"../{target.name}"
+        return chosen.model_copy(update=paths)
+
+    def _has(self, name: str) -> bool:
+        return (self.run_dir / name / DESCRIPTION).is_file()
+
     def _part(self, name: str) -> Run:
-        folder = self.run_dir / name
-        if not (folder / DESCRIPTION).is_file():
+        if not self._has(name):
             data = self.info.get("data", "DIR")
             raise TfvoiceError(
                 f"{self.run_dir}: this voice is only half trained, it has no {name} yet; resume it with "
                 f"tfvoice_train --model=deep_voice --data={data} --run={self.run_dir}."
             )
-        return PARTS[name].load(folder, self.loaded)
+        return PARTS[name].load(self.run_dir / name, self.loaded)

@@ -132,7 +132,11 @@ class Speaker:
         measured = PhonemeAlignment(found.phonemes, found.ends, contour, FRAME_SAMPLES)
         return SpokenSentence(text, words, retimed(measured, options))
 
-    def sentences(self, text: str | Iterable[str], options: SpeechOptions) -> Iterator[SpokenSentence | TfvoiceError]:
+    def sentences(
+        self,
+        text: str | Iterable[str],
+        options: SpeechOptions = SpeechOptions(),  # noqa: B008
+    ) -> Iterator[SpokenSentence | TfvoiceError]:
         """The sentences of a text, or of its parts such as lines; of one that has nothing to speak, the error."""
         for sentence in sentences(text):
             try:

@@ -16,10 +16,8 @@ from tfvoice.run import DESCRIPTION, clear
 from tfvoice.tts.g2p.run import G2pRun
 from tfvoice.tts.pronunciation import PronunciationConfig, PronunciationSources
 from tfvoice.tts.voice.config import VoiceRunConfig
-from tfvoice.tts.voice.run import ALIGNED, PARTS, VoiceRun
+from tfvoice.tts.voice.run import ALIGNED, COPIES, PARTS, VoiceRun
 
-# Names of the copies in the folder of a voice, by the keys of `PronunciationConfig` that name files.
-_COPIES = {"lexicon": "lexicon.dict", "own_lexicon": "own_lexicon.dict", "g2p": "g2p"}
 _FOLDERS = (*PARTS, ALIGNED, "g2p")
 # What can change when a voice is resumed. Parts decide by themselves what can change of them.
 _CHANGEABLE = ("speaking.", "duration_f0.", "vocoder.")
@@ -98,9 +96,9 @@ def make(
         (run_dir / "segmentation").mkdir(parents=True)
         for name, path in files.items():
             if name == "g2p":
-                sources.g2p.pack(run_dir / _COPIES[name])
+                sources.g2p.pack(run_dir / COPIES[name])
             else:
-                storage.write(run_dir / _COPIES[name], Path(path).read_bytes())
+                storage.write(run_dir / COPIES[name], Path(path).read_bytes())
         voice.write()
 
     return voice, write
@@ -144,7 +142,7 @@ def is_aligned(run_dir: Path) -> bool:
 
 def portable(settings: VoiceRunConfig) -> VoiceRunConfig:
     """The settings with the paths of the copies in the folder of a voice; they start from its part `segmentation`."""
-    return _with_files(settings, {name: f"../{_COPIES[name]}" for name in _files(settings)})
+    return _with_files(settings, {name: f"../{COPIES[name]}" for name in _files(settings)})
 
 
 def _refuse_other_folders(run_dir: Path) -> None:
@@ -172,7 +170,7 @@ def _with_files(settings: VoiceRunConfig, paths: dict[str, str]) -> VoiceRunConf
 
 def _is_copied(voice: VoiceRun, name: str, path: str) -> bool:
     """Whether a file is the copy in the folder, which may have been edited, or what was copied there."""
-    if Path(path) == (voice.run_dir / _COPIES[name]).resolve():
+    if Path(path) == (voice.run_dir / COPIES[name]).resolve():
         return True
     return voice.info.get("pronunciation", {}).get(name) in (None, _digest(path))
 
