@@ -124,10 +124,8 @@ def test_the_vocoder_alone_is_extended(copied, converted, capsys):
 def test_it_says_beforehand_how_long_it_takes_and_stops_at_a_limit(converted, tmp_path, capsys):
     assert tasks.train(tmp_path / "run", converted, settings(), StopConditions(max_minutes=0)) is None
     out = capsys.readouterr().out
-    assert (
-        "  vocoder            1 epoch  about 2 h 30 min" in out
-        and "in all                      about 2 h 37 min" in out
-    )
+    assert "  vocoder            1 epoch  about 2 h 30 min" in out
+    assert "in all                      about 2 h 37 min" in out
     assert "Stopped at the limit, before segmentation" in out
     with pytest.raises(TfvoiceError, match="only half trained, it has no duration_f0 yet"):
         VoiceRun.load(tmp_path / "run")
