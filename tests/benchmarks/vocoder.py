@@ -54,7 +54,6 @@ def _sampling(options: Options, preset: str, runs: int) -> list[Row]:
     for name, worker in others.items():
         best = min((f"{name}, {way}" for way in worker.about["ways"]), key=lambda side: measure.median(times[side]))
         notes = tuple(f"{side}: {_text(times[side])}" for side in sides if side.startswith(name) and side != best)
-        notes += tuple(worker.about["failed"])
         other, mine = times[best], times["2 threads"]
         ratio = measure.median(other) / measure.median(mine)
         instead = f"{best} ({worker.about['version']}): {_text(other)}"
