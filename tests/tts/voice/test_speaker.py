@@ -51,6 +51,8 @@ def test_a_sentence_of_a_long_text_is_spoken_as_alone(speaker):
 def test_a_sentence_without_words_is_an_error_among_the_others(speaker):
     found = list(speaker.sentences("A cat. \U0001f600! The dog.", SpeechOptions()))
     assert [isinstance(each, SpokenSentence) for each in found] == [True, False, True]
+    with pytest.raises(PhonemeError, match="'XX' is no phoneme"):
+        list(speaker.sentences("A cat. {XX} there.", SpeechOptions()))
 
 
 @pytest.mark.parametrize(

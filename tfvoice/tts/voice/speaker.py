@@ -137,10 +137,16 @@ class Speaker:
         text: str | Iterable[str],
         options: SpeechOptions = SpeechOptions(),  # noqa: B008
     ) -> Iterator[SpokenSentence | TfvoiceError]:
-        """The sentences of a text, or of its parts such as lines; of one that has nothing to speak, the error."""
+        """The sentences of a text, or of its parts such as lines; of one that has nothing to speak, the error.
+
+        Raises:
+          PhonemeError: braces hold what is no phoneme of the voice.
+        """
         for sentence in sentences(text):
             try:
                 yield self.plan(sentence.text, options)._replace(start=sentence.start)
+            except PhonemeError:
+                raise
             except TfvoiceError as error:
                 yield error
 
