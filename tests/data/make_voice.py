@@ -1,8 +1,11 @@
 """Writes the voice that the package holds, from a trained voice, and prints its size; fails above 8 MB.
 
-python tests/data/make_voice.py voices/mary
+python tests/data/make_voice.py voices/kathleen "rhasspy/dataset-voice-kathleen, 55 minutes of one speaker" "CC0 1.0"
+
+The second and third argument are the training data and their licence, for the card.
 """
 
+import re
 import shutil
 import sys
 
@@ -19,7 +22,11 @@ if __name__ == "__main__":
     shutil.rmtree(PACKAGED_VOICE, ignore_errors=True)
     folder = source.pack(PACKAGED_VOICE)
     # With the results of `tfvoice_eval` that lie in the trained voice.
-    storage.write(folder / "model_card.md", model_card.write(VOICE, source, source.loaded))
+    card = model_card.write(VOICE, source, source.loaded)
+    for row, value in zip(("training data", "licence of the data"), sys.argv[2:4], strict=True):
+        card, count = re.subn(rf"^\| {row} \|.*$", f"| {row} | {value} |", card, flags=re.MULTILINE)
+        assert count == 1, row
+    storage.write(folder / "model_card.md", card)
     planned = Speaker(VoiceRun.load(folder)).plan("Please call Stella.")
     print(f"Please call Stella: {' '.join(planned.alignment.phonemes)}")
     sizes = {path.relative_to(folder): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()}

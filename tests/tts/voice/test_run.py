@@ -2,10 +2,11 @@
 
 import shutil
 
+import numpy as np
 import pytest
 
 from tfvoice.errors import TfvoiceError
-from tfvoice.tts.voice.run import VoiceRun
+from tfvoice.tts.voice.run import PACKAGED_VOICE, VoiceRun
 from tfvoice.tts.voice.speaker import Speaker
 
 
@@ -68,3 +69,19 @@ def test_without_copying_a_packed_voice_has_no_segmentation(voice_run, tmp_path)
     packed = voice_run.pack(tmp_path / "packed", copying=False)
     assert sorted(path.name for path in packed.iterdir()) == ["duration_f0", "experiment.json", "vocoder"]
     assert (packed / "vocoder" / "checkpoints" / "best.safetensors").is_file()
+
+
+def test_the_voice_of_the_package_speaks():
+    assert sum(path.stat().st_size for path in PACKAGED_VOICE.rglob("*") if path.is_file()) < 8e6
+    assert (PACKAGED_VOICE / "model_card.md").is_file()
+    assert '"/' not in (PACKAGED_VOICE / "experiment.json").read_text(), "a path of another machine"
+    speaker = Speaker(VoiceRun.load(PACKAGED_VOICE))
+    planned = speaker.plan("Please call Stella.")
+    assert " ".join(planned.alignment.phonemes) == "sil P L IY1 Z K AO1 L S T EH1 L AH0 sil"
+    assert 0.6 < planned.alignment.ends[-1] / speaker.voice.sample_rate_hz < 2.5
+    spoken = speaker.speak(planned)
+    level_db = 20 * np.log10(np.sqrt(np.mean(spoken**2)))
+    assert -45 < level_db < -15 and np.abs(spoken).max() < 1
+    # Vowels are louder than the silence before them.
+    edge = int(planned.alignment.ends[0])
+    assert np.std(spoken[edge:]) > 3 * np.std(spoken[:edge])
