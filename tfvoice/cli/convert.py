@@ -25,6 +25,7 @@ from tfvoice import config, hardware
 from tfvoice.cli.flags import Flags, UsageError
 from tfvoice.data import convert, shards
 from tfvoice.data.corpora import CORPORA, base, common_voice
+from tfvoice.data.planning import ConversionPlan
 
 __doc__ = __doc__.format(corpora="\n".join(f"  {name:<12} {entry.summary}" for name, entry in CORPORA.items()))
 
@@ -133,14 +134,14 @@ def _fraction(text: str) -> float:
     return percent / 100
 
 
-def _print_plan(plan: shards.ConversionPlan) -> None:
-    utterances = plan.listing.utterances
-    print(f"{INPUT.value}: {len(utterances):,} utterances would become {len(plan.shards)} shards in {OUTPUT.value}")
+def _print_plan(plan: ConversionPlan) -> None:
+    total = sum(shard.utterances for shard in plan.shards)
+    print(f"{INPUT.value}: {total:,} utterances would become {len(plan.shards)} shards in {OUTPUT.value}")
     for split in dict.fromkeys(shard.split for shard in plan.shards):
         members = [shard for shard in plan.shards if shard.split == split]
-        count = sum(len(shard.utterances) for shard in members)
+        count = sum(shard.utterances for shard in members)
         print(_row(split, count, sum(shard.seconds for shard in members), len(members)))
-    for utterance in utterances[:3]:
+    for utterance in plan.examples:
         print(f"  {utterance.id} ({utterance.split}): {utterance.text[:80]}")
     _print_skipped(plan.listing.skipped)
     print("nothing was written; leave out --dry_run to convert.")
