@@ -101,7 +101,8 @@ class ConversionOutput:
         names = {shard.name for shard in todo}
         for shard, partition in self._plan.partitions():
             if shard.name in names:
-                storage.write(_partition(self.directory, shard.name), partition)
+                # The command that resumes writes it again.
+                storage.write(_partition(self.directory, shard.name), partition, flush=False)
 
     def write(self, shard: PlannedShard, results: Iterable[list]) -> tuple[Shard, list[Skip]]:
         """`write_shard` of this folder."""

@@ -5,8 +5,8 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-# 50 MB of planned utterances; a smaller corpus is planned without a file.
-LINES_IN_MEMORY = 100_000
+# 100 MB of planned utterances; a smaller corpus is planned without a file.
+LINES_IN_MEMORY = 200_000
 
 
 class SortedLines:
