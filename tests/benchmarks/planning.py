@@ -18,6 +18,7 @@ from pathlib import Path
 
 import measure
 
+# 22 of them.
 WORDS = "the conversion of a large corpus should need no more memory than that of a small one does when it is planned"
 LIMIT_MIB = 1000
 
@@ -27,6 +28,8 @@ class SimulatedCorpus:
 
     def __init__(self, size: int):
         self._size = size
+        words = WORDS.split()
+        self._texts = [" ".join(words[step * start % 22] for step in range(1, 15)) for start in range(22)]
 
     def __len__(self) -> int:
         return self._size
@@ -37,11 +40,9 @@ class SimulatedCorpus:
     def __iter__(self):
         from tfvoice.data.corpora.base import Utterance
 
-        words = WORDS.split()
         for number in range(self._size):
-            text = " ".join(words[(number * step) % len(words)] for step in range(1, 15))
             path = f"/corpora/large/speaker{number % 5000:05d}/{number:09d}.flac"
-            yield Utterance(f"u{number:09d}", path, text, f"speaker{number % 5000:05d}", "", None, 2 + number % 13)
+            yield Utterance(f"u{number:09d}", path, self._texts[number % 22], path[15:27], "", None, 2 + number % 13)
 
 
 def plan(size: int, folder: str) -> dict:
@@ -131,7 +132,7 @@ PARTS = {"plan": plan, "start_training": start_training}
 def main() -> int:
     """Returns 1 if planning needed more memory than the limit, or a start of training read more than 1 %."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--utterances", type=int, default=1_000_000, help="to be planned (default 1,000,000)")
+    parser.add_argument("--utterances", type=int, default=1_000_000, help="to be planned; 0: none (default 1,000,000)")
     parser.add_argument("--indexed", type=int, default=100_000, help="to be trained on; 0: none (default 100,000)")
     parser.add_argument("--folder", help="where the plan is written (default: TMPDIR)")
     parser.add_argument("--part", choices=list(PARTS), help=argparse.SUPPRESS)
@@ -139,24 +140,32 @@ def main() -> int:
     if flags.part:
         print(json.dumps(PARTS[flags.part](flags.utterances, flags.folder)))
         return 0
-    planned = _measured("plan", flags.utterances, flags.folder)
+    failed = False
+    if flags.utterances:
+        failed |= _planned(_measured("plan", flags.utterances, flags.folder))
+    if flags.indexed:
+        failed |= _started(_measured("start_training", flags.indexed, flags.folder))
+    return int(failed)
+
+
+def _planned(planned: dict) -> bool:
     print(
         f"planning {planned['utterances']:,} utterances, {planned['hours']:,.0f} hours, {planned['shards']:,} shards: "
         f"{planned['planning_seconds']:,.0f} s and {planned['partition_seconds']:,.0f} s for the partitions of "
         f"{planned['partition_bytes'] / 1e6:,.0f} MB, {planned['cpu_seconds']:,.0f} s of one core; peak "
         f"{planned['mib']:,.0f} MiB (limit {LIMIT_MIB:,}); all names of shards: {planned['names_bytes'] / 1e6:.2f} MB"
     )
-    failed = planned["mib"] > LIMIT_MIB
-    if flags.indexed:
-        started = _measured("start_training", flags.indexed, flags.folder)
-        percent = 100 * started["read_bytes"] / started["audio_bytes"]
-        print(
-            f"starting to train on {started['utterances']:,} utterances reads {started['read_bytes'] / 1e6:,.1f} MB of "
-            f"{started['audio_bytes'] / 1e6:,.0f} MB ({percent:.2f} %, limit 1 %) in {started['seconds']:.1f} s, and "
-            f"keeps {2**20 * started['mib'] / started['utterances']:,.0f} bytes of memory for each"
-        )
-        failed |= percent > 1
-    return int(failed)
+    return planned["mib"] > LIMIT_MIB
+
+
+def _started(started: dict) -> bool:
+    percent = 100 * started["read_bytes"] / started["audio_bytes"]
+    print(
+        f"starting to train on {started['utterances']:,} utterances reads {started['read_bytes'] / 1e6:,.1f} MB of "
+        f"{started['audio_bytes'] / 1e6:,.0f} MB ({percent:.2f} %, limit 1 %) in {started['seconds']:.1f} s, and "
+        f"keeps {2**20 * started['mib'] / started['utterances']:,.0f} bytes of memory for each"
+    )
+    return percent > 1
 
 
 def _measured(part: str, size: int, folder: str | None) -> dict:

@@ -175,6 +175,24 @@ def test_a_task_can_run_again_and_in_any_process(tree, tmp_path):
     assert contents(out) == contents(tmp_path / "whole")
 
 
+def test_a_task_that_outlives_its_command_writes_nothing_into_the_next_conversion(tree, tmp_path):
+    plan, other = planned(tree), planned(tree, sample_rate_hz=8000)
+    target = output.ConversionOutput(tmp_path, plan, overwrite=False)
+    target.write_partitions(plan.shards)
+    target.write(plan.shards[0], [])
+    target.close()
+
+    def take_over(_):
+        if not taken:
+            taken.append(output.ConversionOutput(tmp_path, other, overwrite=True))
+
+    taken = []
+    with pytest.raises(shards.ShardError, match="this folder was given to another conversion"):
+        convert.convert_shard(str(tmp_path), plan.shards[1].name, plan.fingerprint, take_over)
+    assert not list(tmp_path.glob("*.tfrecord"))
+    taken[0].close()
+
+
 BAD = {
     "empty": (lambda path: path.write_bytes(b""), "empty_file"),
     "garbage": (lambda path: path.write_bytes(os.urandom(1000)), "unreadable"),

@@ -22,7 +22,14 @@ from tfvoice.audio import io as audio_io
 from tfvoice.data import planning, records, shards
 from tfvoice.data.corpora import base
 from tfvoice.data.corpora.base import Listing, Skip, Utterance
-from tfvoice.data.output import ConversionOutput, EncodedUtterance, finished, read_partition, write_shard
+from tfvoice.data.output import (
+    ConversionOutput,
+    EncodedUtterance,
+    finished,
+    read_partition,
+    read_settings,
+    write_shard,
+)
 from tfvoice.data.planning import ConversionPlan, PlannedShard
 from tfvoice.data.shards import ConversionConfig, Manifest, Shard
 from tfvoice.data.workers import Workers, report
@@ -30,6 +37,9 @@ from tfvoice.errors import TfvoiceError
 
 # The corpus that is any folder of audio, cut into clips.
 AUDIO = "audio"
+
+# Runs `convert_shard` for each name of a shard, given the output folder, the names and the fingerprint of the plan.
+Engine = Callable[[str, list[str], str], None]
 
 _CHUNK = 8
 _HEADER_CHUNK = 512
@@ -82,6 +92,7 @@ def convert(
     max_skipped: float = 0.01,
     overwrite: bool = False,
     progress: bool = True,
+    engine: Engine | None = None,
 ) -> Manifest:
     """Converts a corpus, or resumes a conversion that was interrupted.
 
@@ -92,6 +103,7 @@ def convert(
       max_skipped: the largest fraction of the expected utterances that may be bad.
       overwrite: delete an earlier conversion in `output` that differs or is finished.
       progress: show a progress bar, where the standard error is a terminal.
+      engine: of another kind, such as `beam.engine`; None: processes of this machine.
 
     Returns:
       The content of `manifest.json`.
@@ -107,7 +119,7 @@ def convert(
         if target.complete:
             return target.complete
         _check_skipped(target, plan.listing, plan.listing.skipped, max_skipped)
-        done, skipped = _write_shards(target, plan, workers, progress)
+        done, skipped = _write_shards(target, plan, workers, progress, engine)
         skipped = sorted(plan.listing.skipped + skipped, key=lambda skip: (skip.id_or_path, skip.reason))
         _check_skipped(target, plan.listing, skipped, max_skipped)
         manifest = _manifest(plan, done, skipped)
@@ -150,6 +162,8 @@ def convert_shard(
         for utterance in utterances:
             yield [convert_one(utterance, settings)]
             advance(utterance.seconds)
+        # A task that outlived its command must not write over the shards of the next conversion.
+        read_settings(directory, fingerprint)
 
     write_shard(directory, name, settings.sample_rate_hz, results())
 
@@ -224,12 +238,15 @@ def _expected_seconds(utterance: Utterance) -> float:
 
 
 def _write_shards(
-    target: ConversionOutput, plan: ConversionPlan, workers: int, progress: bool
+    target: ConversionOutput, plan: ConversionPlan, workers: int, progress: bool, engine: Engine | None
 ) -> tuple[dict[str, list[Shard]], list[Skip]]:
     todo = [shard for shard in plan.shards if not target.finished(shard)]
     target.write_partitions(todo)
-    with _bar(sum(shard.seconds for shard in todo), progress) as bar:
-        _run(target, plan, todo, workers, functools.partial(_advance, bar))
+    if engine and todo:
+        engine(str(target.directory), [shard.name for shard in todo], plan.fingerprint)
+    else:
+        with _bar(sum(shard.seconds for shard in todo), progress) as bar:
+            _run(target, plan, todo, workers, functools.partial(_advance, bar))
     done: dict[str, list[Shard]] = {}
     skipped: list[Skip] = []
     for shard in plan.shards:

@@ -201,11 +201,16 @@ def read_partition(directory: str | Path, name: str, fingerprint: str) -> tuple[
     Raises:
       ShardError: the folder now belongs to another conversion.
     """
+    settings = read_settings(directory, fingerprint)
+    return settings, planning.parse_partition(storage.read_text(_partition(directory, name)))
+
+
+def read_settings(directory: str | Path, fingerprint: str) -> ConversionConfig:
+    """Reads the settings of the conversion with this fingerprint; errors as for `read_partition`."""
     state = storage.read_json(Path(directory, PROGRESS, _PLAN))
     if state["fingerprint"] != fingerprint:
         raise ShardError(f"{directory}: this folder was given to another conversion; name another one with --output.")
-    utterances = planning.parse_partition(storage.read_text(_partition(directory, name)))
-    return config.build(ConversionConfig, state["settings"]), utterances
+    return config.build(ConversionConfig, state["settings"])
 
 
 def write_shard(

@@ -103,8 +103,9 @@ class Workers:
         except queue.Empty:
             pass
         total = self._total.value
-        self._on_report(total - self._reported)
-        self._reported = total
+        if total > self._reported:
+            self._on_report(total - self._reported)
+            self._reported = total
 
 
 def _result(future: futures.Future):
