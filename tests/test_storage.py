@@ -121,6 +121,12 @@ def test_content_is_flushed_before_it_is_renamed_and_the_folder_after(tmp_path, 
     )
 
 
+def test_what_need_not_survive_a_power_cut_is_not_flushed(tmp_path, monkeypatch):
+    monkeypatch.setattr(storage.os, "fsync", lambda descriptor: pytest.fail("flushed"))
+    storage.write(tmp_path / "a", "content", flush=False)
+    assert storage.read_text(tmp_path / "a") == "content" and [each.name for each in tmp_path.iterdir()] == ["a"]
+
+
 def test_writers_of_one_file_never_share_a_temporary_name(tmp_path):
     with contextlib.ExitStack() as stack:
         files = [stack.enter_context(storage.writing(tmp_path / "a.txt")) for _ in range(100)]

@@ -44,9 +44,9 @@ def read_json(path: str | Path) -> Any:
     return json.loads(read_text(path))
 
 
-def write(path: str | Path, content: bytes | memoryview | str) -> None:
-    """Writes a file atomically; text is written as UTF-8."""
-    with writing(path) as file:
+def write(path: str | Path, content: bytes | memoryview | str, flush: bool = True) -> None:
+    """Writes a file atomically; text is written as UTF-8. `flush` is that of `writing`."""
+    with writing(path, flush) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
@@ -56,16 +56,21 @@ def write_json(path: str | Path, content: Any, indent: int | None = 2) -> None:
 
 
 @contextlib.contextmanager
-def writing(path: str | Path) -> Iterator[IO[bytes]]:
+def writing(path: str | Path, flush: bool = True) -> Iterator[IO[bytes]]:
     """Opens a binary file for writing; the file appears under its name at the end of the `with`.
 
     After an exception inside the `with` nothing is left behind, and an older file of that name is untouched.
+
+    Args:
+      path: the file.
+      flush: whether it must survive that the machine loses power.
     """
-    with _renamed(Path(path), "") as temporary, open(temporary, "xb") as file:
+    with _renamed(Path(path), "", flush) as temporary, open(temporary, "xb") as file:
         _try_lock(file.fileno())
         yield file
         file.flush()
-        os.fsync(file.fileno())
+        if flush:
+            os.fsync(file.fileno())
 
 
 @contextlib.contextmanager
@@ -242,7 +247,7 @@ def _temporary(path: Path, suffix: str) -> Path:
 
 
 @contextlib.contextmanager
-def _renamed(path: Path, suffix: str) -> Iterator[Path]:
+def _renamed(path: Path, suffix: str, flush: bool = True) -> Iterator[Path]:
     temporary = _temporary(path, suffix)
     try:
         yield temporary
@@ -255,7 +260,8 @@ def _renamed(path: Path, suffix: str) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-    _flush_folder(path.parent)
+    if flush:
+        _flush_folder(path.parent)
 
 
 def _flush(path: Path) -> None:

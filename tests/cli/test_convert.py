@@ -15,6 +15,7 @@ import soundfile
 
 from tfvoice.cli import convert
 from tfvoice.data import shards
+from tfvoice.data.convert import convert_shard
 from tfvoice.data.corpora import CORPORA
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -162,6 +163,7 @@ ERRORS = {
     "mic": (["--corpus=ljspeech", "--input=y", "--output=x", "--mic=mic2"], "--mic is not a flag of --corpus=ljspeech"),
     "rate": (["--corpus=vctk", "--input=y", "--output=x", "--sample_rate_hz=999999"], "flags: sample_rate_hz: Input"),
     "folder": (["--corpus=vctk", "--input=nowhere", "--output=x"], "nowhere: there is no such folder"),
+    "argument": (["--corpus=vctk", "--input=y", "--output=x", "--", "--runner=x"], "unexpected argument --runner=x"),
     "validate": (["--validate", "--output=nowhere"], "nowhere: no converted corpus is here; make one with"),
 }
 
@@ -172,6 +174,29 @@ def test_an_error_is_one_sentence_and_exit_status_1(arguments, sentence, run):
     assert status == 1 and out == "" and err.startswith("tfvoice_convert: error: ") and sentence in err
     assert err.count("\n") == 1
     assert not Path("x").exists()
+
+
+def test_another_engine_is_given_its_options_and_whole_paths(tree, tmp_path, run, monkeypatch):
+    from tfvoice.data import beam
+
+    given = []
+
+    def engine(options):
+        given.append(options)
+        return lambda directory, names, fingerprint: [
+            convert_shard(directory, name, fingerprint) for name in names if not given.append(name)
+        ]
+
+    monkeypatch.setattr(beam, "engine", engine)
+    flags = ("--engine=beam", "--", "--runner=x", "--y")
+    assert run(*vctk(tree, tmp_path / "beam", *flags))[0] == 0
+    assert given[0] == ["--runner=x", "--y"] and len(given) > 1 and given[1].endswith(".tfrecord")
+    assert run(*vctk(tree, tmp_path / "local"))[0] == 0
+    beam_files, local_files = ({p.name: p.read_bytes() for p in (tmp_path / n).iterdir()} for n in ("beam", "local"))
+    assert beam_files == local_files
+    monkeypatch.chdir(tree)
+    status, _, err = run(*vctk(".", tmp_path / "relative", *flags))
+    assert status == 1 and f"write whole paths, for example --input={tree}\n" in err
 
 
 def test_help_names_the_corpora(run):
@@ -220,3 +245,21 @@ def test_the_same_command_resumes_a_killed_conversion(tree, tmp_path, run):
     whole = {path.name: path.read_bytes() for path in (tmp_path / "whole").iterdir()}
     assert {path.name: path.read_bytes() for path in out.iterdir()} == whole
     assert len(whole) > 10 and json.loads(whole["manifest.json"])["skipped"] == {}
+
+
+def test_a_worker_that_is_killed_ends_the_command_and_the_same_command_resumes_it(tree, tmp_path, run):
+    more, out = ("--shard_mb=0.02", "--split=100/0/0"), tmp_path / "out"
+    process = start(*vctk(tree, out, *more, "--workers=2"))
+    wait_until(lambda: out.exists() and list(out.glob("*.tfrecord")))
+    workers = [pid for pid in children(process.pid) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    if not workers or (out / "manifest.json").exists():
+        pytest.skip("the conversion ended before the signal came")
+    os.kill(workers[0], signal.SIGKILL)
+    assert process.wait() == 1
+    assert not (out / "manifest.json").exists() and not list(out.glob(".tfvoice-*"))
+    times = {path.name: path.stat().st_mtime_ns for path in out.glob("*.tfrecord")}
+    finished = {path.name for path in out.glob("*.tfrecord") if (out / ".progress" / f"{path.name}.json").exists()}
+    assert run(*vctk(tree, out, *more))[0] == 0
+    assert all((out / name).stat().st_mtime_ns == times[name] for name in finished)
+    assert run(*vctk(tree, tmp_path / "whole", *more))[0] == 0
+    assert all((out / path.name).read_bytes() == path.read_bytes() for path in (tmp_path / "whole").iterdir())

@@ -11,7 +11,7 @@ import soundfile
 import tensorflow as tf
 
 from tfvoice.audio import io as audio_io
-from tfvoice.data import convert, output, records, shards
+from tfvoice.data import convert, output, planning, records, shards
 from tfvoice.data.convert import ConversionError
 from tfvoice.data.corpora import manifest, vctk
 from tfvoice.data.corpora.base import Listing, Skip, Utterance
@@ -133,6 +133,64 @@ def test_an_interrupted_conversion_is_finished_by_the_same_call(tree, tmp_path, 
     convert.convert(planned(tree), tmp_path / "out")
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
     assert len(set(calls)) == len(calls) - 1, "only the shard that was cut off is written twice"
+
+
+def shard_of(number, seconds):
+    return planning.PlannedShard(f"train-{number}", "train", 1, seconds)
+
+
+@pytest.mark.parametrize(
+    "seconds, workers, alone",
+    [
+        ([8.0], 1, 0),
+        ([8.0], 2, 0),
+        ([8.0] * 8, 2, 7),
+        ([8.0] * 8, 4, 5),
+        ([8.0] * 3, 4, 0),
+        # Of a small corpus: test, train and valid.
+        ([1.0, 18.0, 1.0], 2, 1),
+    ],
+)
+def test_a_shard_is_one_task_as_long_as_there_is_enough_for_the_other_workers(seconds, workers, alone):
+    todo = [shard_of(*each) for each in enumerate(seconds)]
+    whole, together = convert._divided(todo, workers)
+    assert len(whole) == alone and sorted(whole + together, key=todo.index) == todo
+
+
+def test_a_task_can_run_again_and_in_any_process(tree, tmp_path):
+    convert.convert(planned(tree), tmp_path / "whole")
+    plan, out = planned(tree), tmp_path / "out"
+    target = output.ConversionOutput(out, plan, overwrite=False)
+    target.write_partitions(plan.shards)
+    advanced = []
+    for shard in plan.shards:
+        convert.convert_shard(str(out), shard.name, plan.fingerprint, advanced.append)
+    times = {path.name: path.stat().st_mtime_ns for path in out.glob("*.tfrecord")}
+    for shard in plan.shards:
+        convert.convert_shard(str(out), shard.name, plan.fingerprint, advanced.append)
+    assert times == {path.name: path.stat().st_mtime_ns for path in out.glob("*.tfrecord")}
+    assert sum(advanced) == pytest.approx(sum(shard.seconds for shard in plan.shards)) and len(advanced) == 24
+    target.close()
+    convert.convert(planned(tree), out, workers=2)
+    assert contents(out) == contents(tmp_path / "whole")
+
+
+def test_a_task_that_outlives_its_command_writes_nothing_into_the_next_conversion(tree, tmp_path):
+    plan, other = planned(tree), planned(tree, sample_rate_hz=8000)
+    target = output.ConversionOutput(tmp_path, plan, overwrite=False)
+    target.write_partitions(plan.shards)
+    target.write(plan.shards[0], [])
+    target.close()
+
+    def take_over(_):
+        if not taken:
+            taken.append(output.ConversionOutput(tmp_path, other, overwrite=True))
+
+    taken = []
+    with pytest.raises(shards.ShardError, match="this folder was given to another conversion"):
+        convert.convert_shard(str(tmp_path), plan.shards[1].name, plan.fingerprint, take_over)
+    assert not list(tmp_path.glob("*.tfrecord"))
+    taken[0].close()
 
 
 BAD = {
@@ -266,7 +324,8 @@ def test_expected_lengths_come_from_the_corpus_the_header_or_the_size(tmp_path):
         Utterance("d", str(tmp_path / "d.wav"), "x"),
     ]
     plan = convert.prepare(Listing(utterances, []), settings())
-    assert [utterance.seconds for utterance in plan.listing.utterances] == [0.5, 2.0, 7.0, 0.0]
+    seconds = {u.id: u.seconds for _, partition in plan.partitions() for u in planning.parse_partition(partition)}
+    assert seconds == {"a": 0.5, "b": 2.0, "c": 7.0, "d": 0.0}
 
 
 def test_conversion_imports_no_tensorflow():

@@ -4,7 +4,7 @@ import os
 import pytest
 
 from tfvoice import storage
-from tfvoice.data import output, records, shard_index, shards
+from tfvoice.data import output, planning, records, shard_index, shards
 from tfvoice.data.corpora import base
 from tfvoice.data.corpora.base import Listing, Skip, Utterance
 from tfvoice.data.output import EncodedUtterance
@@ -18,7 +18,8 @@ RESULTS = [
 
 def plan(**settings):
     utterances = [Utterance(f"u{n}", "x.wav", "text", split="train", seconds=10.0) for n in range(10)]
-    return shards.plan(Listing(utterances, []), ConversionConfig(**{"shard_mb": 1.0, **settings}))
+    listing = Listing(utterances, [])
+    return planning.plan(listing, utterances, ConversionConfig(**{"shard_mb": 1.0, **settings}))
 
 
 def opened(directory, overwrite=False, **settings):
@@ -120,7 +121,8 @@ def test_another_conversion_is_refused_with_the_differing_flags(tmp_path, make, 
 
 def test_another_corpus_is_refused(tmp_path):
     finished(tmp_path)
-    other = shards.plan(Listing(plan().listing.utterances[1:], []), plan().settings)
+    fewer = plan().listing.utterances[1:]
+    other = planning.plan(Listing(fewer, []), fewer, plan().settings)
     with pytest.raises(ShardError, match=r"a finished conversion of other audio or texts is here; replace it with"):
         output.ConversionOutput(tmp_path, other, False)
 
@@ -193,3 +195,26 @@ def test_temporary_files_of_a_killed_conversion_are_not_foreign_and_are_deleted(
     assert target.finished(plan().shards[0])
     target.close()
     assert names(tmp_path) == before and ".tfvoice-4567" not in names(tmp_path / ".progress")
+
+
+def test_a_task_finds_what_decides_a_shard_in_the_folder_and_refuses_one_that_another_conversion_took_over(tmp_path):
+    target = opened(tmp_path)
+    target.write_partitions(plan().shards[1:])
+    for shard, partition in plan().partitions():
+        if shard == plan().shards[0]:
+            continue
+        expected = (plan().settings, planning.parse_partition(partition))
+        assert output.read_partition(tmp_path, shard.name, plan().fingerprint) == expected
+    with pytest.raises(
+        ShardError, match=r"this folder was given to another conversion; name another one with --output"
+    ):
+        output.read_partition(tmp_path, plan().shards[1].name, "0123")
+    target.close()
+
+
+def test_files_of_killed_workers_are_deleted_at_the_end(tmp_path):
+    target = opened(tmp_path)
+    target.write(plan().shards[0], RESULTS)
+    (tmp_path / ".tfvoice-0123").write_bytes(b"half of it")
+    target.close()
+    assert ".tfvoice-0123" not in names(tmp_path)

@@ -1,65 +1,12 @@
 import hashlib
 import json
-from dataclasses import replace
 
 import pytest
 
 from tfvoice import config
 from tfvoice.data import records, shard_index, shards
-from tfvoice.data.corpora.base import Listing, Utterance
 from tfvoice.data.shard_index import IndexEntry
 from tfvoice.data.shards import ConversionConfig, ShardError
-
-UTTERANCES = [
-    Utterance(f"u{n}", f"{n}.wav", "text", split="train" if n % 5 else "test", seconds=1 + n % 3) for n in range(200)
-]
-
-
-def plan(utterances=UTTERANCES, **settings):
-    return shards.plan(Listing(utterances, []), ConversionConfig(**{"shard_mb": 1.0, **settings}))
-
-
-def test_every_utterance_is_in_one_shard_of_its_split():
-    planned = plan().shards
-    assert sorted(u.id for shard in planned for u in shard.utterances) == sorted(u.id for u in UTTERANCES)
-    assert all(u.split == shard.split for shard in planned for u in shard.utterances)
-    assert [shard.name for shard in planned][:3] == [f"test-0000{n}-of-00003.tfrecord" for n in range(3)]
-    assert [shard.name for shard in planned][3] == "train-00000-of-00011.tfrecord"
-
-
-def test_shards_have_about_the_size_that_is_asked_for():
-    for settings in ({}, {"sample_rate_hz": 8000}, {"encoding": "flac"}, {"shard_mb": 3.0}):
-        megabytes = [
-            sum(shards._expected_bytes(u, plan(**settings).settings) for u in shard.utterances) / 1e6
-            for shard in plan(**settings).shards
-        ]
-        assert max(megabytes) < 1.15 * settings.get("shard_mb", 1.0)
-    assert len(plan(shard_mb=1000).shards) == 2
-
-
-def test_membership_does_not_depend_on_the_order_of_the_listing():
-    assert plan(UTTERANCES[::-1]) == replace(plan(), listing=Listing(UTTERANCES[::-1], []))
-
-
-def test_a_wrong_length_cannot_make_thousands_of_shards():
-    utterances = [replace(u, seconds=3_600_000.0) for u in UTTERANCES[:10]]
-    assert len(plan(utterances, shard_mb=128).shards) == 2
-
-
-def test_one_recording_larger_than_a_shard_leaves_no_empty_shard():
-    planned = plan([replace(UTTERANCES[1], seconds=60), *UTTERANCES[2:4]], shard_mb=0.1).shards
-    assert all(shard.utterances for shard in planned)
-    assert planned[-1].name.startswith(f"train-{len(planned) - 1:05d}-of-{len(planned):05d}")
-
-
-@pytest.mark.parametrize("settings", [{"sample_rate_hz": 8000}, {"encoding": "flac"}, {"max_seconds": 5.0}])
-def test_fingerprint_depends_on_the_flags(settings):
-    assert plan(**settings).fingerprint != plan().fingerprint == plan().fingerprint
-
-
-@pytest.mark.parametrize("change", [{"text": "other"}, {"seconds": 9.0}, {"speaker": "p1"}, {"split": "valid"}])
-def test_fingerprint_depends_on_the_corpus(change):
-    assert plan([replace(UTTERANCES[0], **change), *UTTERANCES[1:]]).fingerprint != plan().fingerprint
 
 
 def written(tmp_path, content=b"abc"):

@@ -13,6 +13,11 @@ VCTK, however, read the same sentences: only with `--split_by=text` are the test
 
   tfvoice_convert --corpus=manifest --input=train.tsv,valid.tsv,test.tsv --output=records
   tfvoice_convert --validate --output=records
+
+With `--engine=beam` the shards are converted by Apache Beam, on a cluster that sees the corpus and the output folder
+under the same paths; the output is the same. What follows after `--` are options of Beam:
+
+  tfvoice_convert --corpus=vctk --input=/corpora/vctk --output=/records/vctk --engine=beam -- --runner=FlinkRunner
 """
 
 import os
@@ -25,6 +30,7 @@ from tfvoice import config, hardware
 from tfvoice.cli.flags import Flags, UsageError
 from tfvoice.data import convert, shards
 from tfvoice.data.corpora import CORPORA, base, common_voice
+from tfvoice.data.planning import ConversionPlan
 
 __doc__ = __doc__.format(corpora="\n".join(f"  {name:<12} {entry.summary}" for name, entry in CORPORA.items()))
 
@@ -38,7 +44,7 @@ _WAYS_OUT = {
 }
 _BY_SPEAKER = ", ".join(name for name, entry in CORPORA.items() if entry.split_by == "speaker")
 
-FLAGS = Flags()
+FLAGS = Flags("[-- BEAM_OPTIONS]")
 CORPUS = FLAGS.choice("corpus", list(CORPORA), "Corpus in --input; see above.")
 INPUT = FLAGS.string("input", "Folder of the corpus, or manifest files with commas between them.", metavar="DIR")
 OUTPUT = FLAGS.string("output", "Folder for the shards, a new or an empty one.", metavar="DIR", required=True)
@@ -58,6 +64,9 @@ ENCODING = FLAGS.choice(
 WORKERS = FLAGS.integer(
     "workers", "Parallel processes; the output does not depend on their number.", hardware.cores(), 1
 )
+ENGINE = FLAGS.choice(
+    "engine", ["local", "beam"], "What runs the conversion: processes of this machine, or Apache Beam.", "local"
+)
 SHARD_MB = FLAGS.number("shard_mb", "Size of a shard in MB.", _DEFAULT.shard_mb, 0.001)
 MAX_SKIPPED = FLAGS.string("max_skipped", "Fail if more than this share of the corpus is skipped.", "1%", "PERCENT")
 MIN_SECONDS = FLAGS.number("min_seconds", "Shorter audio is skipped as too_short.", _DEFAULT.min_seconds, 0)
@@ -75,8 +84,9 @@ DRY_RUN = FLAGS.boolean("dry_run", "Print what would be converted, and write not
 VALIDATE = FLAGS.boolean("validate", "Only verify the checksums of the shards in --output.")
 
 
-def main(_) -> None:
+def main(argv: list[str]) -> None:
     """Converts a corpus, prints what would be converted, or validates a conversion."""
+    engine = _engine(argv[1:])
     if VALIDATE.value:
         _validate()
         return
@@ -97,12 +107,32 @@ def main(_) -> None:
             _print_plan(plan)
             return
         was_complete = not OVERWRITE.value and os.path.exists(os.path.join(OUTPUT.value, shards.MANIFEST))
-        manifest = convert.convert(plan, OUTPUT.value, WORKERS.value, max_skipped, OVERWRITE.value)
+        _refuse_relative_paths(plan)
+        manifest = convert.convert(plan, OUTPUT.value, WORKERS.value, max_skipped, OVERWRITE.value, engine=engine)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("the same command resumes it.") from None
     if was_complete:
         print("nothing to do: this conversion is already complete.")
     _print_summary(manifest, own_splits)
+
+
+def _engine(options: list[str]) -> convert.Engine | None:
+    if ENGINE.value == "local":
+        if options:
+            raise UsageError(f"unexpected argument {options[0]}; flags begin with --, see --help.")
+        return None
+    from tfvoice.data import beam
+
+    return beam.engine(options)
+
+
+def _refuse_relative_paths(plan: ConversionPlan) -> None:
+    """The current folder of a worker of a cluster is another one."""
+    if ENGINE.value != "local" and not os.path.isabs(plan.examples[0].audio):
+        raise UsageError(
+            f"--input={INPUT.value}: the workers of --engine={ENGINE.value} have other current folders; write whole "
+            f"paths, for example --input={os.path.abspath(INPUT.value.split(',')[0])}"
+        )
 
 
 def _settings(entry: base.Corpus) -> shards.ConversionConfig:
@@ -133,14 +163,14 @@ def _fraction(text: str) -> float:
     return percent / 100
 
 
-def _print_plan(plan: shards.ConversionPlan) -> None:
-    utterances = plan.listing.utterances
-    print(f"{INPUT.value}: {len(utterances):,} utterances would become {len(plan.shards)} shards in {OUTPUT.value}")
+def _print_plan(plan: ConversionPlan) -> None:
+    total = sum(shard.utterances for shard in plan.shards)
+    print(f"{INPUT.value}: {total:,} utterances would become {len(plan.shards)} shards in {OUTPUT.value}")
     for split in dict.fromkeys(shard.split for shard in plan.shards):
         members = [shard for shard in plan.shards if shard.split == split]
-        count = sum(len(shard.utterances) for shard in members)
+        count = sum(shard.utterances for shard in members)
         print(_row(split, count, sum(shard.seconds for shard in members), len(members)))
-    for utterance in utterances[:3]:
+    for utterance in plan.examples:
         print(f"  {utterance.id} ({utterance.split}): {utterance.text[:80]}")
     _print_skipped(plan.listing.skipped)
     print("nothing was written; leave out --dry_run to convert.")

@@ -1,14 +1,17 @@
-"""From a corpus to shards: audio is decoded, mixed down and resampled in worker processes, and written in order.
+"""From a corpus to shards: audio is decoded, mixed down and resampled in worker processes.
 
-No process of a conversion imports TensorFlow. The parent plans all shards first (`shards.plan`), so that the bytes of
-the output do not depend on the number of workers.
+No process of a conversion imports TensorFlow. All shards are planned first (`planning.plan`), so that the bytes of the
+output do not depend on the number of workers. A shard is one task, `convert_shard`, that finds all it needs in the
+output folder and leaves its result there. The last shards, for which there is no longer one for each worker, are
+decoded by all workers together and written by the parent: a small corpus has one shard.
 """
 
+import functools
 import io
 import itertools
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,16 +19,27 @@ import numpy as np
 import tqdm
 
 from tfvoice.audio import io as audio_io
-from tfvoice.data import records, shards
+from tfvoice.data import planning, records, shards
 from tfvoice.data.corpora import base
 from tfvoice.data.corpora.base import Listing, Skip, Utterance
-from tfvoice.data.output import ConversionOutput, EncodedUtterance
-from tfvoice.data.shards import ConversionConfig, ConversionPlan, Manifest, Shard
-from tfvoice.data.workers import Workers
+from tfvoice.data.output import (
+    ConversionOutput,
+    EncodedUtterance,
+    finished,
+    read_partition,
+    read_settings,
+    write_shard,
+)
+from tfvoice.data.planning import ConversionPlan, PlannedShard
+from tfvoice.data.shards import ConversionConfig, Manifest, Shard
+from tfvoice.data.workers import Workers, report
 from tfvoice.errors import TfvoiceError
 
 # The corpus that is any folder of audio, cut into clips.
 AUDIO = "audio"
+
+# Runs `convert_shard` for each name of a shard, given the output folder, the names and the fingerprint of the plan.
+Engine = Callable[[str, list[str], str], None]
 
 _CHUNK = 8
 _HEADER_CHUNK = 512
@@ -62,12 +76,13 @@ def prepare(listing: Listing, settings: ConversionConfig, workers: int = 1) -> C
                 f"--clip_seconds={longest:g} is more than --max_seconds={settings.max_seconds:g}, so that every whole "
                 f"clip would be skipped; add --max_seconds={longest:g}."
             )
-    listing = base.with_splits(listing, base.parse_split(settings.split), settings.split_by)
-    chunks = [(chunk,) for chunk in _chunks(listing.utterances, _HEADER_CHUNK)]
+    utterances = base.with_splits(listing.utterances, base.parse_split(settings.split), settings.split_by)
+    chunks = ((chunk,) for chunk in _chunks(utterances, _HEADER_CHUNK))
+    unknown = sum(utterance.seconds is None for utterance in listing.utterances)
     # Starting a process takes as long as reading some thousand headers.
-    with Workers(min(workers, len(chunks) // 8)) as pool:
-        utterances = list(itertools.chain.from_iterable(pool.ordered(_with_seconds, chunks)))
-    return shards.plan(replace(listing, utterances=utterances), settings)
+    with Workers(min(workers, unknown // (8 * _HEADER_CHUNK))) as pool:
+        known = itertools.chain.from_iterable(pool.ordered(_with_seconds, chunks))
+        return planning.plan(listing, known, settings)
 
 
 def convert(
@@ -77,6 +92,7 @@ def convert(
     max_skipped: float = 0.01,
     overwrite: bool = False,
     progress: bool = True,
+    engine: Engine | None = None,
 ) -> Manifest:
     """Converts a corpus, or resumes a conversion that was interrupted.
 
@@ -87,6 +103,7 @@ def convert(
       max_skipped: the largest fraction of the expected utterances that may be bad.
       overwrite: delete an earlier conversion in `output` that differs or is finished.
       progress: show a progress bar, where the standard error is a terminal.
+      engine: of another kind, such as `beam.engine`; None: processes of this machine.
 
     Returns:
       The content of `manifest.json`.
@@ -102,7 +119,7 @@ def convert(
         if target.complete:
             return target.complete
         _check_skipped(target, plan.listing, plan.listing.skipped, max_skipped)
-        done, skipped = _write_shards(target, plan, workers, progress)
+        done, skipped = _write_shards(target, plan, workers, progress, engine)
         skipped = sorted(plan.listing.skipped + skipped, key=lambda skip: (skip.id_or_path, skip.reason))
         _check_skipped(target, plan.listing, skipped, max_skipped)
         manifest = _manifest(plan, done, skipped)
@@ -118,6 +135,37 @@ def convert(
         ) from error
     finally:
         target.close()
+
+
+def convert_shard(
+    directory: str, name: str, fingerprint: str, advance: Callable[[float], object] = lambda seconds: None
+) -> None:
+    """Converts one shard, in any process on any machine that sees the corpus and the output folder.
+
+    It can run again, or twice at once: a finished shard is left as it is, and an unfinished one appears whole or not.
+
+    Args:
+      directory: the output folder.
+      name: of the shard.
+      fingerprint: of the plan in the folder.
+      advance: takes the expected seconds of each utterance that is done.
+
+    Raises:
+      ShardError: the folder now belongs to another conversion.
+      OSError: the disk is full, for example.
+    """
+    if finished(directory, name):
+        return
+    settings, utterances = read_partition(directory, name, fingerprint)
+
+    def results() -> Iterator[list[EncodedUtterance | Skip]]:
+        for utterance in utterances:
+            yield [convert_one(utterance, settings)]
+            advance(utterance.seconds)
+        # A task that outlived its command must not write over the shards of the next conversion.
+        read_settings(directory, fingerprint)
+
+    write_shard(directory, name, settings.sample_rate_hz, results())
 
 
 def convert_one(utterance: Utterance, settings: ConversionConfig) -> EncodedUtterance | Skip:
@@ -190,26 +238,64 @@ def _expected_seconds(utterance: Utterance) -> float:
 
 
 def _write_shards(
-    target: ConversionOutput, plan: ConversionPlan, workers: int, progress: bool
+    target: ConversionOutput, plan: ConversionPlan, workers: int, progress: bool, engine: Engine | None
 ) -> tuple[dict[str, list[Shard]], list[Skip]]:
-    finished = {shard.name: target.finished(shard) for shard in plan.shards}
-    todo = {shard.name: shard for shard in plan.shards if not finished[shard.name]}
-    tasks = [(name, chunk) for name, shard in todo.items() for chunk in _chunks(shard.utterances, _CHUNK)]
-    bar = _bar(sum(shard.seconds for shard in todo.values()), progress)
-    with Workers(min(workers, len(tasks))) as pool, bar:
-        results = pool.ordered(_convert_chunk, ((chunk, plan.settings) for _, chunk in tasks))
-        named = ((name, _counted(bar, chunk, result)) for (name, chunk), result in zip(tasks, results, strict=True))
-        for name, group in itertools.groupby(named, key=lambda item: item[0]):
-            finished[name] = target.write(todo[name], (result for _, result in group))
+    todo = [shard for shard in plan.shards if not target.finished(shard)]
+    target.write_partitions(todo)
+    if engine and todo:
+        engine(str(target.directory), [shard.name for shard in todo], plan.fingerprint)
+    else:
+        with _bar(sum(shard.seconds for shard in todo), progress) as bar:
+            _run(target, plan, todo, workers, functools.partial(_advance, bar))
     done: dict[str, list[Shard]] = {}
+    skipped: list[Skip] = []
     for shard in plan.shards:
-        done.setdefault(shard.split, []).append(finished[shard.name][0])
-    return done, [skip for _, skips in finished.values() for skip in skips]
+        result = target.finished(shard)
+        if result is None:
+            raise ConversionError(f"{target.directory / shard.name}: was not written; run the same command again.")
+        done.setdefault(shard.split, []).append(result[0])
+        skipped += result[1]
+    return done, skipped
 
 
-def _chunks(utterances: list[Utterance], size: int) -> Iterator[list[Utterance]]:
-    for start in range(0, len(utterances), size):
-        yield utterances[start : start + size]
+def _run(
+    target: ConversionOutput,
+    plan: ConversionPlan,
+    todo: list[PlannedShard],
+    workers: int,
+    advance: Callable[[float], object],
+) -> None:
+    """Converts shards in processes of this machine; calls `advance` with the seconds of audio that are done."""
+    directory = str(target.directory)
+    alone, together = _divided(todo, workers)
+    chunks = sum(math.ceil(shard.utterances / _CHUNK) for shard in together)
+    with Workers(min(workers, len(alone) + chunks), advance) as pool:
+        for shard in alone:
+            pool.submit(convert_shard, directory, shard.name, plan.fingerprint, report)
+        for shard in together:
+            _, utterances = read_partition(directory, shard.name, plan.fingerprint)
+            arguments = ((chunk, plan.settings) for chunk in _chunks(utterances, _CHUNK))
+            results = pool.ordered(_convert_chunk, arguments)
+            seconds = (sum(each.seconds for each in chunk) for chunk in _chunks(utterances, _CHUNK))
+            target.write(shard, _counted(results, seconds, advance))
+        pool.join()
+
+
+def _divided(todo: list[PlannedShard], workers: int) -> tuple[list[PlannedShard], list[PlannedShard]]:
+    """The shards that are the task of one worker each, as long as there is enough for the others, and the last ones."""
+    rest = sum(shard.seconds for shard in todo)
+    alone: list[PlannedShard] = []
+    together: list[PlannedShard] = []
+    for shard in todo:
+        rest -= shard.seconds
+        (alone if workers > 1 and rest >= (workers - 1) * shard.seconds else together).append(shard)
+    return alone, together
+
+
+def _chunks(utterances: Iterable[Utterance], size: int) -> Iterator[list[Utterance]]:
+    utterances = iter(utterances)
+    while chunk := list(itertools.islice(utterances, size)):
+        yield chunk
 
 
 def _bar(seconds: float, progress: bool) -> tqdm.tqdm:
@@ -218,13 +304,18 @@ def _bar(seconds: float, progress: bool) -> tqdm.tqdm:
     return tqdm.tqdm(total=seconds / 3600, desc="convert", bar_format=form, disable=disable, dynamic_ncols=True)
 
 
-def _counted(bar: tqdm.tqdm, utterances: list[Utterance], chunk: list) -> list:
+def _advance(bar: tqdm.tqdm, seconds: float) -> None:
     if not bar.disable:
         elapsed = bar.format_dict["elapsed"]
         if elapsed:
             bar.set_postfix_str(f"{bar.n / elapsed * 60:.2f} h/min", refresh=False)
-        bar.update(sum(utterance.seconds for utterance in utterances) / 3600)
-    return chunk
+        bar.update(seconds / 3600)
+
+
+def _counted(results: Iterable[list], seconds: Iterable[float], advance: Callable[[float], object]) -> Iterator[list]:
+    for result, amount in zip(results, seconds, strict=True):
+        yield result
+        advance(amount)
 
 
 def _check_skipped(target: ConversionOutput, listing: Listing, skipped: list[Skip], max_skipped: float) -> None:

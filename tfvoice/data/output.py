@@ -1,6 +1,7 @@
 """The output folder of a conversion: which conversion it belongs to, what is finished, and what remains to be done.
 
-A shard and its index are written atomically; a small JSON file in `.progress/` then records that they are finished.
+`.progress/` holds the settings and, for each shard, the partition of the plan from which any process can write it. A
+shard and its index are written atomically; a small JSON file in `.progress/` then records that they are finished.
 `manifest.json` comes last and `.progress/` is deleted, so that at every moment a folder is either complete, or visibly
 unfinished and ready to be resumed.
 """
@@ -15,12 +16,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tfvoice import config, storage
-from tfvoice.data import records, shard_index, shards
-from tfvoice.data.corpora.base import Skip
+from tfvoice.data import planning, records, shard_index, shards
+from tfvoice.data.corpora.base import Skip, Utterance
+from tfvoice.data.planning import ConversionPlan, PlannedShard
 from tfvoice.data.shard_index import IndexEntry
-from tfvoice.data.shards import ConversionPlan, Manifest, PlannedShard, Shard, ShardError
+from tfvoice.data.shards import ConversionConfig, Manifest, Shard, ShardError
 
 PROGRESS = ".progress"
+
+_PLAN = "plan.json"
 
 _OUTPUT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*-\d{5}-of-\d{5}(\.tfrecord|\.index\.jsonl)")
 
@@ -81,61 +85,28 @@ class ConversionOutput:
 
     def close(self) -> None:
         """Unlocks the folder; what is finished stays."""
-        unfinished = self._outputs() and (self._progress / "plan.json").exists()
+        unfinished = self._outputs() and (self._progress / _PLAN).exists()
         if (self.directory / shards.MANIFEST).exists() or not unfinished:
             shutil.rmtree(self._progress, ignore_errors=True)
+        # Of worker processes that were killed.
+        storage.remove_leftovers(self.directory)
         self._lock.close()
 
     def finished(self, shard: PlannedShard) -> tuple[Shard, list[Skip]] | None:
-        """Returns a shard that was finished before with its index, and what was skipped in it; else None."""
-        path = self.directory / shard.name
-        try:
-            entry = storage.read_json(self._progress / f"{shard.name}.json")
-            if path.stat().st_size != entry["shard"]["bytes"]:
-                return None
-            shard_index.read(path, entry["shard"]["sha256"])
-        except (OSError, ValueError, shard_index.ShardIndexError):
-            return None
-        return config.build(Shard, entry["shard"]), [Skip(**skip) for skip in entry["skipped"]]
+        """`finished` of a shard of this folder."""
+        return finished(self.directory, shard.name)
+
+    def write_partitions(self, todo: Iterable[PlannedShard]) -> None:
+        """Writes the partitions of the plan for shards that are to be written."""
+        names = {shard.name for shard in todo}
+        for shard, partition in self._plan.partitions():
+            if shard.name in names:
+                # The command that resumes writes it again.
+                storage.write(_partition(self.directory, shard.name), partition, flush=False)
 
     def write(self, shard: PlannedShard, results: Iterable[list]) -> tuple[Shard, list[Skip]]:
-        """Writes one shard and its index.
-
-        Args:
-          shard: the planned shard.
-          results: lists with an EncodedUtterance or a Skip for each utterance of the shard, in order.
-
-        Returns:
-          The finished shard, and what was skipped in it.
-        """
-        path, rate_hz = self.directory / shard.name, self._plan.settings.sample_rate_hz
-        digest, offset = hashlib.sha256(), 0
-        entries: list[IndexEntry] = []
-        skipped: list[Skip] = []
-        clipped = 0
-        with storage.writing(path) as file:
-            for result in _flat(results):
-                if isinstance(result, Skip):
-                    skipped.append(result)
-                    continue
-                file.write(result.frame)
-                digest.update(result.frame)
-                entries.append(_entry(result, offset))
-                offset += len(result.frame)
-                clipped += result.clipped
-        done = Shard(
-            name=shard.name,
-            sha256=digest.hexdigest(),
-            bytes=offset,
-            utterances=len(entries),
-            seconds=round(sum(entry.samples / rate_hz for entry in entries), 3),
-            characters=sum(len(entry.text) for entry in entries),
-            clipped=clipped,
-        )
-        shard_index.write(path, done.sha256, entries)
-        progress = {"shard": done.model_dump(), "skipped": [asdict(skip) for skip in skipped]}
-        storage.write_json(self._progress / f"{shard.name}.json", progress)
-        return done, skipped
+        """`write_shard` of this folder."""
+        return write_shard(self.directory, shard.name, self._plan.settings.sample_rate_hz, results)
 
     def write_skipped(self, skipped: list[Skip]) -> Path:
         """Writes `skipped.jsonl`, one JSON object for each Skip; returns its path."""
@@ -165,7 +136,7 @@ class ConversionOutput:
                 self.complete = shards.read_manifest(self.directory)
                 return
         state = {"fingerprint": fingerprint, "settings": self._plan.settings.model_dump(mode="json")}
-        storage.write_json(self._progress / "plan.json", state)
+        storage.write_json(self._progress / _PLAN, state)
 
     def _earlier(self) -> tuple[dict, str, bool] | None:
         """Settings and fingerprint of an earlier conversion, and whether all its shards are finished."""
@@ -176,7 +147,7 @@ class ConversionOutput:
             self._delete()
             return None
         try:
-            values = storage.read_json(self._progress / "plan.json")
+            values = storage.read_json(self._progress / _PLAN)
         except (OSError, ValueError):
             return {}, "", False
         done = all(self.finished(shard) for shard in self._plan.shards)
@@ -204,6 +175,94 @@ class ConversionOutput:
         progress = [path for path in self._progress.iterdir() if path.is_file()]
         for path in (self.directory / shards.MANIFEST, self.directory / shards.SKIPPED, *self._outputs(), *progress):
             path.unlink(missing_ok=True)
+
+
+def finished(directory: str | Path, name: str) -> tuple[Shard, list[Skip]] | None:
+    """Returns a shard that was finished before with its index, and what was skipped in it; else None."""
+    path = Path(directory, name)
+    try:
+        entry = storage.read_json(_progress(directory, name))
+        if path.stat().st_size != entry["shard"]["bytes"]:
+            return None
+        shard_index.read(path, entry["shard"]["sha256"])
+    except (OSError, ValueError, shard_index.ShardIndexError):
+        return None
+    return config.build(Shard, entry["shard"]), [Skip(**skip) for skip in entry["skipped"]]
+
+
+def read_partition(directory: str | Path, name: str, fingerprint: str) -> tuple[ConversionConfig, list[Utterance]]:
+    """Reads what determines a shard: the settings and its utterances, in order.
+
+    Args:
+      directory: the output folder.
+      name: of the shard.
+      fingerprint: of the plan that it is to be written for.
+
+    Raises:
+      ShardError: the folder now belongs to another conversion.
+    """
+    settings = read_settings(directory, fingerprint)
+    return settings, planning.parse_partition(storage.read_text(_partition(directory, name)))
+
+
+def read_settings(directory: str | Path, fingerprint: str) -> ConversionConfig:
+    """Reads the settings of the conversion with this fingerprint; errors as for `read_partition`."""
+    state = storage.read_json(Path(directory, PROGRESS, _PLAN))
+    if state["fingerprint"] != fingerprint:
+        raise ShardError(f"{directory}: this folder was given to another conversion; name another one with --output.")
+    return config.build(ConversionConfig, state["settings"])
+
+
+def write_shard(
+    directory: str | Path, name: str, sample_rate_hz: int, results: Iterable[list]
+) -> tuple[Shard, list[Skip]]:
+    """Writes one shard and its index, and then that it is finished.
+
+    Args:
+      directory: the output folder.
+      name: of the shard.
+      sample_rate_hz: of its records.
+      results: lists with an EncodedUtterance or a Skip for each utterance of the shard, in order.
+
+    Returns:
+      The finished shard, and what was skipped in it.
+    """
+    path = Path(directory, name)
+    digest, offset = hashlib.sha256(), 0
+    entries: list[IndexEntry] = []
+    skipped: list[Skip] = []
+    clipped = 0
+    with storage.writing(path) as file:
+        for result in _flat(results):
+            if isinstance(result, Skip):
+                skipped.append(result)
+                continue
+            file.write(result.frame)
+            digest.update(result.frame)
+            entries.append(_entry(result, offset))
+            offset += len(result.frame)
+            clipped += result.clipped
+    done = Shard(
+        name=name,
+        sha256=digest.hexdigest(),
+        bytes=offset,
+        utterances=len(entries),
+        seconds=round(sum(entry.samples / sample_rate_hz for entry in entries), 3),
+        characters=sum(len(entry.text) for entry in entries),
+        clipped=clipped,
+    )
+    shard_index.write(path, done.sha256, entries)
+    progress = {"shard": done.model_dump(), "skipped": [asdict(skip) for skip in skipped]}
+    storage.write_json(_progress(directory, name), progress)
+    return done, skipped
+
+
+def _progress(directory: str | Path, name: str) -> Path:
+    return Path(directory, PROGRESS, f"{name}.json")
+
+
+def _partition(directory: str | Path, name: str) -> Path:
+    return Path(directory, PROGRESS, f"{name}.plan.jsonl")
 
 
 def _entry(utterance: EncodedUtterance, frame_offset: int) -> IndexEntry:

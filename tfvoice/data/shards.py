@@ -1,10 +1,7 @@
-"""Which utterance goes into which shard, and the manifest that describes the finished shards."""
+"""The settings of a conversion, and the manifest that describes its finished shards."""
 
 import hashlib
-import json
-import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -12,13 +9,10 @@ import pydantic
 
 from tfvoice import config, storage
 from tfvoice.data import records, shard_index
-from tfvoice.data.corpora.base import Listing, Utterance
 from tfvoice.errors import TfvoiceError
 
 MANIFEST = "manifest.json"
 SKIPPED = "skipped.jsonl"
-
-_FLAC_RATIO = 0.6
 
 
 class ShardError(TfvoiceError):
@@ -115,50 +109,6 @@ class Manifest(config.Config):
         # Runs know their data by the bytes of the manifest, and those of plain records stay as they were.
         values = handler(self)
         return values if self.alignment else {key: value for key, value in values.items() if key != "alignment"}
-
-
-@dataclass(frozen=True)
-class PlannedShard:
-    """A shard to be written: its file name, its split, and its utterances in order."""
-
-    name: str
-    split: str
-    utterances: list[Utterance]
-
-    @property
-    def seconds(self) -> float:
-        """Expected length of the audio."""
-        return sum(utterance.seconds or 0.0 for utterance in self.utterances)
-
-
-@dataclass(frozen=True)
-class ConversionPlan:
-    """The whole conversion, planned before any audio is decoded."""
-
-    settings: ConversionConfig
-    listing: Listing
-    shards: list[PlannedShard]
-    fingerprint: str
-
-
-def plan(listing: Listing, settings: ConversionConfig) -> ConversionPlan:
-    """Assigns every utterance to a shard.
-
-    The records of a split are sorted by a hash of their ids, so that every shard is a random sample of its split. The
-    assignment depends on the corpus and the settings alone.
-
-    Args:
-      listing: with splits assigned, and with the expected `seconds` of every utterance.
-      settings: of the conversion.
-    """
-    planned = []
-    for split in sorted({utterance.split for utterance in listing.utterances}):
-        members = [utterance for utterance in listing.utterances if utterance.split == split]
-        members.sort(key=lambda utterance: hashlib.sha256(utterance.id.encode()).digest())
-        groups = list(_groups(members, settings))
-        for index, group in enumerate(groups):
-            planned.append(PlannedShard(f"{split}-{index:05d}-of-{len(groups):05d}.tfrecord", split, group))
-    return ConversionPlan(settings, listing, planned, _fingerprint(planned, settings))
 
 
 def read_manifest(directory: str | Path) -> Manifest:
@@ -278,30 +228,3 @@ def _index_defect(path: Path, shard: Shard, frames: list[tuple[int, int]]) -> st
     if [(entry.offset, entry.size) for entry in entries] != frames:
         return f"{shard_index.path_of(path)}: this index does not fit its shard"
     return None
-
-
-def _groups(members: list[Utterance], settings: ConversionConfig) -> Iterator[list[Utterance]]:
-    sizes = [_expected_bytes(utterance, settings) for utterance in members]
-    whole = sum(sizes)
-    count = max(1, math.ceil(whole / (settings.shard_mb * 1e6)))
-    groups: dict[int, list[Utterance]] = {}
-    before = 0
-    for utterance, size in zip(members, sizes, strict=True):
-        groups.setdefault(before * count // whole, []).append(utterance)
-        before += size
-    yield from groups.values()
-
-
-def _expected_bytes(utterance: Utterance, settings: ConversionConfig) -> int:
-    ratio = _FLAC_RATIO if settings.encoding == "flac" else 1.0
-    seconds = min(utterance.seconds or 0.0, settings.max_seconds)
-    return int(2 * settings.sample_rate_hz * seconds * ratio) + 256
-
-
-def _fingerprint(planned: list[PlannedShard], settings: ConversionConfig) -> str:
-    digest = hashlib.sha256(f"{records.SCHEMA}{config.to_json(settings)}".encode())
-    for shard in planned:
-        digest.update(shard.name.encode())
-        for u in shard.utterances:
-            digest.update(json.dumps([u.id, u.speaker, u.text, u.start_seconds, u.seconds]).encode())
-    return digest.hexdigest()

@@ -26,7 +26,8 @@ from tfvoice.data.corpora import base
 from tfvoice.data.corpora.base import Listing, Skip
 from tfvoice.data.index import Index
 from tfvoice.data.output import PROGRESS, ConversionOutput, EncodedUtterance
-from tfvoice.data.shards import AlignmentSection, ConversionPlan, Manifest, PlannedShard, Shard
+from tfvoice.data.planning import ConversionPlan, PlannedShard
+from tfvoice.data.shards import AlignmentSection, Manifest, Shard
 from tfvoice.data.workers import Workers
 from tfvoice.errors import TfvoiceError
 from tfvoice.text.phonemes import SILENCE
@@ -385,7 +386,7 @@ def _plan(
     content = [shard.sha256 for split in source.splits.values() for shard in split.shards]
     settings_of = (config_.to_json(settings.f0), repr(settings.min_score))
     decides = (source.fingerprint, *content, config_.to_json(section), *settings_of)
-    planned = [PlannedShard(shard.name, split, []) for split, each in source.splits.items() for shard in each.shards]
+    planned = [PlannedShard(shard.name, split) for split, each in source.splits.items() for shard in each.shards]
     digest = hashlib.sha256("\n".join(decides).encode()).hexdigest()
     return ConversionPlan(source.settings, Listing([], []), planned, digest), section
 

@@ -48,7 +48,7 @@ def test_a_split_by_speaker_or_text_keeps_the_group_together():
 
 def test_a_split_of_the_corpus_is_kept():
     listing = Listing([utterance("a", split="test"), utterance("b")], [])
-    assert [u.split for u in base.with_splits(listing, {"train": 1.0}, "utterance").utterances] == ["test", "train"]
+    assert [u.split for u in base.with_splits(listing.utterances, {"train": 1.0}, "utterance")] == ["test", "train"]
 
 
 def test_a_split_of_zero_percent_is_empty():
@@ -113,11 +113,11 @@ def test_names_that_are_not_utf8_are_read_and_printable():
 def test_no_split_of_a_small_corpus_stays_empty(by, count):
     fractions = base.parse_split("90/5/5")
     listing = Listing([Utterance(f"clip{n}", "a", f"text {n}") for n in range(count)], [])
-    first, second = (base.with_splits(listing, fractions, by).utterances for _ in range(2))
+    first, second = (list(base.with_splits(listing.utterances, fractions, by)) for _ in range(2))
     assert first == second and {each.split for each in first} == set(base.SPLITS)
     moved = [a.id for a in first if a.split != base.assign_split(replace(a, split=""), fractions, by)]
     assert len(moved) <= 2, "no others than are needed"
-    two = base.with_splits(listing, base.parse_split("50/50"), by).utterances
+    two = base.with_splits(listing.utterances, base.parse_split("50/50"), by)
     assert {each.split for each in two} == {"train", "valid"}
 
 
@@ -125,11 +125,11 @@ def test_speakers_given_splits_and_single_recordings_are_not_moved():
     fractions = base.parse_split("90/5/5")
     listing = Listing([Utterance(f"{n}", "a", "x", f"s{n % 2}") for n in range(8)], [])
     alone = [base.assign_split(each, fractions, "speaker") for each in listing.utterances]
-    assert [each.split for each in base.with_splits(listing, fractions, "speaker").utterances] == alone
+    assert [each.split for each in base.with_splits(listing.utterances, fractions, "speaker")] == alone
     given = Listing([replace(each, split="train") for each in listing.utterances], [])
-    assert base.with_splits(given, fractions, "utterance").utterances == given.utterances
-    one = base.with_splits(Listing(listing.utterances[:1], []), fractions, "utterance")
-    assert [each.split for each in one.utterances] == [base.assign_split(listing.utterances[0], fractions, "utterance")]
+    assert list(base.with_splits(given.utterances, fractions, "utterance")) == given.utterances
+    one = base.with_splits(listing.utterances[:1], fractions, "utterance")
+    assert [each.split for each in one] == [base.assign_split(listing.utterances[0], fractions, "utterance")]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import hashlib
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -68,13 +68,13 @@ class Listing:
     """The content of a corpus: each of its utterances is in one of the two lists.
 
     Attributes:
-      utterances: sorted by id.
+      utterances: sorted by id; any collection that can be iterated over again.
       skipped: sorted by id, then by reason.
       speakers: metadata of each speaker, as far as the corpus has any.
       notes: sentences for the user about what the reader chose.
     """
 
-    utterances: list[Utterance]
+    utterances: Collection[Utterance]
     skipped: list[Skip]
     speakers: dict[str, dict[str, str]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -264,18 +264,28 @@ def assign_split(utterance: Utterance, fractions: dict[str, float], by: str) -> 
     return max(fractions, key=fractions.__getitem__)
 
 
-def with_splits(listing: Listing, fractions: dict[str, float], by: str) -> Listing:
-    """Assigns every utterance to a split.
+def with_splits(utterances: Collection[Utterance], fractions: dict[str, float], by: str) -> Iterator[Utterance]:
+    """Yields every utterance with its split.
 
     In a small corpus the hash can leave a split empty. It then gets the sentence or utterance whose hash is nearest to
     its own, as long as the split of that keeps another one. Speakers are not moved: one of few is too much of a corpus.
     """
-    utterances = [replace(u, split=assign_split(u, fractions, by)) for u in listing.utterances]
-    if by != "speaker" and not any(utterance.split for utterance in listing.utterances):
-        groups = {_group(utterance, by): utterance.split for utterance in utterances}
-        _fill(groups, fractions)
-        utterances = [replace(u, split=groups[_group(u, by)]) for u in utterances]
-    return replace(listing, utterances=utterances)
+    if by == "speaker" or not _missing(utterances, fractions, by) or any(utterance.split for utterance in utterances):
+        yield from (replace(u, split=assign_split(u, fractions, by)) for u in utterances)
+        return
+    groups = {_group(u, by): assign_split(u, fractions, by) for u in utterances}
+    _fill(groups, fractions)
+    yield from (replace(u, split=groups[_group(u, by)]) for u in utterances)
+
+
+def _missing(utterances: Iterable[Utterance], fractions: dict[str, float], by: str) -> set[str]:
+    """The splits that the hash leaves empty; the first few utterances of a large corpus tell that there is none."""
+    missing = {split for split, fraction in fractions.items() if fraction}
+    for utterance in utterances:
+        missing.discard(assign_split(utterance, fractions, by))
+        if not missing:
+            break
+    return missing
 
 
 def _group(utterance: Utterance, by: str) -> str:

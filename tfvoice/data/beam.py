@@ -1,0 +1,61 @@
+"""Conversion on Apache Beam: in processes that Beam starts, or on a cluster.
+
+Each element of the job is the name of a shard, and each task writes that shard from what it finds in the output folder
+(`convert.convert_shard`). No audio and no text travels through the engine, and nothing is grouped.
+
+Only `tfvoice_convert --engine=beam` imports this module, and only `engine` imports Beam.
+"""
+
+import os
+from collections.abc import Sequence
+
+from tfvoice.data.convert import Engine, convert_shard
+from tfvoice.errors import TfvoiceError
+
+
+class BeamError(TfvoiceError):
+    """Beam is not installed, or its job failed."""
+
+
+def engine(options: Sequence[str]) -> Engine:
+    """An engine for `convert.convert`.
+
+    Args:
+      options: of Beam, such as `--runner=FlinkRunner`.
+
+    Raises:
+      BeamError: Beam is not installed; in the engine, the job failed.
+    """
+    try:
+        import apache_beam
+    except ImportError:
+        raise BeamError("--engine=beam needs Apache Beam; install it with pip install 'tfvoice[beam]'.") from None
+
+    def run(directory: str, names: list[str], fingerprint: str) -> None:
+        try:
+            with apache_beam.Pipeline(argv=list(options)) as pipeline:
+                add_tasks(pipeline, os.path.abspath(directory), names, fingerprint)
+        except Exception as error:
+            fact = str(error).strip().splitlines() or [type(error).__name__]
+            raise BeamError(
+                f"{directory}: the Beam job failed ({fact[-1].strip()}). Finished shards are kept: run the same "
+                "command again; --debug shows where."
+            ) from error
+
+    return run
+
+
+def add_tasks(pipeline, directory: str, names: list[str], fingerprint: str) -> None:
+    """Adds the tasks of a conversion to a `beam.Pipeline`; the arguments are those of `convert_shard`."""
+    import apache_beam
+
+    (
+        pipeline
+        | "names" >> apache_beam.Create(names, reshuffle=False)
+        | "spread" >> apache_beam.Reshuffle()
+        | "convert" >> apache_beam.Map(_convert, directory, fingerprint)
+    )
+
+
+def _convert(name: str, directory: str, fingerprint: str) -> None:
+    convert_shard(directory, name, fingerprint)
