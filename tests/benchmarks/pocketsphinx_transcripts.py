@@ -24,7 +24,7 @@ def main() -> None:
     for path in sorted(Path(sys.argv[1]).rglob("*.wav")):
         samples, rate_hz = soundfile.read(path, dtype="int16")
         assert rate_hz == 16000 and samples.ndim == 1, path
-        # A decoder adapts to what it has heard: each clip gets a new one.
+        # A decoder adapts to what it has processed: each clip gets a new one.
         decoder = pocketsphinx.Decoder(logfn="/dev/null")
         decoder.start_utt()
         decoder.process_raw(np.concatenate([noise, samples, noise]).tobytes(), full_utt=True)

@@ -77,7 +77,7 @@ def draw(logits, inverse_temperature, uniform):
 
 # The leader gives up when so many samples, and one in so many, came late because the follower did not run.
 _LATE, _LATE_ONE_IN = 4, 128
-# Counters of two threads: layers that the leader has computed, samples that the follower has drawn, and whether one of
+# Counters of two threads: layers that the leader has computed, samples that the follower has sampled, and whether one of
 # them has ended.
 _LAYERS_DONE, _SAMPLES_DONE, _ENDED = range(3)
 
@@ -138,7 +138,7 @@ class State(NamedTuple):
 
 
 class Draws(NamedTuple):
-    """How samples are drawn.
+    """How levels are sampled.
 
     Attributes:
       noise: float32 `[samples]`, 0 to 1, of the samples from `start` on.
@@ -229,7 +229,7 @@ def advance(start, end, sampled, biases, draws, weights, state):
 
     Args:
       start, end: samples to run over, counted from the first of the state.
-      sampled: samples from this one on are drawn; those before are in the state's levels.
+      sampled: samples from this one on are sampled; those before are in the state's levels.
       biases: float32 `[frames, layers, 2 * residual]`, those of the gates included, padded as the weights.
       draws: how to draw.
       weights: of the network.
@@ -250,7 +250,7 @@ def advance(start, end, sampled, biases, draws, weights, state):
 
 @compiled(**_FAST)
 def lead(start, end, own, biases, weights, state, counters):
-    """One of two threads over samples that are all drawn; arguments as for `advance`.
+    """One of two threads over samples that are all to be sampled; arguments as for `advance`.
 
     Args:
       own: layers whose past this thread computes, while the other draws a sample.
