@@ -77,7 +77,7 @@ def draw(logits, inverse_temperature, uniform):
 
 # The leader gives up when so many samples, and one in so many, came late because the follower did not run.
 _LATE, _LATE_ONE_IN = 4, 128
-# Counters of two threads: layers that the leader has computed, samples that the follower has sampled, and whether one of
+# Counters of two threads: layers that the leader has computed, levels that the follower has sampled, and whether one of
 # them has ended.
 _LAYERS_DONE, _SAMPLES_DONE, _ENDED = range(3)
 
