@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import keras
+import numpy as np
 
 from tfvoice import hardware
 from tfvoice.audio import f0
@@ -20,6 +21,7 @@ from tfvoice.training.trainer import StopConditions, Trainer
 from tfvoice.tts import align
 from tfvoice.tts.align import AlignmentSettings
 from tfvoice.tts.duration_f0.task import DURATION_F0
+from tfvoice.tts.segmentation.run import SegmentationRun
 from tfvoice.tts.segmentation.task import SEGMENTATION
 from tfvoice.tts.vocoder.task import VOCODER
 from tfvoice.tts.voice.config import VoiceRunConfig
@@ -33,7 +35,9 @@ _TRAINED = {
     "duration_f0": {"train": 64, "valid": 32},
     "vocoder": _ALIGNED,
 }
-# Passes over them. In the first, networks are compiled.
+# Clips whose F0 is estimated to see how long it takes.
+_F0_CLIPS = 4
+# Passes over the utterances. In the first, networks are compiled.
 _EPOCHS = 2
 # Alignments by a network that is hardly trained are kept.
 _ANY_SCORE = -1e9
@@ -65,9 +69,8 @@ def measure(data_dir: str | Path, settings: VoiceRunConfig) -> dict[str, Pace]:
         folder = Path(name)
         run, segmentation = _trained(SEGMENTATION, settings.segmentation, folder, data_dir, data_dir)
         few, chosen = excerpt(data_dir, folder / "few", _ALIGNED), AlignmentSettings(settings.f0, _ANY_SCORE)
-        start = time.monotonic()
         align.align_corpus(run, few, folder / ALIGNED, chosen, progress=False)
-        seconds = _alignment_seconds(time.monotonic() - start, few, data_dir, settings)
+        seconds = _alignment_seconds(run, few, data_dir, settings)
         _, durations = _trained(DURATION_F0, settings.duration_f0, folder, folder / ALIGNED, data_dir)
         _, vocoder = _trained(VOCODER, settings.vocoder, folder, folder / ALIGNED, data_dir)
         return {
@@ -119,17 +122,18 @@ def _trained(
     return run, Pace(max(0.0, spent), train * shares["train"] + valid * shares["valid"])
 
 
-def _alignment_seconds(seconds: float, few: Path, data_dir: str | Path, settings: VoiceRunConfig) -> float:
-    """The time of the alignment of all records, from that of a few, of which F0 is estimated by one process."""
+def _alignment_seconds(run: SegmentationRun, few: Path, data_dir: str | Path, settings: VoiceRunConfig) -> float:
+    """The time of the alignment of all records, from that of a few by a network that is compiled."""
     manifest = shards.read_manifest(few)
-    scanned = index.scan_clips(manifest, few, "valid", 1)
-    start = time.monotonic()
-    f0.estimate(scanned.audio(0), manifest.sample_rate_hz, settings.f0)
-    of_f0 = (time.monotonic() - start) / float(scanned.samples[0]) * manifest.sample_rate_hz
-    aligned_seconds, all_seconds = (
-        sum(split.seconds for split in shards.read_manifest(records).splits.values()) for records in (few, data_dir)
-    )
-    of_network = max(0.0, seconds / aligned_seconds - of_f0)
+    scanned = index.scan_clips(manifest, few, "train", 1)
+    began = time.monotonic()
+    align.align_rows(run, scanned, np.arange(len(scanned)))
+    of_network = (time.monotonic() - began) / scanned.seconds
+    rows, began = range(_F0_CLIPS), time.monotonic()
+    for row in rows:
+        f0.estimate(scanned.audio(row), manifest.sample_rate_hz, settings.f0)
+    of_f0 = (time.monotonic() - began) * manifest.sample_rate_hz / sum(int(scanned.samples[row]) for row in rows)
+    all_seconds = sum(split.seconds for split in shards.read_manifest(data_dir).splits.values())
     return all_seconds * (of_network + of_f0 / hardware.cores())
 
 
