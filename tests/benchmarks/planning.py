@@ -3,7 +3,8 @@
   python tests/benchmarks/planning.py --utterances=10000000
 
 The corpus is simulated: a listing of utterances that are made as they are asked for, and indices of shards that are
-holes of the right size. Planning 10 million utterances writes 8 GB to TMPDIR and 4 GB to --folder, which are deleted.
+holes of the right size. Planning 10 million utterances should write 5 GB to TMPDIR and 1.7 GB to --folder, which are
+deleted.
 """
 
 import argparse
