@@ -141,6 +141,8 @@ class FakeSpeaker:
     def plan(self, text, options):
         return SpokenSentence(text, [], PhonemeAlignment(["sil"], np.array([1000]), np.zeros(10), 100))
 
+    sentences = Speaker.sentences
+
     def pause(self, options):
         return np.zeros(100, np.float32)
 

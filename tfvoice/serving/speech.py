@@ -20,9 +20,7 @@ import prometheus_client
 from tfvoice.audio.encoder import AudioEncoder
 from tfvoice.errors import TfvoiceError
 from tfvoice.serving.service import BUSY, RequestError, ServerLimits
-from tfvoice.text.english.sentences import sentences
-from tfvoice.text.phonemes import PhonemeError
-from tfvoice.tts.voice.speaker import SPEEDS, Speaker, SpeechOptions, SpokenSentence
+from tfvoice.tts.voice.speaker import SPEEDS, Speaker, SpeechOptions, SpokenSentence, UnspeakableSentence
 
 # Sentences that are sampled at a time, on one thread each.
 _WORKERS = 2
@@ -241,17 +239,13 @@ def _plan_sentences(
 ) -> tuple[list[SpokenSentence], list[UnspokenPart]]:
     """The sentences of a text, and what is left out; raises `TfvoiceError` where nothing can be spoken."""
     planned, unspoken, first = [], [], None
-    for sentence in sentences(text):
-        try:
-            found = speaker.plan(sentence.text, options)
-        except PhonemeError:
-            raise
-        except TfvoiceError as error:
-            first = first or error
+    for sentence in speaker.sentences(text, options):
+        if isinstance(sentence, UnspeakableSentence):
+            first = first or sentence.error
             unspoken.append(UnspokenPart(sentence.text, sentence.start))
             continue
-        planned.append(found._replace(start=sentence.start))
-        unspoken += [UnspokenPart(word.word, sentence.start + word.start) for word in found.unspoken]
+        planned.append(sentence)
+        unspoken += [UnspokenPart(word.word, sentence.start + word.start) for word in sentence.unspoken]
     if not planned:
         raise first or TfvoiceError("The text is empty; give some words.")
     return planned, unspoken

@@ -27,6 +27,11 @@ def test_a_text_is_its_sentences_with_pauses_between_them(voice_run, tmp_path):
     assert [(word.word, word.start) for word in done.unspoken] == [("\U0001f600", 15)]
 
 
+def test_a_sentence_of_which_nothing_is_spoken_is_reported_with_its_place(voice_run, tmp_path):
+    done = spoken(voice_run, Source("A cat. \U0001f600! The dog."), Target(f"{tmp_path}/a.wav"))
+    assert [(word.word, word.start) for word in done.unspoken] == [("\U0001f600!", 7)]
+
+
 def test_files_and_pipes_hold_the_same_samples(voice_run, tmp_path, capsysbinary):
     text = tmp_path / "text.txt"
     text.write_text("A cat.\nThe dog.\n")

@@ -61,7 +61,7 @@ def evaluate_run(
             "bits_per_sample": generation_scoring.bits_per_sample(scored),
             "interval_95": list(generation_scoring.interval(scored)),
             "levels": run.config.quantization.levels,
-            "copies": [{"id": each.id, **_rounded(each.errors)} for each in copies],
+            "copies": [{"id": each.id, **rounded(each.errors)} for each in copies],
             "copy_errors": summarise([each.errors for each in copies]),
             "times_real_time": seconds / max(seconds_taken, 1e-9),
             "results": [one._asdict() for one in scored],
@@ -97,6 +97,16 @@ def summarise(errors: list[CopyErrors]) -> dict[str, Any]:
     return found
 
 
+def copy_error_lines(report: dict[str, Any]) -> list[str]:
+    """The errors of copies in a report for the terminal, a line for each that is known."""
+    lines = []
+    for key, (name, unit) in ROWS.items():
+        if error := report["copy_errors"][key]:
+            low, high = error["interval_95"]
+            lines.append(f"  {name:<24} {error['mean']:7.3f} {unit:<3} [{low:.3f}, {high:.3f}]")
+    return lines
+
+
 def as_text(report: dict[str, Any], worst: int) -> str:
     """The report for the terminal, with the `worst` utterances of the most bits per sample."""
     low, high = report["interval_95"]
@@ -106,10 +116,7 @@ def as_text(report: dict[str, Any], worst: int) -> str:
         f"{np.log2(report['levels']):.2f}",
         f"copy synthesis of {len(report['copies'])} utterances, {report['times_real_time']:.2f} times real time:",
     ]
-    for key, (name, unit) in ROWS.items():
-        if error := report["copy_errors"][key]:
-            low, high = error["interval_95"]
-            lines.append(f"  {name:<24} {error['mean']:7.3f} {unit:<3} [{low:.3f}, {high:.3f}]")
+    lines += copy_error_lines(report)
     lines.append("[ ] is the 95 % bootstrap interval over utterances")
     ordered = sorted(report["results"], key=lambda one: -one["bits"] / one["samples"])
     lines += [f"{one['bits'] / one['samples']:.3f} bits per sample: {one['id']}" for one in ordered[:worst]]
@@ -124,5 +131,6 @@ def as_line(report: dict[str, Any]) -> str:
     return f"{report['bits_per_sample']:.3f} bits per sample [{low:.3f}, {high:.3f}]; {report['utterances']} utterances"
 
 
-def _rounded(errors: CopyErrors) -> dict[str, float | None]:
+def rounded(errors: CopyErrors) -> dict[str, float | None]:
+    """The errors of a copy as JSON has them: None for NaN."""
     return {name: round(value, 4) if np.isfinite(value) else None for name, value in errors._asdict().items()}

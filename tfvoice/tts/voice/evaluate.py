@@ -148,7 +148,7 @@ def _of_parts(voice: VoiceRun, data_dir: str | Path, split: str, index: VocoderI
 
 
 def _result(spoken: SpokenUtterance, hypotheses: dict[str, list[str]], place: int) -> dict[str, Any]:
-    errors = {name: round(value, 4) if np.isfinite(value) else None for name, value in spoken.errors._asdict().items()}
+    errors = vocoder_evaluate.rounded(spoken.errors)
     transcripts = {kind: found[place] for kind, found in hypotheses.items()}
     return {"id": spoken.id, "text": spoken.text, **errors, "transcripts": transcripts}
 
@@ -166,10 +166,7 @@ def as_text(report: dict[str, Any], worst: int) -> str:
         mean, (low, high) = report["prosody_errors"][key].values()
         lines.append(f"  {name:<24} {factor * mean:7.2f} {unit:<3} [{factor * low:.2f}, {factor * high:.2f}]")
     lines.append(f"copy synthesis of {len(report['results'])} sentences:")
-    for key, (name, unit) in vocoder_evaluate.ROWS.items():
-        if error := report["copy_errors"][key]:
-            low, high = error["interval_95"]
-            lines.append(f"  {name:<24} {error['mean']:7.3f} {unit:<3} [{low:.3f}, {high:.3f}]")
+    lines += vocoder_evaluate.copy_error_lines(report)
     lines += _intelligibility(report)
     lines.append(
         f"speed      {report['times_real_time']:.2f} times real time, the first sound after "

@@ -68,6 +68,20 @@ class SpokenSentence(NamedTuple):
         return [word for word in self.words if not word.phonemes]
 
 
+class UnspeakableSentence(NamedTuple):
+    """A sentence of which nothing can be spoken.
+
+    Attributes:
+      text: as it is written.
+      start: where it begins in a longer text, in characters.
+      error: why.
+    """
+
+    text: str
+    start: int
+    error: TfvoiceError
+
+
 class Speaker:
     """Speaks with a voice.
 
@@ -136,8 +150,8 @@ class Speaker:
         self,
         text: str | Iterable[str],
         options: SpeechOptions = SpeechOptions(),  # noqa: B008
-    ) -> Iterator[SpokenSentence | TfvoiceError]:
-        """The sentences of a text, or of its parts such as lines; of one that has nothing to speak, the error.
+    ) -> Iterator[SpokenSentence | UnspeakableSentence]:
+        """The sentences of a text, or of its parts such as lines.
 
         Raises:
           PhonemeError: braces hold what is no phoneme of the voice.
@@ -148,7 +162,7 @@ class Speaker:
             except PhonemeError:
                 raise
             except TfvoiceError as error:
-                yield error
+                yield UnspeakableSentence(sentence.text, sentence.start, error)
 
     def stream(self, sentence: SpokenSentence, options: SpeechOptions = SpeechOptions()) -> Iterator[np.ndarray]:  # noqa: B008
         """Samples a sentence in blocks, float32 `[samples]` in -1 to 1; their concatenation does not depend on them."""

@@ -22,7 +22,7 @@ from tfvoice.tts.alignment_output import AlignedClip
 from tfvoice.tts.pronounce import PronouncedWord
 from tfvoice.tts.voice import speaker as speaker_
 from tfvoice.tts.voice.run import VoiceRun
-from tfvoice.tts.voice.speaker import Speaker, SpeechOptions, SpokenSentence
+from tfvoice.tts.voice.speaker import Speaker, SpeechOptions, SpokenSentence, UnspeakableSentence
 
 FORMATS = ("wav", "flac", "raw")
 # Of speech that is plotted.
@@ -162,8 +162,9 @@ def _blocks(
     """
     spoken, error = 0, None
     for sentence in _sentences(speaker, source, options):
-        if isinstance(sentence, TfvoiceError):
-            error = error or sentence
+        if isinstance(sentence, UnspeakableSentence):
+            error = error or sentence.error
+            unspoken.append(PronouncedWord(sentence.text, (), "unspoken", (), sentence.start))
             continue
         if spoken:
             yield None, speaker.pause(options)
@@ -175,7 +176,9 @@ def _blocks(
         raise error or TfvoiceError("The text is empty; give some words.")
 
 
-def _sentences(speaker: Speaker, source: Source, options: SpeechOptions) -> Iterator[SpokenSentence | TfvoiceError]:
+def _sentences(
+    speaker: Speaker, source: Source, options: SpeechOptions
+) -> Iterator[SpokenSentence | UnspeakableSentence]:
     parts = lines.read(source.text) if source.is_file or source.text == lines.STDIN else [source.text]
     if not source.phonemes and not source.copy:
         yield from speaker.sentences(parts, options)
