@@ -94,7 +94,7 @@ class FakeRun:
     def __init__(self, folder, data=None):
         self.run_dir, self.info = folder, {"data": data}
 
-    is_own_data = Run.is_own_data
+    own_data, is_own_data = Run.own_data, Run.is_own_data
 
 
 def test_reports_of_two_data_sets_have_two_names(tmp_path):
