@@ -18,8 +18,9 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfvoice import ctc
+from tfvoice import cache, ctc, storage
 from tfvoice.audio import features
+from tfvoice.cache import Digest
 from tfvoice.config import nearest
 from tfvoice.data import records, shard_index, shards
 from tfvoice.data.config import FilterConfig
@@ -27,6 +28,8 @@ from tfvoice.data.datasets import Speed
 from tfvoice.data.shard_index import IndexEntry
 from tfvoice.data.shards import Manifest, Shard
 from tfvoice.errors import TfvoiceError
+from tfvoice.remote import ObjectPath
+from tfvoice.storage import Place
 from tfvoice.text.alphabet import Alphabet, format_counts
 from tfvoice.text.proposal import notice
 
@@ -45,7 +48,7 @@ class Index:
       directory: folder of the shards.
       split: name of the split.
       sample_rate_hz: rate of the audio.
-      shards: paths of the shards.
+      shards: paths of the shards; of those in an object store, paths in `tfvoice.cache`.
       shard, offset, size: int64 `[utterances]`, position in `shards`, and place of the record in the shard in bytes.
       samples: int64 `[utterances]`.
       peak: float32 `[utterances]`, largest absolute sample, from 0 to 1.
@@ -56,7 +59,7 @@ class Index:
       symbols: characters of the texts that the labels lack, because they are not in the alphabet.
     """
 
-    directory: Path
+    directory: Place
     split: str
     sample_rate_hz: int
     shards: list[str]
@@ -126,7 +129,7 @@ class Index:
 
 def scan(
     manifest: Manifest,
-    directory: str | Path,
+    directory: str | Path | ObjectPath,
     split: str,
     config: FilterConfig | None,
     feature_config: features.FeatureConfig,
@@ -137,7 +140,7 @@ def scan(
 
     Args:
       manifest: of the converted corpus, from `shards.read_manifest`.
-      directory: folder of the shards.
+      directory: folder of the shards, or the URL of one, whose shards are then copied to this machine.
       split: name of the split.
       config: limits of the duration. With them only what can be trained on is kept: utterances with a text that the
         alphabet can spell and that fits into their frames. None: every utterance is kept, as evaluation needs it.
@@ -149,7 +152,7 @@ def scan(
       TfvoiceError: there is no such split, the sample rate differs, a shard is missing or truncated, or no utterance
         is left.
     """
-    directory = Path(directory)
+    directory = storage.place(directory)
     found = _shards(manifest, directory, split)
     if manifest.sample_rate_hz != feature_config.sample_rate_hz:
         raise TfvoiceError(
@@ -189,7 +192,7 @@ def scan_clips(manifest: Manifest, directory: str | Path, split: str, samples: i
     Raises:
       TfvoiceError: there is no such split, a shard is missing or truncated, or no clip is left.
     """
-    directory = Path(directory)
+    directory = storage.place(directory)
     groups = _entries(directory, split, _shards(manifest, directory, split))
     entries = list(itertools.chain.from_iterable(groups))
     reason = f"shorter than a window of {samples} samples"
@@ -204,7 +207,7 @@ def scan_clips(manifest: Manifest, directory: str | Path, split: str, samples: i
     return index
 
 
-def read_texts(directory: str | Path, split: str) -> list[str]:
+def read_texts(directory: str | Path | ObjectPath, split: str) -> list[str]:
     """The transcripts of a split of converted data, as they are in the corpus; errors as for `scan_clips`."""
     return scan_clips(shards.read_manifest(directory), directory, split, 1).texts
 
@@ -223,26 +226,39 @@ def minimum_frames(labels: list[np.ndarray]) -> np.ndarray:
     return np.concatenate([ctc.minimum_frames(padded(chunk), [len(row) for row in chunk]) for chunk in chunks])
 
 
-def _shards(manifest: Manifest, directory: Path, split: str) -> list[Shard]:
+def _shards(manifest: Manifest, directory: Place, split: str) -> list[Shard]:
     if split not in manifest.splits:
         raise TfvoiceError(f"{directory}: there is no split {split}; {nearest(split, manifest.splits)}.")
     return manifest.splits[split].shards
 
 
-def _entries(directory: Path, split: str, found: list[Shard]) -> list[list[IndexEntry]]:
-    """The records of each shard; writes the index of shards that have none yet."""
+def _stage(directory: Place, found: list[Shard]) -> None:
+    """Copies the shards of an object store to this machine; raises where a file is missing or truncated."""
+    if isinstance(directory, ObjectPath):
+        cache.shards(directory, {shard.name: Digest(shard.sha256, shard.bytes) for shard in found})
+        return
     for shard in found:
         defect = shards.size_defect(directory / shard.name, shard)
         if defect:
             raise TfvoiceError(_advice(defect, directory))
-    groups = [_known_entries(directory / shard.name, shard) for shard in found]
+
+
+def _local(directory: Place, shard: Shard) -> Path:
+    """The path of a shard on this machine."""
+    return cache.path(shard.sha256) if isinstance(directory, ObjectPath) else directory / shard.name
+
+
+def _entries(directory: Place, split: str, found: list[Shard]) -> list[list[IndexEntry]]:
+    """The records of each shard; writes the index of shards that have none yet."""
+    _stage(directory, found)
+    groups = list(storage.mapped(lambda shard: _known_entries(directory / shard.name, shard), found, directory))
     missing = [number for number, entries in enumerate(groups) if entries is None]
     for number in tqdm(missing, desc=f"indexing {split}", unit="shard", disable=None if missing else True):
         groups[number] = _indexed(directory, found[number])
     return groups
 
 
-def _known_entries(path: Path, shard: Shard) -> list[IndexEntry] | None:
+def _known_entries(path: Place, shard: Shard) -> list[IndexEntry] | None:
     try:
         return shard_index.read(path, shard.sha256)
     except shard_index.ShardIndexError as error:
@@ -251,7 +267,7 @@ def _known_entries(path: Path, shard: Shard) -> list[IndexEntry] | None:
         return None
 
 
-def _indexed(directory: Path, shard: Shard) -> list[IndexEntry]:
+def _indexed(directory: Place, shard: Shard) -> list[IndexEntry]:
     """Reads a shard of an older conversion, which has no index, and writes one."""
     path = directory / shard.name
 
@@ -263,7 +279,7 @@ def _indexed(directory: Path, shard: Shard) -> list[IndexEntry]:
     entries: list[IndexEntry] = []
     offset = records.HEADER_BYTES
     with records.explained(directory):
-        dataset = tf.data.TFRecordDataset(str(path)).map(entry, num_parallel_calls=tf.data.AUTOTUNE)
+        dataset = tf.data.TFRecordDataset(str(_local(directory, shard))).map(entry, num_parallel_calls=tf.data.AUTOTUNE)
         for id, speaker, text, samples, size, peak in dataset.as_numpy_iterator():
             place = (offset, int(size), float(peak))
             entries.append(IndexEntry(id.decode(), speaker.decode(), text.decode(), int(samples), *place))
@@ -312,7 +328,7 @@ def _remedy(index: Index, entries: list[IndexEntry], alphabet: Alphabet) -> str:
 
 def _selected(
     manifest: Manifest,
-    directory: Path,
+    directory: Place,
     split: str,
     groups: list[list[IndexEntry]],
     labels: list[np.ndarray],
@@ -327,7 +343,7 @@ def _selected(
         directory,
         split,
         manifest.sample_rate_hz,
-        [str(directory / shard.name) for shard in manifest.splits[split].shards],
+        [str(_local(directory, shard)) for shard in manifest.splits[split].shards],
         shard[rows],
         np.array([entry.offset for entry in kept], np.int64),
         np.array([entry.size for entry in kept], np.int64),
@@ -346,5 +362,5 @@ def _selected(
     return index
 
 
-def _advice(fact: str, directory: Path) -> str:
+def _advice(fact: str, directory: Place) -> str:
     return f"{fact}. Look at the other shards too with tfvoice_convert --validate --output={directory}"
