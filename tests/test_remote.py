@@ -23,6 +23,9 @@ def test_urls_are_told_from_paths():
 def test_names_are_those_of_a_path(root):
     path = root / "a" / "b.tfrecord"
     assert (str(path), path.name, path.stem, path.suffix) == (f"{root}/a/b.tfrecord", "b.tfrecord", "b", ".tfrecord")
+    assert (
+        ObjectPath("memory://bucket").parent == ObjectPath("memory://bucket") == ObjectPath("memory://bucket/a").parent
+    )
     assert path.parent == root / "a" and path.with_suffix(".index.jsonl") == root / "a" / "b.index.jsonl"
     assert ObjectPath(f"{root}/") == root and sorted([root / "b", root / "a"]) == [root / "a", root / "b"]
     assert root / "memory://other/x" == ObjectPath("memory://other/x")

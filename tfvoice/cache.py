@@ -139,15 +139,16 @@ def _fetch(source: ObjectPath, place: Path, digest: Digest) -> int:
         partial = place / f"{_PARTIAL}{digest.sha256}"
         try:
             source.download(partial)
+            if storage.sha256(partial) != digest.sha256:
+                raise CacheError(
+                    f"{source}: this shard is not the one that the manifest describes (sha256 differs); convert the "
+                    f"corpus again with tfvoice_convert --overwrite --output={source.parent}"
+                )
+            os.replace(partial, path(digest.sha256))
         except FileNotFoundError:
             raise CacheError(f"{source}: this shard is missing; convert the corpus again.") from None
-        if storage.sha256(partial) != digest.sha256:
-            partial.unlink()
-            raise CacheError(
-                f"{source}: this shard is not the one that the manifest describes (sha256 differs); convert the "
-                f"corpus again with tfvoice_convert --overwrite --output={source.parent}"
-            )
-        os.replace(partial, path(digest.sha256))
+        finally:
+            partial.unlink(missing_ok=True)
     return digest.bytes
 
 

@@ -109,8 +109,9 @@ class ObjectPath:
 
     @property
     def parent(self) -> "ObjectPath":
-        """The folder."""
-        return ObjectPath(self._url.rpartition("/")[0])
+        """The folder; of a bucket, itself."""
+        folder = self._url.rpartition("/")[0]
+        return self if folder.endswith(":/") else ObjectPath(folder)
 
     def with_suffix(self, suffix: str) -> "ObjectPath":
         """The same with another suffix."""

@@ -218,7 +218,7 @@ def _publish(folder: Path, target: ObjectPath, last: str) -> None:
     (target / last).unlink(missing_ok=True)
     for _ in remote.mapped(lambda name: (target / name).upload(new[name]), sorted(new.keys() - {last})):
         pass
-    delete(target / name for name in before.keys() - new.keys())
+    delete(target / name for name in before.keys() - new.keys() - {_UPLOAD})
     (target / last).upload(new[last])
     (target / _UPLOAD).unlink()
 

@@ -228,7 +228,7 @@ CASES = {case.__name__: case for case in (convert, raising, train, damage, expor
 
 
 def write_corpus(folder: Path) -> None:
-    """The test corpus as a manifest with its audio; one recording has no file."""
+    """The test corpus as a manifest with its audio."""
     lines = []
     for utterance in vctk.read(str(CORPUS)).utterances:
         name = Path("audio", Path(utterance.audio).name)
@@ -285,12 +285,8 @@ def store(scheme: str, log: Path) -> Iterator[None]:
 def requests(log: Path, start: int) -> tuple[str, int]:
     """How many requests a store has logged since a position in its log, by their method; and the new position."""
     content = log.read_bytes()
-    methods = Counter(
-        method
-        for method in ("GET", "HEAD", "PUT", "POST", "DELETE")
-        for _ in range(content[start:].count(f'"{method} '.encode()))
-    )
-    return ", ".join(f"{count} {method}" for method, count in methods.items()), len(content)
+    methods = Counter(re.findall(rb"(GET|HEAD|PUT|POST|DELETE) /", content[start:]))
+    return ", ".join(f"{count} {method.decode()}" for method, count in methods.most_common()), len(content)
 
 
 def main() -> int:

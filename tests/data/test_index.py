@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfvoice import ctc
+from tfvoice import ctc, storage
 from tfvoice.audio import features
 from tfvoice.config import build
 from tfvoice.data import index, records, shard_index, shards, utterances, windows
@@ -377,3 +377,25 @@ def test_a_subset_has_the_rows_in_their_order(converted):
     assert some.ids == [whole.ids[3], whole.ids[0]] and len(some) == 2
     np.testing.assert_array_equal(some.audio(0), whole.audio(3))
     np.testing.assert_array_equal(some.samples, whole.samples[[3, 0]])
+
+
+def test_records_of_a_store_are_read_from_whole_copies(corpus, store):
+    manifest, directory, _ = corpus
+    for path in directory.iterdir():
+        if path.is_file():
+            storage.place(f"{store}/{path.name}").upload(path)
+    local, scan = scanned(manifest, directory), scanned(manifest, store)
+    assert (scan.ids, scan.texts, str(scan.directory)) == (local.ids, local.texts, store)
+    storage.delete(storage.place(store) / name for name in storage.place(store).files() if name.endswith(".tfrecord"))
+    rows = np.arange(len(scan))
+    assert scan.read(rows) == local.read(rows) == scanned(manifest, store).read(rows)
+
+
+def test_a_shard_of_a_store_that_was_changed_is_a_sentence(corpus, store):
+    manifest, directory, _ = corpus
+    for path in directory.iterdir():
+        if path.is_file():
+            content = path.read_bytes()
+            storage.write(f"{store}/{path.name}", content[:-1] + b"x" if path.suffix == ".tfrecord" else content)
+    with pytest.raises(TfvoiceError, match=r"tfrecord: this shard is not the one that the manifest describes \(sha256"):
+        scanned(manifest, store)

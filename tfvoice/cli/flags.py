@@ -18,8 +18,8 @@ from tfvoice.errors import TfvoiceError
 # How the help writes values that are paths.
 _PATHS = ("DIR", "FILE", "RUN")
 _TAKES_URLS = (
-    "tfvoice_convert (--input of --corpus=manifest, --output), tfvoice_train (--data, --run), tfvoice_export (--run, "
-    "--output) and tfvoice_serve (--model)"
+    "tfvoice_convert (--input of --corpus=manifest, --output), tfvoice_train (--data, --run), tfvoice_eval and "
+    "tfvoice_tune_lm (--data), tfvoice_export (--run, --output) and tfvoice_serve (--model)"
 )
 
 

@@ -286,8 +286,12 @@ def _stated_seconds(audio: str) -> float:
     if not remote.is_url(audio):
         return audio_io.seconds(audio, search=False)
     content = _fetched(audio, None if audio.lower().endswith(_SUFFIXES_WITH_LENGTH_AT_END) else _HEAD_BYTES)
-    promised = None if isinstance(content, str) else container.examine(content, search=False).promised_seconds
-    return audio_io.seconds(content, search=False) if promised is None else promised
+    if not isinstance(content, str):
+        promised = container.examine(content, search=False).promised_seconds
+        content.seek(0)
+        if promised is not None:
+            return promised
+    return audio_io.seconds(content, search=False)
 
 
 def _write_shards(
