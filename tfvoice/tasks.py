@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tfvoice import config as config_
+from tfvoice.cluster import cluster as cluster_
 from tfvoice.config import ConfigError
 from tfvoice.errors import TfvoiceError
 from tfvoice.run import Run, RunConfig, model_name, read_description
@@ -103,7 +104,7 @@ def load(run_dir: str | Path, checkpoint: str = "best", command: str | None = No
 def train(
     run_dir: str | Path,
     data_dir: str | Path,
-    settings: RunConfig,
+    settings: RunConfig | None,
     stop: StopConditions = StopConditions(),  # noqa: B008 - frozen
     overwrite: bool = False,
     init_from: str | Path | None = None,
@@ -111,14 +112,18 @@ def train(
 ) -> TrainingState | None:
     """Trains the model that `settings.model` names; arguments, result and errors as for `trainer.train`.
 
-    Of a voice, whose parts are trained in turn, arguments, result and errors are those of `tts.voice.train`.
+    Of a voice, whose parts are trained in turn, arguments, result and errors are those of `tts.voice.train`. Where
+    several processes train together, the settings of the chief count, and the others may pass None.
     """
-    task = of_model(settings.model.name)
+    cluster = cluster_.join()
+    with cluster.explained():
+        task = of_model(cluster.shared(settings and settings.model.name))
     if task.name == "voice":
         from tfvoice.tts.voice import train as voice_train
 
         return voice_train.train(run_dir, data_dir, settings, stop, overwrite, init_from, callbacks)
-    settings = task.run.resolved(settings, run_dir, data_dir, overwrite)
+    if cluster.is_chief:
+        settings = task.run.resolved(settings, run_dir, data_dir, overwrite)
     return trainer.train(task, run_dir, data_dir, settings, stop, overwrite, init_from, callbacks)
 
 

@@ -250,8 +250,8 @@ def test_steps_without_a_finite_loss_change_nothing_and_ten_in_a_row_end_the_run
 ):
     gradients = step.Learner.gradients
 
-    def poisoned(self, group):
-        return gradients(self, [batch._replace(features=batch.features * math.nan) for batch in group])
+    def poisoned(self, group, wishes):
+        return gradients(self, [batch._replace(features=batch.features * math.nan) for batch in group], wishes)
 
     monkeypatch.setattr(step.Learner, "gradients", poisoned)
     run, chosen = tmp_path / "run", settings(*PLAIN)

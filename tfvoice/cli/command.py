@@ -74,13 +74,22 @@ def run(main: Callable[[list[str]], int | None], argv: Sequence[str] | None = No
     sys.exit(status)
 
 
-def load_tensorflow() -> None:
-    """Imports TensorFlow and lists the devices; of what TensorFlow logs meanwhile, known noise is dropped."""
+def load_tensorflow(first: Callable[[], Any] = lambda: None) -> Any:
+    """Imports TensorFlow and lists the devices; of what TensorFlow logs meanwhile, known noise is dropped.
+
+    Args:
+      first: called before the devices are listed, which fixes them.
+
+    Returns:
+      What `first` returns.
+    """
     _set_environment()
     with _filtered_stderr():
         import tensorflow as tf
 
+        result = first()
         tf.config.list_logical_devices()
+    return result
 
 
 @contextlib.contextmanager
