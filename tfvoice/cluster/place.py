@@ -115,7 +115,7 @@ def _counts(text: str) -> list[int]:
     """The tasks of each host, of a list such as `2(x3),1`."""
     counts = []
     for part in text.split(","):
-        count, times = re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", part.strip()).groups()
+        count, _, times = part.strip().removesuffix(")").partition("(x")
         counts += [int(count)] * int(times or 1)
     return counts
 

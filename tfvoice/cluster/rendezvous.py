@@ -42,6 +42,7 @@ def _gather(place: Place, deadline: float, seconds: float, version: str) -> None
     """The chief's part."""
     port = int(place.addresses[0].rpartition(":")[2])
     there: dict[int, socket.socket] = {}
+    versions: dict[int, str] = {}
     with contextlib.ExitStack() as stack:
         try:
             listener = stack.enter_context(_listener(port))
@@ -64,11 +65,11 @@ def _gather(place: Place, deadline: float, seconds: float, version: str) -> None
                 connection.settimeout(_GRACE_SECONDS)
                 hello = json.loads(_line(connection))
                 number, its_version = int(hello["index"]), str(hello["version"])
-                if not 0 < number < len(place.addresses):
-                    continue
-                there[number] = connection
-                if its_version != version:
-                    _refuse(there.values(), f"{_named(place, [number])} has {its_version}, and the chief {version}.")
+                if 0 < number < len(place.addresses):
+                    there[number], versions[number] = connection, its_version
+        for number, its_version in sorted(versions.items()):
+            if its_version != version:
+                _refuse(there.values(), f"{_named(place, [number])} has {its_version}, and the chief {version}.")
         for connection in there.values():
             with contextlib.suppress(OSError):
                 connection.sendall(b'{"go": true}\n')
