@@ -32,7 +32,7 @@ SMALL = {
     "sample_rnn": ("model.units=32", "model.embedding=16", "sampling.count=0"),
     "segmentation": ("model.units=32",),
     "g2p": ("model.units=32",),
-    "duration_f0": ("model.units=32",),
+    "duration_f0": ("model.dense=32", "model.recurrent=16"),
     "vocoder": ("model.layers=4", "sampling.count=0"),
 }
 ALIGNED = ("duration_f0", "vocoder")
@@ -139,7 +139,7 @@ class Bench:
 def equal(bench: Bench) -> None:
     """Two equal runs of two processes."""
     models = [model for model in SMALL if model not in ALIGNED or bench.options.aligned]
-    for model in models:
+    for model in bench.options.models or models:
         for run in ("first", "second"):
             bench.train(bench.command(model, run, "--overwrite", "--max_steps=6", "--set=training.batch_size=8"), 2)
         print(
@@ -248,6 +248,7 @@ def main() -> None:
     parser.add_argument("cases", nargs="*", help=", ".join(CASES))
     parser.add_argument("--data", required=True, help="folder of plain records")
     parser.add_argument("--aligned", help="folder of aligned records")
+    parser.add_argument("--models", nargs="*", help="of the case equal; default: all whose records are given")
     parser.add_argument("--kills", type=int, default=20)
     options = parser.parse_args()
     options.data = os.path.abspath(options.data)

@@ -1,6 +1,7 @@
 """The flags of a command that runs in several processes."""
 
 import json
+import os
 import sys
 
 import pytest
@@ -51,5 +52,10 @@ def test_only_the_chief_prints(flags, monkeypatch, capsys):
     monkeypatch.setattr(cluster, "join", lambda seconds: waited.append(seconds) or Second())
     place = {"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 1}}
     monkeypatch.setenv("TF_CONFIG", json.dumps(place))
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "2")
     flags("--join_seconds=2.5").run(lambda joined: print(f"from {joined.index}"))
     assert capsys.readouterr().out == "Worker 1 of 2 waits for the others.\n" and waited == [2.5]
+    assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "3"
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
+    flags().run(lambda joined: None)
+    assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0", "the user wants to see more"

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from tfvoice.cli.command import load_tensorflow
+from tfvoice.cli.command import load_tensorflow, log_fatal_errors_alone
 from tfvoice.cli.flags import Flags
 from tfvoice.cluster import launcher, place
 
@@ -42,6 +42,8 @@ class ClusterFlags:
         index, addresses = place.find(os.environ)
         if len(addresses) > 1:
             print(f"Worker {index} of {len(addresses)} waits for the others.", flush=True)
+            # A process that is lost would be some ten lines of its, and then our sentence.
+            log_fatal_errors_alone()
         cluster = load_tensorflow(self._join)
         with contextlib.nullcontext() if cluster.is_chief else contextlib.redirect_stdout(io.StringIO()):
             main(cluster)

@@ -24,12 +24,13 @@ _VERSION = ("-version", "--version")
 _INTERRUPTED = 130
 _BROKEN_PIPE = 141
 
+_LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 _ENVIRONMENT = {
     # Without AVX-512 TensorFlow leaves oneDNN off by default; with it a training step takes two thirds to half of the
     # time there, too.
     "TF_ENABLE_ONEDNN_OPTS": "1",
     # Errors only.
-    "TF_CPP_MIN_LOG_LEVEL": "2",
+    _LOG_LEVEL: "2",
 }
 
 # What TensorFlow logs on a machine where all is well; no log level applies to what it logs while it is loaded.
@@ -90,6 +91,12 @@ def load_tensorflow(first: Callable[[], Any] = lambda: None) -> Any:
         result = first()
         tf.config.list_logical_devices()
     return result
+
+
+def log_fatal_errors_alone() -> None:
+    """TensorFlow is to log nothing else, unless the user chose a level; for use before it is loaded."""
+    if os.environ.get(_LOG_LEVEL) == _ENVIRONMENT[_LOG_LEVEL]:
+        os.environ[_LOG_LEVEL] = "3"
 
 
 @contextlib.contextmanager

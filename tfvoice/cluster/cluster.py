@@ -148,10 +148,10 @@ class Workers(Cluster):
             ) from error
 
     def _lost(self, error: str) -> str:
-        """The process that an error is about, as far as it says so."""
-        numbers = sorted({int(number) for number in _TASK.findall(error)} - {self.index})
-        named = ", ".join(f"worker {number} ({self._place.addresses[number]})" for number in numbers)
-        return named or "another process"
+        """The process that an error is about, as far as it says so: later ones only pass it on."""
+        _, _, unhealthy = error.partition("unhealthy")
+        numbers = [int(number) for number in _TASK.findall(unhealthy or error) if int(number) != self.index]
+        return f"worker {numbers[0]} ({self._place.addresses[numbers[0]]})" if numbers else "another process"
 
     def _sum(self, values: np.ndarray) -> np.ndarray:
         return self._total(tf.constant(values.reshape(-1))).numpy().reshape(values.shape)
