@@ -118,13 +118,13 @@ def train(
     cluster = cluster_.join()
     with cluster.explained():
         task = of_model(cluster.shared(settings and settings.model.name))
-    if task.name == "voice":
-        from tfvoice.tts.voice import train as voice_train
+        if task.name == "voice":
+            from tfvoice.tts.voice import train as voice_train
 
-        return voice_train.train(run_dir, data_dir, settings, stop, overwrite, init_from, callbacks)
-    if cluster.is_chief:
-        settings = task.run.resolved(settings, run_dir, data_dir, overwrite)
-    return trainer.train(task, run_dir, data_dir, settings, stop, overwrite, init_from, callbacks)
+            return voice_train.train(run_dir, data_dir, settings, stop, overwrite, init_from, callbacks)
+        if cluster.is_chief:
+            settings = task.run.resolved(settings, run_dir, data_dir, overwrite)
+        return trainer.train(task, run_dir, data_dir, settings, stop, overwrite, init_from, callbacks)
 
 
 def resolve(

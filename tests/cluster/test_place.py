@@ -16,7 +16,8 @@ def tf_config(cluster, kind="worker", index=0):
 def slurm(**changes):
     """The variables of `srun --nodes=3 --ntasks=5`, as Slurm 22.05 sets them."""
     return {
-        "SLURM_JOB_ID": "17", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "5", "SLURM_PROCID": "3",
+        "SLURM_JOB_ID": "17", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "5",
+        "SLURM_PROCID": "3", "SLURM_NODEID": "1", "SLURM_LOCALID": "1",
         "SLURM_STEP_NODELIST": "gpu[08-09],login", "SLURM_STEP_TASKS_PER_NODE": "2(x2),1",
     } | changes  # fmt: skip
 
@@ -47,7 +48,10 @@ def test_the_chief_comes_first_in_tf_config():
 
 
 def test_tasks_of_slurm_are_counted_host_by_host():
-    found = [place.find(slurm(SLURM_PROCID=str(number))) for number in range(5)]
+    found = [
+        place.find(slurm(SLURM_PROCID=str(number), SLURM_NODEID=str(node), SLURM_LOCALID=str(rank)))
+        for number, (node, rank) in enumerate([(0, 0), (0, 1), (1, 0), (1, 1), (2, 0)])
+    ]
     assert [each.index for each in found] == [0, 1, 2, 3, 4]
     assert len({each.addresses for each in found}) == 1
     hosts, ports = zip(*(address.split(":") for address in found[0].addresses), strict=True)
@@ -73,7 +77,7 @@ def test_lists_of_hosts_are_expanded(text, hosts):
     environment = slurm(
         SLURM_STEP_NODELIST=text, SLURM_STEP_TASKS_PER_NODE=counts, SLURM_STEP_NUM_TASKS=str(2 * len(hosts))
     )
-    found = place.find(environment | {"SLURM_PROCID": "1"})
+    found = place.find(environment | {"SLURM_PROCID": "1", "SLURM_NODEID": "0", "SLURM_LOCALID": "1"})
     assert [address.split(":")[0] for address in found.addresses] == [host for host in hosts for _ in range(2)]
 
 
@@ -102,6 +106,8 @@ def test_tensorflow_reads_what_a_place_says():
         (slurm(SLURM_STEP_NODELIST="a"), "the variables of Slurm"),
         (slurm(SLURM_STEP_TASKS_PER_NODE="2(x2),2"), "the variables of Slurm"),
         (slurm(SLURM_STEP_TASKS_PER_NODE="some"), "the variables of Slurm"),
+        # --distribution=cyclic
+        (slurm(SLURM_NODEID="0", SLURM_LOCALID="1"), "task 3 of 5 is the one with number 1 on node 0"),
         ({"SLURM_STEP_NUM_TASKS": "2"}, "the variables of Slurm"),
     ],
 )

@@ -85,15 +85,16 @@ def _from_slurm(environment: Mapping[str, str]) -> Place:
         # Steps and jobs that share a host have ports of their own.
         step = 31 * int(environment["SLURM_JOB_ID"]) + int(environment.get("SLURM_STEP_ID") or 0)
         port = _FIRST_PORT + 64 * step % _PORTS
-        ranks = [(host, rank) for host, count in zip(hosts, counts, strict=True) for rank in range(count)]
-        if len(ranks) != total or not 0 <= index < total:
-            raise ValueError(f"task {index} of {total}, and {len(ranks)} on the hosts")
-    except (ValueError, KeyError) as error:
+        tasks = [(node, rank) for node, count in enumerate(counts) for rank in range(count)]
+        here = int(environment["SLURM_NODEID"]), int(environment["SLURM_LOCALID"])
+        if len(hosts) != len(counts) or len(tasks) != total or tasks[index] != here:
+            raise ValueError(f"task {index} of {total} is the one with number {here[1]} on node {here[0]}")
+    except (ValueError, KeyError, IndexError) as error:
         raise TfvoiceError(
             f"the variables of Slurm are not those of a step ({type(error).__name__}: {error}); start the processes "
             "with srun and --distribution=block, or set TF_CONFIG."
         ) from None
-    return Place(index, tuple(f"{host}:{port + rank}" for host, rank in ranks))
+    return Place(index, tuple(f"{hosts[node]}:{port + rank}" for node, rank in tasks))
 
 
 def _expanded(hosts: str) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfvoice import checkpoints, keys
+from tfvoice.cluster import cluster as cluster_
 from tfvoice.cluster.cluster import SINGLE, Cluster
 from tfvoice.errors import TfvoiceError
 from tfvoice.layers import xla
@@ -273,6 +274,8 @@ def strategy_for(settings: TrainingConfig, cluster: Cluster = SINGLE) -> tf.dist
     """
     if cluster.count > 1:
         _check_batch(settings, cluster.count, "workers")
+    if cluster_.join().count > 1:
+        # TensorFlow lists the devices of all processes, and each has one of its own.
         return tf.distribute.get_strategy()
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     if len(devices) == 1:
