@@ -16,14 +16,14 @@ ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "tfvoice").rglob("*.py"))
 CONFIGS = sorted((ROOT / "configs").glob("*.toml"))
 # What all commands share.
-SHARED = ("__init__", "command", "decoder_flags", "flags", "signals")
+SHARED = ("__init__", "cluster_flags", "command", "decoder_flags", "flags", "signals")
 COMMANDS = [f"cli.{path.stem}" for path in FILES if path.parent.name == "cli" and path.stem not in SHARED]
 
 # What a package may import: what stands in the rows below it, and in its own row to its left. Modules of one package
 # import each other without a circle.
 ROWS = [
     "errors hardware config lengths remote storage cache bootstrap keys compiled atomics products",
-    "audio text ctc ctc_lattice layers",
+    "audio text ctc ctc_lattice layers cluster",
     "models",
     "data",
     "checkpoints working_copy run training",

@@ -69,6 +69,16 @@ def save(path: Path, groups: Mapping[str, Group], state: dict[str, Any]) -> None
     storage.write(path, safetensors.numpy.save(tensors, metadata))
 
 
+def digest(groups: Mapping[str, Group]) -> np.ndarray:
+    """A checksum (CRC-32C) of groups of variables, as two numbers of 16 bits: float32 `[2]`."""
+    checksum = google_crc32c.Checksum()
+    for values in groups.values():
+        for name, value in sorted(named(values).items()):
+            checksum.update(name.encode())
+            checksum.update(np.ascontiguousarray(value).tobytes())
+    return np.frombuffer(checksum.digest(), ">u2").astype(np.float32)
+
+
 def restore(path: Path, groups: Mapping[str, Group]) -> dict[str, Any]:
     """Reads groups of a checkpoint into variables.
 

@@ -91,11 +91,15 @@ class RunFolder:
         digest = hashlib.sha256((storage.place(data_dir) / shards.MANIFEST).read_bytes()).hexdigest()
         return {"data": storage.absolute(data_dir), "manifest_sha256": digest, "corpus": corpus}
 
+    def description(self) -> dict[str, Any]:
+        """The content of `experiment.json`."""
+        content = {"schema": SCHEMA, "config": self.config.model_dump(mode="json"), "info": self.info}
+        return content | self._description()
+
     def write(self) -> None:
         """Writes `experiment.json`; makes the folder where there is none."""
         self.run_dir.mkdir(parents=True, exist_ok=True)
-        content = {"schema": SCHEMA, "config": self.config.model_dump(mode="json"), "info": self.info}
-        storage.write_json(self.run_dir / DESCRIPTION, content | self._description())
+        storage.write_json(self.run_dir / DESCRIPTION, self.description())
 
     def write_report(self, name: str, content: dict[str, Any]) -> Path:
         """Writes `report/<name>.json`; returns its path."""

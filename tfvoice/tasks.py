@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tfvoice import config as config_
 from tfvoice import remote
+from tfvoice.cluster import cluster as cluster_
 from tfvoice.config import ConfigError
 from tfvoice.errors import TfvoiceError
 from tfvoice.run import Run, RunConfig, local_folder, model_name, read_description
@@ -104,7 +105,7 @@ def load(run_dir: str | Path, checkpoint: str = "best", command: str | None = No
 def train(
     run_dir: str | Path,
     data_dir: str | Path,
-    settings: RunConfig,
+    settings: RunConfig | None,
     stop: StopConditions = StopConditions(),  # noqa: B008 - frozen
     overwrite: bool = False,
     init_from: str | Path | None = None,
@@ -113,17 +114,22 @@ def train(
     """Trains the model that `settings.model` names; arguments, result and errors as for `trainer.train`.
 
     Run and data may be URLs of an object store (`tfvoice.working_copy`, `tfvoice.cache`). Of a voice, whose parts are
-    trained in turn, arguments, result and errors are those of `tts.voice.train`.
+    trained in turn, arguments, result and errors are those of `tts.voice.train`. Where several processes train
+    together, the settings of the chief count, and the others may pass None.
     """
-    task = of_model(settings.model.name)
-    _refuse_urls(task, run_dir, data_dir)
-    if task.name == "voice":
-        from tfvoice.tts.voice import train as voice_train
+    cluster = cluster_.join()
+    with cluster.explained():
+        task = of_model(cluster.shared(settings and settings.model.name))
+        _refuse_urls(task, run_dir, data_dir)
+        if task.name == "voice":
+            from tfvoice.tts.voice import train as voice_train
 
-        return voice_train.train(run_dir, data_dir, settings, stop, overwrite, init_from, callbacks)
-    with local_folder(run_dir, overwrite) as folder:
-        settings = task.run.resolved(settings, folder, data_dir, overwrite)
-        return trainer.train(task, folder, data_dir, settings, stop, overwrite, init_from, callbacks)
+            return voice_train.train(run_dir, data_dir, settings, stop, overwrite, init_from, callbacks)
+        if not cluster.is_chief:
+            return trainer.train(task, run_dir, data_dir, settings, stop, overwrite, init_from, callbacks)
+        with local_folder(run_dir, overwrite) as folder:
+            settings = task.run.resolved(settings, folder, data_dir, overwrite)
+            return trainer.train(task, folder, data_dir, settings, stop, overwrite, init_from, callbacks)
 
 
 def _refuse_urls(task: Task, run_dir: str | Path, data_dir: str | Path) -> None:

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfvoice import ctc
+from tfvoice import checkpoints, ctc
 from tfvoice.asr import recognizer, task
+from tfvoice.cluster.cluster import SINGLE, Cluster
 from tfvoice.data.utterances import Batch
+from tfvoice.errors import TfvoiceError
 from tfvoice.layers.convolution import BatchNormalization
 from tfvoice.lengths import Sequence
 from tfvoice.models.deepspeech2 import Deepspeech2Config
@@ -329,3 +331,113 @@ def test_two_devices_equal_one_without_batch_statistics(converted, tmp_path):
             for expected, value in zip(part, other, strict=True):
                 np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-6)
     assert found["sentence"] == ("training.batch_size=5 cannot be shared among 2 devices; set training.batch_size=6.")
+
+
+class Half(Cluster):
+    """One of two processes, of which the other adds zeros to every sum, and `others` to what is gathered."""
+
+    count = 2
+
+    def __init__(self, index=0, others=None):
+        self.index, self.others = index, others
+        self.exchanges, self.elements = tf.Variable(0), []
+
+    def sums(self, tensors):
+        self.exchanges.assign_add(1)
+        self.elements.append(sum(tensor.shape.num_elements() for tensor in tensors))
+        return [tf.identity(tensor) for tensor in tensors]
+
+    def gathered(self, values):
+        other = self.others.pop(0) if self.others else values
+        return np.stack([values, other] if self.is_chief else [other, values])
+
+
+def halves(make=Toy, **settings):
+    """A learner alone, and one for each of two processes, all with the same weights."""
+    found = []
+    for cluster in (SINGLE, Half(0), Half(1)):
+        keras.utils.set_random_seed(0)
+        model = make()
+        model(tf.zeros([1, 8, CHANNELS]), tf.constant([8]))
+        chosen = TrainingConfig(batch_size=4, **settings)
+        objective = Carrying(model, CHANNELS, chosen)
+        found.append(step.Learner(objective, chosen, tf.distribute.get_strategy(), cluster))
+    return found
+
+
+class Carrying(task.CtcObjective):
+    """Carries the number of each row, and counts its steps in it."""
+
+    def initial_state(self, batch_size):
+        return [tf.range(float(batch_size))[:, tf.newaxis]]
+
+    def forward(self, inputs, carried, seed):
+        outputs, _ = super().forward(inputs, carried, seed)
+        return outputs, [carried[0] + 100]
+
+
+def test_the_gradients_of_all_processes_add_up_to_those_of_one():
+    alone, first, second = halves()
+    for given in (batch(rows=4), batch(rows=4, empty=3)):
+        loss, _, gradients = alone.gradients([given])
+        parts = [student.gradients([given]) for student in (first, second)]
+        assert sum(part[0] for part in parts) == pytest.approx(loss, rel=1e-6)
+        for number, gradient in enumerate(gradients):
+            np.testing.assert_allclose(sum(part[2][number] for part in parts), gradient, rtol=1e-5, atol=1e-7)
+
+
+def test_a_step_has_one_exchange_of_gradients_statistics_and_wishes_and_an_update_none():
+    alone, first, _ = halves(lambda: Toy(normed=True), average=0.9)
+    group = [batch(seed=number) for number in range(4)]
+    _, norm, gradients = first.gradients(group, step.Wishes(stop=1.0))
+    first.update(gradients, norm, 0.01, 0)
+    sizes = sum(int(tf.size(weight)) for weight in first.model.weights)
+    assert first.cluster.exchanges.numpy() == 1 and first.cluster.elements == [sizes + 1 + len(step.Wishes())]
+    assert first.agreed == step.Wishes(0.0, 1.0, 0.0) and alone.agreed == step.Wishes()
+
+
+def test_moving_statistics_become_the_mean_of_the_processes():
+    _, first, second = halves(lambda: Toy(normed=True))
+    local = Toy(normed=True)
+    local(tf.zeros([1, 8, CHANNELS]), tf.constant([8]))
+    given = batch()
+    for student, rows in ((first, slice(0, None, 2)), (second, slice(1, None, 2))):
+        local.norm.moving_mean.assign(tf.zeros_like(local.norm.moving_mean))
+        local.norm(given.features[rows], training=True)
+        student.gradients([given])
+        np.testing.assert_allclose(student.model.norm.moving_mean, local.norm.moving_mean / 2, rtol=1e-5, atol=1e-8)
+
+
+def test_carried_states_stay_with_their_process_and_are_gathered_for_a_checkpoint():
+    _, first, second = halves()
+    for student in (first, second):
+        student.gradients([batch()])
+    assert first.carried[0].value.numpy().ravel().tolist() == [100, 102]
+    assert second.carried[0].value.numpy().ravel().tolist() == [101, 103]
+    first.cluster.others = [second.carried[0].value.numpy()]
+    first.gather()
+    whole = first.groups()["carried"]["state_0"]
+    assert whole.value.numpy().ravel().tolist() == [100, 101, 102, 103]
+    whole.assign(np.array([[7], [8], [9], [10]]))
+    first.synchronise()
+    assert first.carried[0].value.numpy().ravel().tolist() == [7, 9]
+
+
+def test_weights_that_drift_apart_are_an_error_before_they_are_saved():
+    _, first, second = halves()
+    first.gather()
+    first.cluster.others = [first.carried[0].value.numpy(), np.array([1.0, 2.0])]
+    with pytest.raises(TfvoiceError, match="the weights of worker 1 are no longer those of worker 0"):
+        first.gather()
+    second.model.matrix.assign_add(np.full([CHANNELS, CLASSES], 1e-7, np.float32))
+    one, other = (checkpoints.digest({"weights": student.model.weights}) for student in (first, second))
+    assert not np.array_equal(one, other)
+
+
+def test_a_batch_that_processes_cannot_share_is_refused_with_the_next_size_that_fits():
+    class Three(Cluster):
+        count = 3
+
+    with pytest.raises(TfvoiceError, match=r"batch_size=16 cannot be shared among 3 workers; set .*batch_size=18\."):
+        step.strategy_for(TrainingConfig(batch_size=16), Three())
+    assert step.strategy_for(TrainingConfig(batch_size=15), Three()).num_replicas_in_sync == 1

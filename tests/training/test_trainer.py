@@ -98,10 +98,10 @@ def fingerprints(run):
 class Command:
     """`tfvoice_train` in a process of its own."""
 
-    def __init__(self, tiny, data, run):
+    def __init__(self, tiny, data, run, *more):
         self.run = run
         environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-        command = [SCRIPT, f"--config={tiny}", f"--data={data}", f"--run={run}", "--checkpoint_minutes=0"]
+        command = [SCRIPT, f"--config={tiny}", f"--data={data}", f"--run={run}", "--checkpoint_minutes=0", *more]
         self.process = subprocess.Popen(
             [sys.executable, *map(str, command)],
             env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
@@ -250,8 +250,8 @@ def test_steps_without_a_finite_loss_change_nothing_and_ten_in_a_row_end_the_run
 ):
     gradients = step.Learner.gradients
 
-    def poisoned(self, group):
-        return gradients(self, [batch._replace(features=batch.features * math.nan) for batch in group])
+    def poisoned(self, group, wishes):
+        return gradients(self, [batch._replace(features=batch.features * math.nan) for batch in group], wishes)
 
     monkeypatch.setattr(step.Learner, "gradients", poisoned)
     run, chosen = tmp_path / "run", settings(*PLAIN)
@@ -354,3 +354,22 @@ def test_keras_callbacks_are_called_and_can_stop_a_run_that_resumes(finished, co
     assert sorted(weight.sum() for weight in recorder.weights) == sorted(array.sum() for array in validated)
     tasks.train(run, converted, settings())
     assert_same_run(run, finished, EXACT, GROUPS)
+
+
+def test_two_processes_interrupted_and_resumed_end_as_two_that_were_not(tiny, converted, tmp_path):
+    """The wish to stop reaches one of them, and all stop after the same step; only the chief writes."""
+    changes = (*PLAIN, "training.batch_size=2", "training.accumulate=1", "training.epochs=2")
+    together = ("--processes=2", *(f"--set={change}" for change in changes))
+
+    def start(name):
+        return Command(tiny, converted, tmp_path / name, *together)
+
+    process = start("whole").process
+    assert (process.communicate(timeout=300), process.returncode)[1] == 0
+    status, err = start("stopped").signal_after(3, signal.SIGTERM)
+    assert status == 130 and "tfvoice_train: interrupted; saved after step" in err and "Traceback" not in err
+    assert state_of(tmp_path / "stopped")["step"] < state_of(tmp_path / "whole")["step"]
+    process = start("stopped").process
+    assert (process.communicate(timeout=300), process.returncode)[1] == 0
+    assert_same_run(tmp_path / "stopped", tmp_path / "whole", EXACT, GROUPS)
+    assert len(list((tmp_path / "whole" / "logs").iterdir())) == 1

@@ -24,6 +24,7 @@ _VERSION = ("-version", "--version")
 _INTERRUPTED = 130
 _BROKEN_PIPE = 141
 
+_LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 _ENVIRONMENT = {
     # Without AVX-512 TensorFlow leaves oneDNN off by default; with it a training step takes two thirds to half of the
     # time there, too.
@@ -31,7 +32,7 @@ _ENVIRONMENT = {
     # With it, gcsfs would ask each bucket for its kind by gRPC, and try for a minute where nothing answers.
     "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
     # Errors only.
-    "TF_CPP_MIN_LOG_LEVEL": "2",
+    _LOG_LEVEL: "2",
 }
 
 # What TensorFlow logs on a machine where all is well; no log level applies to what it logs while it is loaded.
@@ -76,13 +77,28 @@ def run(main: Callable[[list[str]], int | None], argv: Sequence[str] | None = No
     sys.exit(status)
 
 
-def load_tensorflow() -> None:
-    """Imports TensorFlow and lists the devices; of what TensorFlow logs meanwhile, known noise is dropped."""
+def load_tensorflow(first: Callable[[], Any] = lambda: None) -> Any:
+    """Imports TensorFlow and lists the devices; of what TensorFlow logs meanwhile, known noise is dropped.
+
+    Args:
+      first: called before the devices are listed, which fixes them.
+
+    Returns:
+      What `first` returns.
+    """
     _set_environment()
     with _filtered_stderr():
         import tensorflow as tf
 
+        result = first()
         tf.config.list_logical_devices()
+    return result
+
+
+def log_fatal_errors_alone() -> None:
+    """TensorFlow is to log nothing else, unless the user chose a level; for use before it is loaded."""
+    if os.environ.get(_LOG_LEVEL) == _ENVIRONMENT[_LOG_LEVEL]:
+        os.environ[_LOG_LEVEL] = "3"
 
 
 @contextlib.contextmanager

@@ -18,12 +18,18 @@ that has finished can be extended, with a learning-rate schedule of its own for 
 A voice that speaks texts has several parts, which are trained in turn; how long each will take is printed first:
 
   tfvoice_train --model=deep_voice --data=mary_records --run=voices/mary --set vocoder.training.epochs=30
+
+Several processes train one model together where TF_CONFIG names them, as on Kubernetes, where srun starts them, or on
+one machine with --processes. Each computes its share of every batch:
+
+  tfvoice_train --model=wavenet_asr --data=vctk_records --run=runs/vctk --processes=4
 """
 
 import gc
 
 from tfvoice import hardware, remote
-from tfvoice.cli.command import load_tensorflow, resumable
+from tfvoice.cli.cluster_flags import ClusterFlags
+from tfvoice.cli.command import resumable
 from tfvoice.cli.flags import Flags
 from tfvoice.cli.signals import StopRequest
 
@@ -58,14 +64,20 @@ CHECKPOINT_MINUTES = FLAGS.number("checkpoint_minutes", "Minutes between checkpo
 OVERWRITE = FLAGS.boolean("overwrite", "Start from scratch in a folder that holds another run.")
 
 
-def main(_: list[str]) -> None:
-    """Calls `tasks.train`."""
-    load_tensorflow()
+CLUSTER = ClusterFlags(FLAGS)
+
+
+def main(_: list[str]) -> int | None:
+    """Calls `tasks.train`, in one process or in several."""
+    return CLUSTER.run(_train)
+
+
+def _train(cluster) -> None:
     from tfvoice import tasks
     from tfvoice.data import shards
     from tfvoice.training.trainer import StopConditions
 
-    config = _config(tasks)
+    config = _config(tasks) if cluster.is_chief else None
     print(hardware.describe(), flush=True)
     # What exists now stays to the end: the garbage collections of each validation need not look at it.
     gc.freeze()

@@ -1,19 +1,36 @@
-"""One update of the weights, on one device or on several, and their moving average."""
+"""One update of the weights, on one device or on several, in one process or in several, and their moving average."""
 
 import contextlib
 import functools
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from tfvoice import checkpoints, keys
+from tfvoice.cluster import cluster as cluster_
+from tfvoice.cluster.cluster import SINGLE, Cluster
 from tfvoice.errors import TfvoiceError
 from tfvoice.layers import xla
 from tfvoice.training import optimizers, transfer
 from tfvoice.training.config import TrainingConfig
 from tfvoice.training.task import Objective
+
+
+class Wishes(NamedTuple):
+    """What a process wishes to do after a step, or how many processes do.
+
+    Attributes:
+      interrupt: stop, because the user asks for it.
+      stop: stop, because of a limit.
+      save: write a checkpoint.
+    """
+
+    interrupt: float = 0.0
+    stop: float = 0.0
+    save: float = 0.0
 
 
 class Learner:
@@ -22,10 +39,22 @@ class Learner:
     Args:
       objective: the model and its loss.
       settings: of the training.
-      strategy: of `tf.distribute`.
+      strategy: of `tf.distribute`, for the devices of this process.
+      cluster: the processes that train together. Each has its share of a batch, and weights of its own, which stay
+        equal because all move them by the same sum of gradients.
+
+    Attributes:
+      agreed: what the processes wished at the last `gradients`, added up.
     """
 
-    def __init__(self, objective: Objective, settings: TrainingConfig, strategy: tf.distribute.Strategy):
+    def __init__(
+        self,
+        objective: Objective,
+        settings: TrainingConfig,
+        strategy: tf.distribute.Strategy,
+        cluster: Cluster = SINGLE,
+    ):
+        self.cluster = cluster
         self.objective = objective
         self.model = model = objective.model
         self.settings = settings
@@ -39,7 +68,12 @@ class Learner:
             tf.Variable(weight.numpy(), trainable=False, aggregation=tf.VariableAggregation.MEAN)
             for weight in (model.weights if settings.average else [])
         ]
-        self.carried = [CarriedState(value) for value in objective.initial_state(settings.batch_size)]
+        # Of the whole batch, as a checkpoint holds it, and of this process's rows.
+        self._whole = [CarriedState(value) for value in objective.initial_state(settings.batch_size)]
+        self.carried = self._whole
+        if self.cluster.count > 1:
+            self.carried = [CarriedState(self.cluster.share_of(whole.value)) for whole in self._whole]
+        self.agreed = Wishes()
         self._statistics_before: list[tf.Tensor] = []
         self._carried_before: list[tf.Tensor] = []
         as_a_whole = _uses_xla(settings, model)
@@ -52,12 +86,18 @@ class Learner:
         # compile the exchange between replicas.
         compiled = settings.xla != "off" and strategy.num_replicas_in_sync == 1
         self._update = tf.function(self._distributed_update, jit_compile=compiled or None)
+        self._exchange = tf.function(self._exchanged)
         self._norm = tf.function(tf.linalg.global_norm)
         self._swap = tf.function(self._swap_weights)
         self._copy = tf.function(lambda: [tf.identity(value) for value in self._statistics])
 
-    def gradients(self, group: list) -> tuple[float, float, list[tf.Tensor]]:
-        """Mean loss of the batches, the norm of its gradient, and the gradient."""
+    def gradients(self, group: list, wishes: Wishes = Wishes()) -> tuple[float, float, list[tf.Tensor]]:  # noqa: B008 - immutable
+        """Mean loss of the batches, the norm of its gradient, and the gradient; of all processes, as `agreed` is then.
+
+        Args:
+          group: batches, of which this process computes its share.
+          wishes: of this process.
+        """
         self._statistics_before, self._carried_before = self._copy(), [carried.value for carried in self.carried]
         total, loss = None, 0.0
         for batch in group:
@@ -67,6 +107,10 @@ class Learner:
             loss += float(batch_loss) / len(group)
             total = gradients if total is None else [a + b for a, b in zip(total, gradients, strict=True)]
         total = total if len(group) == 1 else [gradient / len(group) for gradient in total]
+        if self.cluster.count > 1:
+            (loss, *wishes), total = self._exchange(tf.constant([loss, *wishes]), total)
+            loss, wishes = float(loss), Wishes(*map(float, wishes))
+        self.agreed = wishes
         return loss, float(self._norm(total)), total
 
     def update(self, gradients: list[tf.Tensor], norm: float, learning_rate: float, step: int) -> None:
@@ -90,6 +134,33 @@ class Learner:
         finally:
             self._swap()
 
+    def synchronise(self) -> None:
+        """Gives all processes what the chief has: weights, optimizer, average, carried states of the whole batch."""
+        variables = [variable for group in self.groups().values() for variable in group.values()]
+        self.cluster.share_tensors(variables)
+        for carried, whole in zip(self.carried, self._whole, strict=True):
+            carried.assign(self.cluster.share_of(whole.value))
+
+    def gather(self) -> None:
+        """Makes `groups` hold the carried states of all processes, and makes sure that their weights are equal.
+
+        Raises:
+          TfvoiceError: they are not.
+        """
+        if self.cluster.count == 1:
+            return
+        for carried, whole in zip(self.carried, self._whole, strict=True):
+            rows = self.cluster.gathered(carried.value.numpy())
+            whole.assign(np.stack(list(rows), axis=1).reshape(whole.shape))
+        groups = {name: group for name, group in self.groups().items() if name != "carried"}
+        digests = self.cluster.gathered(checkpoints.digest(groups))
+        if different := [number for number, digest in enumerate(digests) if (digest != digests[0]).any()]:
+            raise TfvoiceError(
+                f"the weights of worker {', '.join(map(str, different))} are no longer those of worker 0, so that the "
+                "run stops without saving them; use machines of one kind, and the same command resumes from the last "
+                "checkpoint."
+            )
+
     def groups(self) -> dict[str, dict[str, Any]]:
         """Everything a checkpoint holds, by name: weights to use, weights to resume with, optimizer, carried states."""
         weights = checkpoints.named(self.model.weights)
@@ -97,7 +168,7 @@ class Learner:
         if self.average:
             groups |= {"weights": dict(zip(weights, self.average, strict=True)), "raw": weights}
         if self.carried:
-            groups["carried"] = {f"state_{number}": state for number, state in enumerate(self.carried)}
+            groups["carried"] = {f"state_{number}": state for number, state in enumerate(self._whole)}
         return groups
 
     def _distributed_gradients(self, batch, carried):
@@ -105,7 +176,7 @@ class Learner:
         key = keys.fold_in(keys.from_seed(self.settings.seed), batch.epoch, batch.position, keys.Purpose.REPLICA)
 
         def on_replica(inputs, targets, carried):
-            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group + self.cluster.index
             with tf.GradientTape() as tape:
                 outputs, after = self._network(inputs, carried, keys.fold_in(key, replica))
                 losses = self.objective.losses(outputs, targets, units)
@@ -116,6 +187,8 @@ class Learner:
         if self.strategy.num_replicas_in_sync > 1:
             inputs, targets = (tuple(self._split(part) for part in parts) for parts in (inputs, targets))
             carried = [self._split(value) for value in carried]
+        else:
+            inputs, targets = (tuple(map(self.cluster.share_of, parts)) for parts in (inputs, targets))
         results, after = self.strategy.run(on_replica, args=(inputs, targets, carried))
         loss, *gradients = (self.strategy.experimental_local_results(result)[0] for result in results)
         return loss, gradients, [self._joined(value) for value in after]
@@ -134,6 +207,15 @@ class Learner:
         if len(shares) == 1:
             return shares[0]
         return tf.reshape(tf.stack(shares, axis=1), [-1, *shares[0].shape[1:]])
+
+    def _exchanged(self, scalars: tf.Tensor, gradients: list[tf.Tensor]) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        """Sums over the processes, all in one exchange; the moving statistics become those of all rows."""
+        statistics = [variable for variable in self._statistics if variable.dtype == "float32"]
+        values = [scalars, *gradients, *map(tf.convert_to_tensor, statistics)]
+        scalars, *sums = self.cluster.sums(values)
+        for variable, total in zip(statistics, sums[len(gradients) :], strict=True):
+            variable.assign(total / self.cluster.count)
+        return tf.unstack(scalars), sums[: len(gradients)]
 
     def _distributed_update(self, gradients, norm, step):
         limit = self.settings.clip_norm or math.inf
@@ -184,22 +266,30 @@ class CarriedState:
         return self.value.numpy() if dtype is None else self.value.numpy().astype(dtype)
 
 
-def strategy_for(settings: TrainingConfig) -> tf.distribute.Strategy:
-    """Picks the strategy for the devices there are: none for one device, mirrored for several.
+def strategy_for(settings: TrainingConfig, cluster: Cluster = SINGLE) -> tf.distribute.Strategy:
+    """Picks the strategy for the devices of this process: none for one device, mirrored for several.
 
     Raises:
       TfvoiceError: the batch cannot be shared evenly.
     """
-    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    count = len(devices)
-    if count == 1:
+    if cluster.count > 1:
+        _check_batch(settings, cluster.count, "workers")
+    if cluster_.join().count > 1:
+        # TensorFlow lists the devices of all processes, and each has one of its own.
         return tf.distribute.get_strategy()
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    if len(devices) == 1:
+        return tf.distribute.get_strategy()
+    _check_batch(settings, len(devices), "devices")
+    return _mirrored(tuple(device.name for device in devices))
+
+
+def _check_batch(settings: TrainingConfig, count: int, sharers: str) -> None:
     if settings.batch_size % count:
         raise TfvoiceError(
-            f"training.batch_size={settings.batch_size} cannot be shared among {count} devices; "
+            f"training.batch_size={settings.batch_size} cannot be shared among {count} {sharers}; "
             f"set training.batch_size={-(-settings.batch_size // count) * count}."
         )
-    return _mirrored(tuple(device.name for device in devices))
 
 
 # One for the whole process: a second one numbers its collective operations like the first, and TensorFlow then takes

@@ -5,11 +5,15 @@ from (seed, epoch, position), the learning rate from the step. So a checkpoint n
 position, and a run that was killed and restarted ends bit for bit (on one CPU) as one that was not.
 
 A run that has finished can be extended by further epochs: a stage with a learning-rate schedule of its own.
+
+Several processes can train together (`tfvoice.cluster`). The chief then has the run; the others have its description
+and its weights from it, and a folder of their own that is deleted at the end.
 """
 
 import contextlib
 import itertools
 import math
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,14 +24,17 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfvoice import checkpoints, storage
+from tfvoice.cluster import cluster as cluster_
+from tfvoice.cluster.cluster import SINGLE, Cluster
 from tfvoice.data.datasets import Speed
 from tfvoice.errors import TfvoiceError
-from tfvoice.run import Run, RunConfig, clear, is_run
+from tfvoice.run import DESCRIPTION, Run, RunConfig, clear, is_run
 from tfvoice.training import start, step
 from tfvoice.training.callbacks import MetricsLogger
 from tfvoice.training.config import TrainingConfig
 from tfvoice.training.state import TrainingState
-from tfvoice.training.task import Task, TrainingJob
+from tfvoice.training.step import Wishes
+from tfvoice.training.task import Task, TrainingJob, Validation
 
 _GIVE_UP_AFTER = 10
 
@@ -82,8 +89,16 @@ def train(
         another process trains the run; or the loss stays infinite.
       KeyboardInterrupt: a stop was requested; the run is saved.
     """
-    run_dir = Path(run_dir)
-    strategy = step.strategy_for(settings.training)
+    cluster = cluster_.join()
+    with cluster.explained():
+        if not cluster.is_chief:
+            return _train_with_chief(cluster, task, data_dir, stop, callbacks)
+        return _train(cluster, task, Path(run_dir), data_dir, settings, stop, overwrite, init_from, callbacks)
+
+
+def _train(cluster, task, run_dir, data_dir, settings, stop, overwrite, init_from, callbacks) -> TrainingState:
+    """`train` in the process that has the run."""
+    strategy = step.strategy_for(settings.training, cluster)
     new = overwrite or not is_run(run_dir)
     source = task.run.load(init_from) if new and init_from is not None else None
     with contextlib.ExitStack() as stack:
@@ -94,16 +109,31 @@ def train(
         with strategy.scope():
             where = (task, run_dir, settings, data_dir)
             run = start.make(*where, source) if new else start.open_existing(*where, init_from)
-            trainer = Trainer(run, task.training(run, data_dir), strategy)
+            cluster.shared(run.description())
+            trainer = Trainer(run, task.training(run, data_dir), strategy, cluster)
         if not exists:
             # Not before: data that cannot be used leave no folder behind.
             stack.enter_context(locked)
         clear(run_dir) if new else trainer.restore()
         if source is not None:
             # Before the description: a run without a checkpoint would be resumed from random weights.
-            trainer.save()
+            trainer.write_checkpoint()
         run.write()
         return trainer.run(stop, callbacks)
+
+
+def _train_with_chief(cluster, task, data_dir, stop, callbacks) -> TrainingState:
+    """`train` in a process that has a share of each batch, and the run from the chief."""
+    description = cluster.shared()
+    with tempfile.TemporaryDirectory(prefix="tfvoice-") as folder:
+        storage.write_json(Path(folder) / DESCRIPTION, description)
+        run = task.run.open(folder, training=True)
+        if run.data_info(data_dir)["manifest_sha256"] != run.info["manifest_sha256"]:
+            raise TfvoiceError(
+                f"{data_dir}: worker {cluster.index} finds other data there than the chief; use the same."
+            )
+        strategy = step.strategy_for(run.config.training, cluster)
+        return Trainer(run, task.training(run, data_dir), strategy, cluster).run(stop, callbacks)
 
 
 class Trainer:
@@ -113,14 +143,16 @@ class Trainer:
       run: made for training.
       job: data, objective and validation of the run.
       strategy: of `tf.distribute`.
+      cluster: the processes that train together.
     """
 
-    def __init__(self, run: Run, job: TrainingJob, strategy: tf.distribute.Strategy):
+    def __init__(self, run: Run, job: TrainingJob, strategy: tf.distribute.Strategy, cluster: Cluster = SINGLE):
         self.state = TrainingState()
         self._run = run
         self._job = job
         self._settings = run.config.training
-        self._learner = step.Learner(job.objective, self._settings, strategy)
+        self._cluster = cluster
+        self._learner = step.Learner(job.objective, self._settings, strategy, cluster)
 
     def restore(self) -> None:
         """Restores the last checkpoint, if there is one."""
@@ -140,9 +172,11 @@ class Trainer:
         Raises:
           KeyboardInterrupt: a stop was requested.
         """
+        self._synchronise(stop)
         state = self.state
         if state.finished:
             print(f"{self._run.run_dir}: has already finished after {state.epoch} epochs.")
+            self._cluster.shared()
             return state
         self._total_steps = max(1, self._steps(0) * (self._settings.epochs - state.stage_epoch))
         self._schedule = self._settings.model_copy(update={"epochs": self._settings.epochs - state.stage_epoch})
@@ -162,7 +196,10 @@ class Trainer:
             if state.losses:
                 # Redirected output of a run that stops before its first validation would show no loss at all.
                 print(f"step {state.step}: train loss {state.loss:.4f} {self._job.objective.unit}")
-        if stop.requested() and not state.finished:
+        # None leaves before the chief has written the last checkpoint.
+        self._cluster.shared()
+        interrupted = self._learner.agreed.interrupt if self._cluster.count > 1 else stop.requested()
+        if interrupted and not state.finished:
             raise KeyboardInterrupt(f"saved after step {state.step}; the same command resumes from there.")
         if not state.finished:
             if self._run.model.stop_training:
@@ -178,7 +215,7 @@ class Trainer:
             total=self._steps(state.epoch),
             initial=state.position // self._settings.accumulate,
             unit="step",
-            disable=None,
+            disable=None if self._cluster.is_chief else True,
             desc=f"epoch {state.epoch + 1}/{self._settings.epochs}",
             leave=False,
             dynamic_ncols=True,
@@ -192,7 +229,8 @@ class Trainer:
                 group = list(itertools.islice(batches, min(left, self._settings.accumulate)))
                 number = state.position // self._settings.accumulate
                 self._callbacks.on_train_batch_begin(number)
-                loss, norm = self._step(group)
+                due = time.monotonic() - saved > stop.checkpoint_minutes * 60
+                loss, norm = self._step(group, self._wishes(stop)._replace(save=float(due and self._cluster.is_chief)))
                 self._callbacks.on_train_batch_end(number, {"loss": loss})
                 state.minutes += clock.step(group) / 60
                 rate = self._learning_rate()
@@ -204,7 +242,7 @@ class Trainer:
                     with clock.paused():
                         self._validate(logger, clock.rate)
                     saved = time.monotonic()
-                elif time.monotonic() - saved > stop.checkpoint_minutes * 60:
+                elif self._learner.agreed.save:
                     self.save()
                     saved = time.monotonic()
         if not self._batches_left() and not state.finished:
@@ -223,19 +261,13 @@ class Trainer:
         state.validations += 1
         start = time.monotonic()
         with self._learner.averaged():
-            validation = self._job.validate()
-            if validation.score < state.best_score:
-                state.best_score, state.best_validation = validation.score, state.validations
-                self._run.save_checkpoint(
-                    "best",
-                    {"weights": self._run.model.weights},
-                    {"epoch": state.epoch, "step": state.step, "loss": validation.loss, **validation.rates},
-                )
-            logger.validation(state, validation, rate)
-            if not state.position:
-                values = {"loss": validation.loss, **validation.rates}
-                logs = {"loss": state.loss} | {f"val_{name}": value for name, value in values.items()}
-                self._callbacks.on_epoch_end(state.epoch - 1, logs)
+            validation = self._job.validate() if self._cluster.is_chief else None
+            score = self._cluster.shared(validation and validation.score)
+            is_best = score < state.best_score
+            if is_best:
+                state.best_score, state.best_validation = score, state.validations
+            if validation:
+                self._record(validation, is_best, logger, rate)
         state.loss_sum, state.losses = 0.0, 0
         patience = self._settings.patience
         if not state.finished and patience and state.validations - state.best_validation >= patience:
@@ -244,10 +276,21 @@ class Trainer:
         state.minutes += (time.monotonic() - start) / 60
         self.save()
 
-    def _step(self, group: list) -> tuple[float, float]:
+    def _record(self, validation: Validation, is_best: bool, logger: MetricsLogger, rate: float) -> None:
+        """Writes what a validation found, and the weights where they are the best so far."""
+        state, values = self.state, {"loss": validation.loss, **validation.rates}
+        if is_best:
+            weights = {"weights": self._run.model.weights}
+            self._run.save_checkpoint("best", weights, {"epoch": state.epoch, "step": state.step, **values})
+        logger.validation(state, validation, rate)
+        if not state.position:
+            logs = {"loss": state.loss} | {f"val_{name}": value for name, value in values.items()}
+            self._callbacks.on_epoch_end(state.epoch - 1, logs)
+
+    def _step(self, group: list, wishes: Wishes) -> tuple[float, float]:
         """One update; returns loss and gradient norm. Where they are not finite, only the counts change."""
         state = self.state
-        loss, norm, gradients = self._learner.gradients(group)
+        loss, norm, gradients = self._learner.gradients(group, wishes)
         if math.isfinite(loss) and math.isfinite(norm):
             rate = self._learning_rate()
             self._learner.update(gradients, norm, rate, state.step)
@@ -281,12 +324,31 @@ class Trainer:
         return -(-self._job.train_data.steps(epoch) // self._settings.accumulate)
 
     def _stopped(self, stop: StopConditions) -> bool:
-        too_many = stop.max_steps is not None and self.state.step >= stop.max_steps
+        """Whether the run stops here; the same in all processes, because what they wish travels with the gradients."""
+        if self._max_steps is not None and self.state.step >= self._max_steps:
+            return True
+        wishes = self._wishes(stop) if self._cluster.count == 1 else self._learner.agreed
+        return bool(wishes.interrupt or wishes.stop)
+
+    def _wishes(self, stop: StopConditions) -> Wishes:
+        """Whether this process wishes to stop."""
         too_long = stop.max_minutes is not None and self.state.minutes >= stop.max_minutes
-        return too_many or too_long or self._run.model.stop_training or stop.requested()
+        return Wishes(float(stop.requested()), float(too_long or self._run.model.stop_training))
+
+    def _synchronise(self, stop: StopConditions) -> None:
+        """All processes start where the chief does."""
+        self.state = TrainingState(**self._cluster.shared(vars(self.state)))
+        self._max_steps = self._cluster.shared(stop.max_steps)
+        self._learner.synchronise()
 
     def save(self) -> None:
-        """Writes the checkpoint `last`."""
+        """Writes the checkpoint `last`; all processes call it after the same step."""
+        self._learner.gather()
+        if self._cluster.is_chief:
+            self.write_checkpoint()
+
+    def write_checkpoint(self) -> None:
+        """Writes the checkpoint `last` from what this process has."""
         self._run.save_checkpoint("last", self._learner.groups(), vars(self.state))
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from tfvoice import config as config_
 from tfvoice import hardware, storage
+from tfvoice.cluster import cluster as cluster_
+from tfvoice.cluster.cluster import Cluster
 from tfvoice.errors import TfvoiceError
 from tfvoice.run import RunFolder, is_run, read_description, with_precision
 from tfvoice.training import trainer
@@ -66,7 +68,9 @@ def train(
         trained, or `stop` counts steps.
       KeyboardInterrupt: a stop was requested; what is done is saved.
     """
-    run_dir = Path(run_dir)
+    run_dir, cluster = Path(run_dir), cluster_.join()
+    if not cluster.is_chief:
+        return _train_with_chief(cluster, run_dir, data_dir, stop, callbacks)
     if stop.max_steps is not None:
         raise TfvoiceError(
             "--max_steps counts the steps of one model, and a voice has several; use --max_minutes, or shorten a part "
@@ -89,7 +93,24 @@ def train(
             write()
         else:
             voice = start.open_existing(run_dir, settings, data_info, init_from)
-        return _Training(voice, data_dir, stop, callbacks).run()
+        return _Training(voice, data_dir, stop, callbacks, cluster).run()
+
+
+def _train_with_chief(
+    cluster: Cluster, run_dir: Path, data_dir: str | Path, stop: StopConditions, callbacks: Sequence
+) -> TrainingState | None:
+    """Trains the parts that the chief names, together with it; the chief aligns alone."""
+    state = None
+    while (name := cluster.shared()) is not None:
+        state = trainer.train(
+            STAGES[name], run_dir / name, _records(run_dir, data_dir, name), None, stop, callbacks=callbacks
+        )
+    return state
+
+
+def _records(run_dir: Path, data_dir: str | Path, name: str) -> str | Path:
+    """What a part is trained on."""
+    return data_dir if name == "segmentation" else run_dir / ALIGNED
 
 
 def _measure(voice: VoiceRun, data_dir: str | Path, settings: VoiceRunConfig) -> None:
@@ -109,14 +130,24 @@ class _Training:
       data_dir: folder of plain records.
       stop: when to stop.
       callbacks: of Keras.
+      cluster: the processes that train the parts together; this one is the chief.
     """
 
-    def __init__(self, voice: VoiceRun, data_dir: str | Path, stop: StopConditions, callbacks: Sequence):
+    def __init__(
+        self, voice: VoiceRun, data_dir: str | Path, stop: StopConditions, callbacks: Sequence, cluster: Cluster
+    ):
+        self._cluster = cluster
         self._voice, self._data_dir, self._stop, self._callbacks = voice, data_dir, stop, callbacks
         self._pace = {name: Pace(*pace) for name, pace in voice.info.get("pace", {}).items()}
 
     def run(self) -> TrainingState | None:
         """Trains what is missing; returns the progress of the vocoder, or None where a limit came before it."""
+        state = self._run()
+        # The others wait for a further part.
+        self._cluster.shared(None)
+        return state
+
+    def _run(self) -> TrainingState | None:
         print(self._plan(), flush=True)
         state = None
         for number, name in enumerate(STAGES, 1):
@@ -147,6 +178,7 @@ class _Training:
         source = None
         if not is_run(part) and (origin := self._voice.info.get("init_from")):
             source = Path(origin["run"]) / name
+        self._cluster.shared(name)
         settings, stop = getattr(self._voice.config, name), replace(self._stop, max_minutes=limit)
         return trainer.train(STAGES[name], part, data_dir, settings, stop, False, source, self._callbacks)
 
@@ -176,7 +208,7 @@ class _Training:
             raise KeyboardInterrupt("the same command resumes the alignment.")
 
     def _records(self, name: str) -> Path | str:
-        return self._data_dir if name == "segmentation" else self._voice.run_dir / ALIGNED
+        return _records(self._voice.run_dir, self._data_dir, name)
 
     def _is_finished(self, name: str) -> bool:
         """Whether a stage has nothing left to do, nor to refuse."""
