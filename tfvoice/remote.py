@@ -158,9 +158,9 @@ class ObjectPath:
             with explained(self._url):
                 # With a start, s3fs does not ask for the size first.
                 return self._store.cat_file(self._url, start=0, end=end)
-        except OSError:
+        except OSError as error:
             # S3 has no part of an object that is empty.
-            if self.size():
+            if error.errno != errno.EINVAL or self.size():
                 raise
             return b""
 

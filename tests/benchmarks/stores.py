@@ -188,6 +188,8 @@ def damage(walk: Walk) -> str:
 
 def export(walk: Walk) -> str:
     """Export from the store into the store, and the server from there, twice."""
+    for name in () if "experiment.json" in walk.names("runs/asterisk") else storage.sizes(walk.folder / "run"):
+        storage.place(f"{walk.root}/runs/asterisk/{name}").upload(walk.folder / "run" / name)
     walk.run("export", f"--run={walk.folder}/run", f"--output={walk.folder}/models/asterisk/1")
     walk.run("export", f"--run={walk.root}/runs/asterisk", f"--output={walk.root}/models/asterisk/1")
     walk.refused("is already there", "export", f"--run={walk.folder}/run", f"--output={walk.root}/models/asterisk/1")
@@ -231,6 +233,9 @@ def write_corpus(folder: Path) -> None:
     """The test corpus as a manifest with its audio."""
     lines = []
     for utterance in vctk.read(str(CORPUS)).utterances:
+        if Path(utterance.audio).read_bytes().endswith(b"\r"):
+            # The emulator of GCS drops a carriage return at the end of an object.
+            continue
         name = Path("audio", Path(utterance.audio).name)
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(utterance.audio, folder / name)
