@@ -63,7 +63,9 @@ def test_a_run_of_a_store_is_trained_and_resumed_as_a_local_one(converted, store
     assert state.finished == "all" and list((cache.folder() / "runs").iterdir()) == []
     tasks.train(tmp_path / "local", converted, settings)
     cache.download(storage.place(url), storage.place(url).files(), tmp_path / "copy")
-    assert_same_run(tmp_path / "copy", tmp_path / "local", ("step", "valid_loss", "cer"), {"weights", "optimizer"})
+    assert_same_run(
+        tmp_path / "copy", tmp_path / "local", ("step", "valid_loss", "cer"), {"weights", "optimizer", "raw"}
+    )
     with pytest.raises(TfvoiceError, match=rf"^{url}: holds a run of another configuration: model.width: 8 -> 16"):
         tasks.train(url, data, tasks.resolve(overrides=["model.width=16"], run_dir=url))
 
