@@ -38,8 +38,7 @@ _MODELS = "wavenet_asr, deepspeech2, sample_rnn, g2p, segmentation, duration_f0,
 MODEL = FLAGS.string("model", f"{_MODELS}. Default: as --init_from, else wavenet_asr.", metavar="NAME")
 _DATA = "What tfvoice_convert wrote, for duration_f0 and vocoder tfvoice_align; for g2p, cmudict or a lexicon."
 DATA = FLAGS.string("data", _DATA, metavar="DIR", required=True, url=True)
-_RUN = "Folder or URL of the run: a new one, or one to resume."
-RUN = FLAGS.string("run", _RUN, metavar="DIR", required=True, url=True)
+RUN = FLAGS.string("run", "Folder of the run: a new one, or one to resume.", metavar="DIR", required=True, url=True)
 CONFIG = FLAGS.string(
     "config",
     "TOML file with the keys that differ from the defaults, or the name of a configuration of tfvoice.",
@@ -88,11 +87,8 @@ def _train(cluster) -> None:
             state = tasks.train(RUN.value, DATA.value, config, conditions, OVERWRITE.value, INIT_FROM.value)
     finally:
         gc.unfreeze()
-    if state is None:
-        # A voice of which parts are missing.
-        return
-    if remote.is_url(RUN.value):
-        print(f"Next: tfvoice_export --run={RUN.value} --output=models/{RUN.value.rstrip('/').rpartition('/')[2]}/1")
+    if state is None or remote.is_url(RUN.value):
+        # A voice of which parts are missing, or a run that must be copied here before it is evaluated.
         return
     checkpoint = "" if state.best_validation else " --checkpoint=last"
     print(f"Next: tfvoice_eval --run={RUN.value}{checkpoint} --split={shards.test_split(DATA.value)}")
