@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo walk test test-tfio lint bench clean
+.PHONY: demo walk test test-tfio extras lint bench clean
 
 # Installed again when the dependencies change. The demo needs no extra.
 $(VENV)/base: setup.cfg setup.py
@@ -53,6 +53,12 @@ walk: $(VENV)/base
 	$(BIN)/tfvoice_tune_lm --run=$(VENV)/walk/run --lm=tests/data/language_model/words.arpa --utterances=5
 	$(BIN)/tfvoice_eval --run=$(VENV)/walk/run --split=test --worst=0 --decoder=lm
 	$(BIN)/tfvoice_transcribe --run=$(VENV)/walk/run tests/data/asterisk/wav48/p900/p900_001.opus
+
+# The extras with the most dependencies, beside both versions of TensorFlow: an installation without conflicts.
+extras:
+	for stack in beam,s3,gs tfio,beam,s3,gs; do \
+	  rm -rf .venv-extras && $(PYTHON) -m venv .venv-extras && .venv-extras/bin/pip install --quiet ".[$$stack]" \
+	  && .venv-extras/bin/pip check || exit 1; done
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check tfvoice tests bin setup.py

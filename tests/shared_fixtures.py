@@ -17,7 +17,7 @@ import pytest
 import soundfile
 import voices
 
-from tfvoice import checkpoints, tasks
+from tfvoice import cache, checkpoints, remote, tasks
 from tfvoice.asr.recognizer import Recognizer
 from tfvoice.audio import features
 from tfvoice.cli import command
@@ -47,6 +47,18 @@ def in_process(capsys):
         return end.value.code or 0, captured.out, captured.err
 
     return run
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch) -> str:
+    """The URL of an empty folder in a store, which is in the memory of this process; the cache is in `tmp_path`."""
+    fsspec = pytest.importorskip("fsspec")
+    monkeypatch.setitem(remote.EXTRAS, "memory", "s3")
+    monkeypatch.setenv(cache.FOLDER, str(tmp_path / "cache"))
+    memory = fsspec.filesystem("memory")
+    memory.store.clear()
+    memory.pseudo_dirs[:] = [""]
+    return "memory://bucket/folder"
 
 
 @pytest.fixture(scope="session")

@@ -349,6 +349,119 @@ def test_walk_warns_of_a_folder_that_cannot_be_read(tmp_path, monkeypatch, caplo
     ]
 
 
+def test_places_are_paths_or_objects(tmp_path, store, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert storage.place("a") == Path("a") and storage.absolute("a") == str(tmp_path / "a")
+    assert str(storage.place(store)) == storage.absolute(f"{store}/") == storage.absolute(storage.place(store)) == store
+    for place in (tmp_path / "data", storage.place(store)):
+        place.mkdir()
+        storage.write_json(place / "a.json", {"a": "é"})
+        assert storage.read_json(place / "a.json") == {"a": "é"} and storage.size(place / "a.json") == 16
+        assert storage.sizes(place) == {"a.json": 16}
+        with storage.local_file(place / "a.json") as local:
+            assert local.read_text(encoding="utf-8") == storage.read_text(place / "a.json")
+        assert list(storage.mapped(str, [1, 2], place)) == ["1", "2"]
+        storage.delete([place / "a.json", place / "none"])
+        assert storage.sizes(place) == {}
+
+
+@pytest.mark.parametrize("size", [0, 1, 6_000_000])
+def test_a_writer_that_raises_leaves_no_object(store, size):
+    with pytest.raises(RuntimeError), storage.writing(f"{store}/a") as file:
+        file.write(bytes(size))
+        raise RuntimeError
+    assert not storage.place(store).files()
+    storage.write(f"{store}/a", "old")
+    with pytest.raises(RuntimeError), storage.writing(f"{store}/a") as file:
+        raise RuntimeError
+    assert storage.read_text(f"{store}/a") == "old"
+    with storage.writing(f"{store}/a") as file:
+        file.write(b"new")
+    assert storage.read_text(f"{store}/a") == "new"
+
+
+def test_the_error_of_a_full_disk_names_the_folder_of_temporary_files(store):
+    with pytest.raises(OSError, match="TMPDIR names another folder") as error, storage.writing(f"{store}/a"):
+        raise OSError(28, "No space left on device")
+    assert error.value.filename
+
+
+def test_a_folder_in_a_store_is_complete_when_its_last_file_is_there(store, monkeypatch):
+    target = storage.place(store)
+
+    def publish(content, *names):
+        with storage.staged_folder(store, True, "last.json") as folder:
+            for name in ("last.json", *names):
+                (folder / name).parent.mkdir(exist_ok=True)
+                (folder / name).write_text(content)
+
+    publish("first", "a/b", "c")
+    assert set(target.files()) == {"last.json", "a/b", "c"} and not storage.is_partial(target)
+    uploads = []
+    upload = type(target).upload
+
+    def record(path, source):
+        uploads.append(path.name)
+        assert len(uploads) < 3 or not (target / "last.json").exists()
+        if len(uploads) == 3:
+            raise KeyboardInterrupt
+        upload(path, source)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(type(target), "upload", record)
+        publish("second", "a/b", "d")
+    assert uploads[2] == "last.json" and not (target / "last.json").exists() and storage.is_partial(target)
+    publish("third", "d")
+    assert {name: storage.read_text(target / name) for name in target.files()} == {"last.json": "third", "d": "third"}
+    with pytest.raises(RuntimeError), storage.staged_folder(store, True, "last.json"):
+        raise RuntimeError
+    assert set(target.files()) == {"last.json", "d"}
+
+
+def test_a_store_has_no_locks_and_no_leftovers(store):
+    with storage.locked(store, "tfvoice_train"), storage.locked(store, "tfvoice_train"):
+        storage.remove_leftovers(store)
+    assert not storage.place(store).exists()
+
+
+def test_a_lock_of_a_file_is_waited_for(tmp_path):
+    order = []
+
+    def other():
+        with storage.locked_file(tmp_path / "lock"):
+            order.append("other")
+
+    with storage.locked_file(tmp_path / "lock"):
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join(0.3)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "other"] and not names(tmp_path)
+
+
+def test_a_held_file_is_known_until_it_is_closed(tmp_path):
+    file = storage.held_file(tmp_path / "a")
+    assert storage.is_held(tmp_path / "a")
+    file.close()
+    assert not storage.is_held(tmp_path / "a")
+
+
+def test_scratch_folders_of_killed_processes_are_leftovers(tmp_path):
+    with storage.scratch(tmp_path / "runs") as folder:
+        storage.remove_leftovers(tmp_path / "runs")
+        assert folder.is_dir()
+    assert names(tmp_path / "runs") == []
+    killed(
+        "import sys, time\nfrom pathlib import Path\n"
+        "with storage.scratch(Path(sys.argv[1])):\n    print(1, flush=True)\n    time.sleep(60)",
+        tmp_path / "runs",
+    )
+    assert len(names(tmp_path / "runs")) == 1
+    storage.remove_leftovers(tmp_path / "runs")
+    assert names(tmp_path / "runs") == []
+
+
 @pytest.mark.parametrize("writing", [storage.writing, storage.staged])
 def test_the_error_of_a_full_disk_names_the_file(tmp_path, writing):
     path = tmp_path / "last.safetensors"

@@ -2,11 +2,13 @@
 
 import pytest
 import voices
+from written import assert_same_run
 
-from tfvoice import run, tasks
+from tfvoice import cache, run, storage, tasks
 from tfvoice.asr.recognizer import Recognizer
 from tfvoice.config import ConfigError
 from tfvoice.errors import TfvoiceError
+from tfvoice.training.trainer import StopConditions
 from tfvoice.tts.voice.run import VoiceRun
 
 
@@ -46,3 +48,31 @@ def test_a_run_has_the_task_of_its_model(tmp_path):
     )
     with pytest.raises(TfvoiceError, match=f"{sentence}are for it, tfvoice_sample is not"):
         tasks.of_run(tmp_path / "run", "tfvoice_sample")
+
+
+def test_a_run_of_a_store_is_trained_and_resumed_as_a_local_one(converted, store, tmp_path):
+    overrides = ("model.width=8", "model.dilations=[1]", "model.stacks=1", "features.bins=20", "training.batch_size=4")
+    settings = tasks.resolve("wavenet_asr", overrides=[*overrides, "training.epochs=2", "training.precision=float32"])
+    for path in converted.iterdir():
+        storage.place(f"{store}/records/{path.name}").upload(path)
+    url, data = f"{store}/runs/words", f"{store}/records"
+    tasks.train(url, data, settings, StopConditions(max_steps=4))
+    assert tasks.read_description(url)["info"]["data"] == data
+    storage.delete(storage.place(data) / name for name in storage.place(data).files() if name.endswith(".tfrecord"))
+    state = tasks.train(url, data, settings)
+    assert state.finished == "all" and list((cache.folder() / "runs").iterdir()) == []
+    tasks.train(tmp_path / "local", converted, settings)
+    cache.download(storage.place(url), storage.place(url).files(), tmp_path / "copy")
+    assert_same_run(tmp_path / "copy", tmp_path / "local", ("step", "valid_loss", "cer"), {"weights", "optimizer"})
+    with pytest.raises(TfvoiceError, match=rf"^{url}: holds a run of another configuration: model.width: 8 -> 16"):
+        tasks.train(url, data, tasks.resolve(overrides=["model.width=16"], run_dir=url))
+
+
+@pytest.mark.parametrize(
+    "model, run_dir, data", [("deep_voice", "s3://b/r", "d"), ("deep_voice", "r", "s3://b/d"), ("g2p", "r", "s3://b/d")]
+)
+def test_what_is_trained_in_local_folders_says_so(model, run_dir, data):
+    with pytest.raises(
+        TfvoiceError, match=r"^s3://b/[rd]: a (voice|G2P model) is trained from and in local folders; copy"
+    ):
+        tasks.train(run_dir, data, tasks.resolve(model))

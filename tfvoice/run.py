@@ -15,14 +15,25 @@ from typing import Any, ClassVar
 import numpy as np
 import pydantic
 
-from tfvoice import checkpoints, hardware, storage
+from tfvoice import checkpoints, hardware, remote, storage, working_copy
 from tfvoice import config as config_
 from tfvoice.config import Config
 from tfvoice.data import shards
 from tfvoice.errors import TfvoiceError
 
-DESCRIPTION = "experiment.json"
+DESCRIPTION = working_copy.DESCRIPTION
 SCHEMA = 2
+
+# What a run writes beside its description.
+_WRITTEN = (
+    f"checkpoints/*{checkpoints.SUFFIX}",
+    f"checkpoints/*{checkpoints.LEGACY_SUFFIX}",
+    "metrics.jsonl",
+    "logs/events.out.tfevents.*",
+    "decoder.json",
+    "report/*-*.*",
+    "samples/step-*.*",
+)
 
 
 class RunConfig(Config):
@@ -77,8 +88,8 @@ class RunFolder:
           TfvoiceError: there are no such data.
         """
         corpus = shards.read_manifest(data_dir).corpus
-        digest = hashlib.sha256((Path(data_dir) / shards.MANIFEST).read_bytes()).hexdigest()
-        return {"data": str(Path(data_dir).resolve()), "manifest_sha256": digest, "corpus": corpus}
+        digest = hashlib.sha256((storage.place(data_dir) / shards.MANIFEST).read_bytes()).hexdigest()
+        return {"data": storage.absolute(data_dir), "manifest_sha256": digest, "corpus": corpus}
 
     def description(self) -> dict[str, Any]:
         """The content of `experiment.json`."""
@@ -105,13 +116,13 @@ class RunFolder:
     def data_dir(self, data_dir: str | Path | None = None) -> str | Path:
         """`data_dir`, or where it is None the run's own data; raises where this machine does not have those."""
         found = data_dir or self.own_data
-        if not found or (data_dir is None and not Path(found).is_dir()):
+        if not found or (data_dir is None and not storage.place(found).is_dir()):
             raise TfvoiceError(f"{self.run_dir}: its data, {found}, is not on this machine; name it with --data=DIR.")
         return found
 
     def is_own_data(self, data_dir: str | Path) -> bool:
         """Whether these are the data that the run was trained on."""
-        return bool(self.own_data) and Path(self.own_data).resolve() == Path(data_dir).resolve()
+        return bool(self.own_data) and storage.absolute(self.own_data) == storage.absolute(data_dir)
 
     def _description(self) -> dict[str, Any]:
         """What `experiment.json` holds beside the configuration and `info`."""
@@ -215,6 +226,7 @@ class Run(RunFolder):
         path = self.run_dir / "checkpoints" / f"{name}{checkpoints.SUFFIX}"
         checkpoints.save(path, groups, state)
         path.with_suffix(checkpoints.LEGACY_SUFFIX).unlink(missing_ok=True)
+        working_copy.saved(self.run_dir)
 
     def pack(self, folder: str | Path) -> Path:
         """Writes a copy to be given to others: the configuration, and the weights in float16.
@@ -253,11 +265,16 @@ def portable_info(info: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_description(run_dir: str | Path) -> dict[str, Any]:
-    """Reads `experiment.json`, migrated to the present schema; raises `TfvoiceError` where the folder is no run."""
-    path = Path(run_dir) / DESCRIPTION
+    """Reads `experiment.json`, migrated to the present schema; raises `TfvoiceError` where the folder is no run.
+
+    The folder may be the URL of one.
+    """
+    path = storage.place(run_dir) / DESCRIPTION
     try:
         content = storage.read_json(path)
-    except OSError:
+    except OSError as error:
+        if remote.is_url(run_dir) and not isinstance(error, FileNotFoundError):
+            raise
         raise TfvoiceError(
             f"{run_dir}: is not the folder of a run (it has no experiment.json); "
             f"make one with tfvoice_train --run={run_dir}."
@@ -299,9 +316,12 @@ def model_name(description: dict[str, Any]) -> str:
 
 
 def is_run(run_dir: str | Path) -> bool:
-    """Whether the folder holds a run; raises `TfvoiceError` where it holds only pieces of one."""
-    if (Path(run_dir) / DESCRIPTION).is_file():
+    """Whether the folder, or URL, holds a run; raises `TfvoiceError` where a folder holds only pieces of one."""
+    if (storage.place(run_dir) / DESCRIPTION).is_file():
         return True
+    if remote.is_url(run_dir):
+        # Pieces are those of a first upload that was interrupted.
+        return False
     for left in _files(run_dir):
         raise TfvoiceError(
             f"{run_dir}: holds {left.relative_to(run_dir)} but no experiment.json, so it is not a whole run; "
@@ -316,17 +336,23 @@ def clear(run_dir: str | Path) -> None:
         path.unlink()
 
 
+@contextlib.contextmanager
+def local_folder(run_dir: str | Path, fresh: bool = False) -> Iterator[str | Path]:
+    """Yields the folder of a run; of one in an object store, a working copy.
+
+    Args:
+      run_dir: the folder, or its URL.
+      fresh: whether an older run there is to be replaced.
+
+    Raises:
+      OSError: the store cannot be reached.
+    """
+    with working_copy.of_run(run_dir, fresh, _WRITTEN) as folder:
+        yield folder
+
+
 def _files(run_dir: str | Path) -> Iterator[Path]:
-    patterns = (
-        f"checkpoints/*{checkpoints.SUFFIX}",
-        f"checkpoints/*{checkpoints.LEGACY_SUFFIX}",
-        "metrics.jsonl",
-        "logs/events.out.tfevents.*",
-        "decoder.json",
-        "report/*-*.*",
-        "samples/step-*.*",
-    )
-    for pattern in patterns:
+    for pattern in _WRITTEN:
         yield from sorted(Path(run_dir).glob(pattern))
 
 

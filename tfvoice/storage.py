@@ -3,20 +3,28 @@
 A file is written under a temporary name in its own folder, flushed to the disk, renamed, and the folder is flushed
 too: a process that is killed at any moment, or a machine that loses power, leaves the older file in place. Temporary
 names are short, whatever the name of the file, and unique, so that two writers never share one.
+
+What takes an `ObjectPath` takes the URL of an object in a store, too (`tfvoice.remote`). An object is written to the
+disk first and then uploaded: clients publish what they have when a writer raises.
 """
 
 import contextlib
 import errno
+import hashlib
 import json
 import logging
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeAlias, TypeVar
 
+from tfvoice import remote
 from tfvoice.errors import TfvoiceError
+from tfvoice.remote import ObjectPath
 
 try:
     import fcntl
@@ -24,47 +32,113 @@ except ImportError:
     # Windows.
     fcntl = None
 
+Place: TypeAlias = Path | ObjectPath
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
 _TEMPORARY = ".tfvoice-"
 _LOCK = ".lock"
+# The object that marks a folder whose upload has not ended.
+_UPLOAD = f"{_TEMPORARY}upload"
 # A longer suffix is no file format; names have at most 255 bytes.
 _LONGEST_SUFFIX = 16
+_POLL_SECONDS = 0.1
 
 
 class LockedError(TfvoiceError):
     """Another process holds the lock of a folder."""
 
 
-def read_text(path: str | Path) -> str:
-    """Reads a UTF-8 file; raises `OSError` or `UnicodeDecodeError`."""
-    return Path(path).read_text(encoding="utf-8")
+def place(path: str | Path | ObjectPath) -> Place:
+    """A path, or the URL of an object, as an object with the methods of `Path`; raises `RemoteError` as that."""
+    return ObjectPath(str(path)) if remote.is_url(path) else Path(path)
 
 
-def read_json(path: str | Path) -> Any:
-    """Reads a JSON file; raises `OSError`, or `ValueError` where it is not JSON."""
+def absolute(path: str | Path | ObjectPath) -> str:
+    """The whole path, links resolved; a URL as it is."""
+    return str(place(path)) if remote.is_url(path) else str(Path(path).resolve())
+
+
+def read_text(path: str | Path | ObjectPath) -> str:
+    """Reads a UTF-8 file or object; raises `OSError` or `UnicodeDecodeError`."""
+    return place(path).read_text(encoding="utf-8")
+
+
+def read_json(path: str | Path | ObjectPath) -> Any:
+    """Reads a JSON file or object; raises `OSError`, or `ValueError` where it is not JSON."""
     return json.loads(read_text(path))
 
 
-def write(path: str | Path, content: bytes | memoryview | str, flush: bool = True) -> None:
-    """Writes a file atomically; text is written as UTF-8. `flush` is that of `writing`."""
+def size(path: Place) -> int:
+    """Bytes of a file or object; raises `OSError`."""
+    return path.size() if isinstance(path, ObjectPath) else path.stat().st_size
+
+
+def sizes(folder: Place) -> dict[str, int]:
+    """Bytes of all files below a folder, by their names in it."""
+    if isinstance(folder, ObjectPath):
+        return {name: int(facts["size"]) for name, facts in folder.files().items()}
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
+
+
+def mapped(function: Callable[[Item], Result], items: Iterable[Item], folder: Place) -> Iterable[Result]:
+    """`function` of each item, in order; in an object store a few at once."""
+    return remote.mapped(function, items) if isinstance(folder, ObjectPath) else map(function, items)
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def delete(paths: Iterable[Place]) -> None:
+    """Deletes files, or objects of one store; those that do not exist are no error."""
+    paths = list(paths)
+    for _ in mapped(lambda path: path.unlink(missing_ok=True), paths, paths[0]) if paths else ():
+        pass
+
+
+def write(path: str | Path | ObjectPath, content: bytes | memoryview | str, flush: bool = True) -> None:
+    """Writes a file or object atomically; text is written as UTF-8. `flush` is that of `writing`."""
+    content = content.encode() if isinstance(content, str) else content
+    if remote.is_url(path):
+        place(path).write_bytes(bytes(content))
+        return
     with writing(path, flush) as file:
-        file.write(content.encode() if isinstance(content, str) else content)
+        file.write(content)
 
 
-def write_json(path: str | Path, content: Any, indent: int | None = 2) -> None:
+def write_json(path: str | Path | ObjectPath, content: Any, indent: int | None = 2) -> None:
     """Writes indented JSON, with a line feed at the end."""
-    write(path, json.dumps(content, indent=indent, ensure_ascii=False) + "\n")
+    write(path, json_text(content, indent))
+
+
+def json_text(content: Any, indent: int | None = 2) -> str:
+    """What `write_json` writes."""
+    return json.dumps(content, indent=indent, ensure_ascii=False) + "\n"
 
 
 @contextlib.contextmanager
-def writing(path: str | Path, flush: bool = True) -> Iterator[IO[bytes]]:
+def writing(path: str | Path | ObjectPath, flush: bool = True) -> Iterator[IO[bytes]]:
     """Opens a binary file for writing; the file appears under its name at the end of the `with`.
 
     After an exception inside the `with` nothing is left behind, and an older file of that name is untouched.
 
     Args:
-      path: the file.
+      path: the file or object.
       flush: whether it must survive that the machine loses power.
     """
+    if remote.is_url(path):
+        with scratch() as folder:
+            with _full_disk_named(), open(folder / "object", "xb") as file:
+                yield file
+            place(path).upload(folder / "object")
+        return
     with _renamed(Path(path), "", flush) as temporary, open(temporary, "xb") as file:
         _try_lock(file.fileno())
         yield file
@@ -87,20 +161,30 @@ def staged(path: str | Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def staged_folder(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
+def staged_folder(path: str | Path | ObjectPath, overwrite: bool = False, last: str = "") -> Iterator[Path]:
     """Yields an empty temporary folder to fill; it is renamed to `path` at the end of the `with`.
 
     After an exception, inside the `with` or while renaming, the older folder is in place and nothing else is left.
     A folder cannot be replaced in one step: a process that is killed between the two renames leaves the older folder
     and the new one, both complete, under temporary names beside `path`.
 
+    In an object store the files are uploaded at the end of the `with`, the last one when all others are there; what
+    was there before is replaced. Of a process that is killed meanwhile, `is_partial` is true.
+
     Args:
       path: the folder.
       overwrite: whether to replace a folder that is not empty.
+      last: in an object store, the name of the file by which the folder is known to be complete.
 
     Raises:
       OSError: `path` is not empty and `overwrite` is false, or the disk is full.
     """
+    if remote.is_url(path):
+        with scratch() as folder:
+            with _full_disk_named():
+                yield folder
+            _publish(folder, place(path), last)
+        return
     # The folder that a link leads to is replaced, not the link.
     path = Path(os.path.realpath(path))
     temporary, old = _temporary(path, ""), _temporary(path, "")
@@ -122,24 +206,90 @@ def staged_folder(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def is_partial(folder: Place) -> bool:
+    """Whether an upload of `staged_folder` was interrupted here."""
+    return isinstance(folder, ObjectPath) and (folder / _UPLOAD).is_file()
+
+
+def _publish(folder: Path, target: ObjectPath, last: str) -> None:
+    new = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    before = target.files()
+    (target / _UPLOAD).write_bytes(b"")
+    (target / last).unlink(missing_ok=True)
+    for _ in remote.mapped(lambda name: (target / name).upload(new[name]), sorted(new.keys() - {last})):
+        pass
+    delete(target / name for name in before.keys() - new.keys() - {_UPLOAD})
+    (target / last).upload(new[last])
+    (target / _UPLOAD).unlink()
+
+
 @contextlib.contextmanager
-def locked(folder: str | Path, writer: str) -> Iterator[None]:
+def _full_disk_named() -> Iterator[None]:
+    """Says that a full disk is that of temporary files: the file that is being written is an object."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
+            folder = tempfile.gettempdir()
+            error.strerror = f"{error.strerror} in {folder}, where it is written first; TMPDIR names another folder"
+            error.filename = folder
+        raise
+
+
+@contextlib.contextmanager
+def scratch(parent: Path | None = None) -> Iterator[Path]:
+    """Yields an empty temporary folder, which is deleted at the end of the `with`.
+
+    Args:
+      parent: made where it does not exist; `remove_leftovers(parent)` deletes what killed processes left in it. None:
+        the folder of the system, `TMPDIR`.
+    """
+    if parent is None:
+        with tempfile.TemporaryDirectory(prefix="tfvoice-") as folder:
+            yield Path(folder)
+        return
+    folder = _temporary(parent / "any", "")
+    folder.mkdir(parents=True)
+    try:
+        with _held(folder):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def local_file(path: Place) -> Iterator[Path]:
+    """Yields the path of a file; of an object, that of a copy, which is deleted at the end of the `with`."""
+    if isinstance(path, Path):
+        yield path
+        return
+    with scratch() as folder:
+        path.download(folder / path.name)
+        yield folder / path.name
+
+
+@contextlib.contextmanager
+def locked(folder: str | Path | ObjectPath, writer: str, wait: bool = False) -> Iterator[None]:
     """Holds the lock of a folder, which is created where it does not exist, during the `with`.
 
     The system releases the lock of a process that dies. Temporary files that killed processes left in the folder and
-    in the folders directly below are deleted first.
+    in the folders directly below are deleted first. An object store has no locks: there, this does nothing.
 
     Args:
       folder: the folder.
       writer: name of the command that writes there, for the error message.
+      wait: whether to wait until another process releases it, instead of raising.
 
     Raises:
       LockedError: another process holds the lock.
       OSError: the folder cannot be created or written to.
     """
+    if remote.is_url(folder):
+        yield
+        return
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor = _acquire(folder / _LOCK)
+    descriptor = _acquire(folder / _LOCK, wait)
     if descriptor is None:
         raise LockedError(f"{folder}: another {writer} is writing here; wait until it ends.")
     try:
@@ -152,12 +302,39 @@ def locked(folder: str | Path, writer: str) -> Iterator[None]:
         os.close(descriptor)
 
 
-def remove_leftovers(folder: str | Path) -> None:
+@contextlib.contextmanager
+def locked_file(path: Path) -> Iterator[None]:
+    """Holds a lock of this name during the `with`; waits until another process or thread releases it."""
+    descriptor = _acquire(path, wait=True)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        os.close(descriptor)
+
+
+def held_file(path: Path) -> IO[bytes]:
+    """Makes a file for which `is_held` is true until it is closed, or its process dies."""
+    file = open(path, "wb")  # noqa: SIM115 - the caller's to close
+    _try_lock(file.fileno())
+    return file
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process has a file of `held_file` open."""
+    with _held(path) as free:
+        return not free
+
+
+def remove_leftovers(folder: str | Path | ObjectPath) -> None:
     """Deletes temporary files that killed writers left in a folder and in the folders directly below it.
 
     Those of `writing` and `staged_folder` are locked while they are written: evaluation, for example, can write its
     report while training starts.
     """
+    if remote.is_url(folder):
+        return
     for pattern in (f"{_TEMPORARY}*", f"*/{_TEMPORARY}*"):
         for path in Path(folder).glob(pattern):
             with contextlib.suppress(OSError), _held(path) as free:
@@ -202,13 +379,16 @@ def is_internal(name: str) -> bool:
     return name == _LOCK or name.startswith(_TEMPORARY)
 
 
-def _acquire(path: Path) -> int | None:
-    """Opens and locks a lock file; None where another process holds it."""
+def _acquire(path: Path, wait: bool = False) -> int | None:
+    """Opens and locks a lock file; None where another process holds it, and it is not to be waited for."""
     while True:
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR)
         if not _try_lock(descriptor):
             os.close(descriptor)
-            return None
+            if not wait:
+                return None
+            time.sleep(_POLL_SECONDS)
+            continue
         # The last holder may have deleted the file after it was opened here; a lock on it would exclude nothing.
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), os.stat(path)):

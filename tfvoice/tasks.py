@@ -4,10 +4,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tfvoice import config as config_
+from tfvoice import remote
 from tfvoice.cluster import cluster as cluster_
 from tfvoice.config import ConfigError
 from tfvoice.errors import TfvoiceError
-from tfvoice.run import Run, RunConfig, model_name, read_description
+from tfvoice.run import Run, RunConfig, local_folder, model_name, read_description
 from tfvoice.training import trainer
 from tfvoice.training.task import Task
 from tfvoice.training.trainer import StopConditions, TrainingState
@@ -112,19 +113,30 @@ def train(
 ) -> TrainingState | None:
     """Trains the model that `settings.model` names; arguments, result and errors as for `trainer.train`.
 
-    Of a voice, whose parts are trained in turn, arguments, result and errors are those of `tts.voice.train`. Where
-    several processes train together, the settings of the chief count, and the others may pass None.
+    Run and data may be URLs of an object store (`tfvoice.working_copy`, `tfvoice.cache`). Of a voice, whose parts are
+    trained in turn, arguments, result and errors are those of `tts.voice.train`. Where several processes train
+    together, the settings of the chief count, and the others may pass None.
     """
     cluster = cluster_.join()
     with cluster.explained():
         task = of_model(cluster.shared(settings and settings.model.name))
+        _refuse_urls(task, run_dir, data_dir)
         if task.name == "voice":
             from tfvoice.tts.voice import train as voice_train
 
             return voice_train.train(run_dir, data_dir, settings, stop, overwrite, init_from, callbacks)
-        if cluster.is_chief:
-            settings = task.run.resolved(settings, run_dir, data_dir, overwrite)
-        return trainer.train(task, run_dir, data_dir, settings, stop, overwrite, init_from, callbacks)
+        if not cluster.is_chief:
+            return trainer.train(task, run_dir, data_dir, settings, stop, overwrite, init_from, callbacks)
+        with local_folder(run_dir, overwrite) as folder:
+            settings = task.run.resolved(settings, folder, data_dir, overwrite)
+            return trainer.train(task, folder, data_dir, settings, stop, overwrite, init_from, callbacks)
+
+
+def _refuse_urls(task: Task, run_dir: str | Path, data_dir: str | Path) -> None:
+    """A voice is a folder of several runs and records, and a lexicon is no converted corpus."""
+    places = {"voice": (run_dir, data_dir), "g2p": (data_dir,)}.get(task.name, ())
+    for place in filter(remote.is_url, places):
+        raise TfvoiceError(f"{place}: {task.summary} is trained from and in local folders; copy it here first.")
 
 
 def resolve(

@@ -85,6 +85,16 @@ def test_an_invalid_command_line_is_an_error_of_one_sentence(flags, arguments, s
     assert isinstance(error.value, TfvoiceError)
 
 
+@pytest.mark.parametrize("arguments", [["--data=s3://b/x"], ["--data=x", "s3://b/x"], ["--data=x", "--lm=s3://b/x"]])
+def test_a_path_is_no_url_unless_its_flag_says_so(flags, arguments):
+    with pytest.raises(
+        UsageError, match=r"^(--data=|--lm=|)s3://b/x: is to be on this machine; copy it here. URLs are"
+    ):
+        flags.parse(["tfvoice_count", *arguments])
+    flags.string("output", "Where to.", metavar="DIR", url=True)
+    assert flags.parse(["tfvoice_count", "--data=x", "--output=s3://b/x", "--name=s3://b/x"]) == ["tfvoice_count"]
+
+
 def test_positional_arguments_are_refused_where_a_command_takes_none():
     with pytest.raises(UsageError, match=r"^unexpected argument a\.wav; flags begin with --, see --help\.$"):
         Flags().parse(["tfvoice_count", "a.wav"])

@@ -4,12 +4,14 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import soundfile
 import tensorflow as tf
 
+from tfvoice import storage
 from tfvoice.audio import io as audio_io
 from tfvoice.data import convert, output, planning, records, shards
 from tfvoice.data.convert import ConversionError
@@ -340,3 +342,48 @@ def test_a_stated_length_without_a_start_is_read_from_the_beginning(tmp_path):
     plan = convert.prepare(listing, ConversionConfig(split="100/0"))
     result = convert.convert(plan, tmp_path / "out")
     assert result.splits["train"].seconds == 0.25 and result.splits["train"].utterances == 1
+
+
+@pytest.fixture
+def listed(tree, tmp_path):
+    """The recordings of `tree` with a manifest, one of them empty; a manifest can also be read from its copy."""
+    folder = tmp_path / "corpus"
+    shutil.copytree(tree / "wav48", folder)
+    (folder / "p225" / "p225_001.wav").write_bytes(b"")
+    names = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.*"))]
+    (folder / "list.tsv").write_text("audio\ttext\n" + "".join(f"{name}\tText of {name}\n" for name in names))
+    return folder
+
+
+def test_the_output_does_not_depend_on_where_the_corpus_is(listed, store, tmp_path):
+    for path in listed.rglob("*.*"):
+        storage.place(f"{store}/in/{path.relative_to(listed)}").upload(path)
+    plans = [
+        convert.prepare(manifest.read(f"{source}/list.tsv"), settings(corpus="manifest"))
+        for source in (listed, f"{store}/in")
+    ]
+    assert plans[0] == replace(plans[1], listing=plans[0].listing, examples=plans[0].examples)
+    for plan, place in zip(plans, (tmp_path / "out", f"{store}/out"), strict=True):
+        result = convert.convert(plan, place, max_skipped=0.1, progress=False)
+        assert result.skipped == {"empty_file": 1}
+    local, remote = tmp_path / "out", storage.place(f"{store}/out")
+    written = {name: (remote / name).read_bytes() for name in remote.files() if name != "skipped.jsonl"}
+    assert written == {name: content for name, content in contents(local).items() if name != "skipped.jsonl"}
+
+
+def test_a_missing_object_is_skipped_and_a_store_that_fails_ends_the_conversion(listed, store, monkeypatch):
+    storage.write(f"{store}/list.tsv", f"audio\ttext\nnone.wav\tNo.\n{listed}/p226/p226_003.wav\tYes.\n")
+    plan = convert.prepare(manifest.read(f"{store}/list.tsv"), settings(corpus="manifest"))
+    result = convert.convert(plan, f"{store}/out", max_skipped=0.5, progress=False)
+    assert result.skipped == {"missing_audio": 1}
+
+    def fail(path, end=None):
+        raise OSError(5, "Unable to connect", str(path))
+
+    monkeypatch.setattr(convert, "_fetched", fail)
+    with pytest.raises(OSError, match="Unable to connect"):
+        convert.prepare(manifest.read(f"{store}/list.tsv"), settings(corpus="manifest"))
+    with pytest.raises(
+        convert.ConversionError, match=r"cannot continue \(Unable to connect\). Finished shards are kept"
+    ):
+        convert.convert(plan, f"{store}/other", max_skipped=0.5, progress=False)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfvoice import ctc
+from tfvoice import ctc, storage
 from tfvoice.audio import features
 from tfvoice.config import build
 from tfvoice.data import index, records, shard_index, shards, utterances, windows
@@ -358,13 +358,9 @@ def test_the_limits_belong_to_the_configuration(corpus):
     assert scanned(manifest, directory, filters=limits).ids == ["u3", "u4"]
 
 
-def test_labels_are_padded_and_the_frames_that_they_need_are_those_of_ctc(monkeypatch):
+def test_the_frames_that_labels_need_are_those_of_ctc(monkeypatch):
     random = np.random.default_rng(0)
     labels = [random.integers(0, 3, count).astype(np.int32) for count in random.integers(0, 9, 50)]
-    table = index.padded(labels)
-    assert table.dtype == np.int32 and table.shape == (50, max(map(len, labels)))
-    for row, values in zip(table, labels, strict=True):
-        np.testing.assert_array_equal(row, np.pad(values, (0, len(row) - len(values))))
     monkeypatch.setattr(index, "_CHUNK", 7)
     np.testing.assert_array_equal(index.minimum_frames(labels), [ctc.minimum_frames(each) for each in labels])
     np.testing.assert_array_equal(index.minimum_frames([np.zeros(0, np.int32)] * 2), [0, 0])
@@ -377,3 +373,25 @@ def test_a_subset_has_the_rows_in_their_order(converted):
     assert some.ids == [whole.ids[3], whole.ids[0]] and len(some) == 2
     np.testing.assert_array_equal(some.audio(0), whole.audio(3))
     np.testing.assert_array_equal(some.samples, whole.samples[[3, 0]])
+
+
+def test_records_of_a_store_are_read_from_whole_copies(corpus, store):
+    manifest, directory, _ = corpus
+    for path in directory.iterdir():
+        if path.is_file():
+            storage.place(f"{store}/{path.name}").upload(path)
+    local, scan = scanned(manifest, directory), scanned(manifest, store)
+    assert (scan.ids, scan.texts, str(scan.directory)) == (local.ids, local.texts, store)
+    storage.delete(storage.place(store) / name for name in storage.place(store).files() if name.endswith(".tfrecord"))
+    rows = np.arange(len(scan))
+    assert scan.read(rows) == local.read(rows) == scanned(manifest, store).read(rows)
+
+
+def test_a_shard_of_a_store_that_was_changed_is_a_sentence(corpus, store):
+    manifest, directory, _ = corpus
+    for path in directory.iterdir():
+        if path.is_file():
+            content = path.read_bytes()
+            storage.write(f"{store}/{path.name}", content[:-1] + b"x" if path.suffix == ".tfrecord" else content)
+    with pytest.raises(TfvoiceError, match=r"tfrecord: this shard is not the one that the manifest describes \(sha256"):
+        scanned(manifest, store)

@@ -218,3 +218,74 @@ def test_files_of_killed_workers_are_deleted_at_the_end(tmp_path):
     (tmp_path / ".tfvoice-0123").write_bytes(b"half of it")
     target.close()
     assert ".tfvoice-0123" not in names(tmp_path)
+
+
+def test_a_conversion_into_a_store_is_that_into_a_folder(store, tmp_path):
+    manifest = finished(tmp_path / "local")
+    assert finished(store) == manifest
+    found = storage.place(store).files()
+    assert {name: (storage.place(store) / name).read_bytes() for name in found} == {
+        path.name: path.read_bytes() for path in (tmp_path / "local").iterdir()
+    }
+    assert opened(store).complete == manifest
+
+
+def test_a_writer_that_raises_leaves_no_object(store):
+    target = opened(store)
+    target.write_partitions(plan().shards)
+
+    def results():
+        yield RESULTS[0]
+        raise OSError(5, "Input/output error")
+
+    with pytest.raises(OSError, match="Input/output error"):
+        target.write(plan().shards[0], results())
+    assert not [name for name in storage.place(store).files() if name.endswith((".tfrecord", ".index.jsonl"))]
+    assert target.all_finished() == [None] * len(plan().shards)
+
+
+def test_an_interrupted_conversion_into_a_store_is_resumed(store):
+    first = opened(store)
+    written = first.write(plan().shards[0], RESULTS)
+    first.close()
+    assert opened(store).all_finished() == [written, *[None] * (len(plan().shards) - 1)]
+
+
+def test_in_a_store_the_plan_refuses_another_conversion_from_its_start_on(store):
+    target = opened(store)
+    target.write_partitions(plan().shards)
+    before = storage.place(store).files().keys()
+    with pytest.raises(
+        ShardError, match=r"an unfinished conversion with other flags is here \(sample_rate_hz 16000 -> "
+    ):
+        opened(store, sample_rate_hz=8000)
+    assert storage.place(store).files().keys() == before
+    assert output.read_partition(store, plan().shards[0].name, plan().fingerprint)[0] == plan().settings
+    opened(store, overwrite=True, sample_rate_hz=8000).close()
+    with pytest.raises(ShardError, match="this folder was given to another conversion"):
+        output.read_partition(store, plan().shards[0].name, plan().fingerprint)
+
+
+def test_of_two_conversions_that_start_at_once_in_a_store_one_is_refused(store, monkeypatch):
+    opened(store)
+    monkeypatch.setattr(output.ConversionOutput, "_earlier", lambda target: None)
+    with pytest.raises(
+        storage.LockedError, match=r"folder: another tfvoice_convert has just started here; name another"
+    ):
+        opened(store, sample_rate_hz=8000)
+    opened(store).close()
+
+
+def test_other_objects_in_a_store_are_refused(store):
+    storage.write(f"{store}/a.txt", "mine")
+    with pytest.raises(ShardError, match=r"holds files that no conversion wrote \(a.txt\); name an empty one"):
+        opened(store, overwrite=True)
+
+
+def test_a_store_that_cannot_be_written_to_is_a_sentence(store, monkeypatch):
+    def refuse(path, content):
+        raise PermissionError(13, "Access Denied", str(path))
+
+    monkeypatch.setattr(type(storage.place(store)), "create", refuse)
+    with pytest.raises(OSError, match="Access Denied"):
+        opened(store)

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from tfvoice import config
+from tfvoice import config, storage
 from tfvoice.data import records, shard_index, shards
 from tfvoice.data.shard_index import IndexEntry
 from tfvoice.data.shards import ConversionConfig, ShardError
@@ -114,3 +114,29 @@ def test_the_size_of_a_shard_is_compared_without_reading_it(tmp_path):
     assert shards.size_defect(path, shard) == f"{path}: this shard has 1 bytes instead of 38"
     path.unlink()
     assert shards.size_defect(path, shard) == f"{path}: this shard is missing"
+
+
+def test_a_conversion_in_a_store_is_read_and_validated(tmp_path, store):
+    indexed(tmp_path)
+    manifest = shards.read_manifest(tmp_path)
+    for path in tmp_path.iterdir():
+        if path.is_file():
+            storage.place(f"{store}/{path.name}").upload(path)
+    assert shards.read_manifest(store) == shards.validate(store) == manifest
+    name = manifest.splits["train"].shards[0].name
+    storage.write(f"{store}/{name}", bytes(manifest.splits["train"].shards[0].bytes))
+    with pytest.raises(
+        ShardError, match=rf"^{store}/{name}: .*Convert the corpus again with --overwrite --output={store}"
+    ):
+        shards.validate(store)
+    with pytest.raises(ShardError, match=rf"^{store}/x: no converted corpus is here"):
+        shards.read_manifest(f"{store}/x")
+
+
+def test_a_store_that_cannot_be_read_is_a_sentence(store, monkeypatch):
+    def refuse(path, end=None):
+        raise PermissionError(13, "Access Denied", str(path))
+
+    monkeypatch.setattr(type(storage.place(store)), "read_bytes", refuse)
+    with pytest.raises(ShardError, match=r"manifest.json: cannot read this manifest \(Access Denied\)"):
+        shards.read_manifest(store)

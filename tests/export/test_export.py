@@ -131,6 +131,40 @@ def test_a_folder_that_appears_during_an_export_is_not_replaced(generator_run, t
     assert (tmp_path / "1" / "mine").is_file() and [path.name for path in tmp_path.iterdir()] == ["1"]
 
 
+def test_a_run_of_a_store_is_exported_to_a_store(generator_run, store, tmp_path, monkeypatch):
+    monkeypatch.setitem(export.FORMATS, "saved_model", empty_model)
+    for name in ("experiment.json", "checkpoints/best.safetensors"):
+        storage.place(f"{store}/runs/piano/{name}").upload(generator_run.run_dir / name)
+    output = export.export(f"{store}/runs/piano", f"{store}/models/piano/1")
+    assert str(output) == f"{store}/models/piano/1"
+    assert set(storage.sizes(output)) == {"saved_model.pb", "tfvoice.json", "model_card.md"}
+    assert storage.read_text(output / "model_card.md").startswith("# piano\n")
+    with pytest.raises(TfvoiceError, match=rf"^{output}: is already there; use the next version's number"):
+        export.export(f"{store}/runs/piano", output)
+    storage.write(output / "stale", "")
+    export.export(f"{store}/runs/piano", output, overwrite=True)
+    assert "stale" not in storage.sizes(output)
+    with pytest.raises(TfvoiceError, match=rf"^{store}/runs/none: is not the folder of a run"):
+        export.export(f"{store}/runs/none", f"{store}/models/none/1")
+    storage.write(f"{store}/mine/1/a.txt", "")
+    with pytest.raises(TfvoiceError, match="holds no exported model, so --overwrite does not replace it"):
+        export.export(f"{store}/runs/piano", f"{store}/mine/1", overwrite=True)
+
+
+def test_an_interrupted_upload_is_replaced(generator_run, store, monkeypatch):
+    monkeypatch.setitem(export.FORMATS, "saved_model", empty_model)
+    output = storage.place(f"{store}/1")
+
+    def interrupt(path, source):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(type(output), "upload", interrupt)
+        export.export(generator_run.run_dir, output)
+    export.export(generator_run.run_dir, output)
+    assert (output / metadata.FILE).is_file()
+
+
 def test_tflite_is_refused_for_other_models(generator_run, tmp_path):
     with pytest.raises(TfvoiceError, match=r"sample_rnn, the model of .*, has no such form"):
         export.export(generator_run.run_dir, tmp_path / "3", format="tflite")

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from samples import speech, streaming_export
 
+from tfvoice import storage
 from tfvoice.asr.recognizer import Recognizer
 from tfvoice.asr.streaming import StreamingTranscriber
 from tfvoice.asr.transcribe import Transcriber
@@ -60,6 +61,22 @@ def test_the_highest_version_is_loaded(exported, tmp_path):
     assert latest_version(folder) == folder / "2" and latest_version(folder / "2") == folder / "2"
     with pytest.raises(TfvoiceError, match=r"holds no exported model; make one with tfvoice_export"):
         latest_version(tmp_path)
+
+
+def test_a_model_of_a_store_is_served_from_a_copy(exported, store, monkeypatch):
+    for path in exported[1].rglob("*"):
+        if path.is_file():
+            storage.place(f"{store}/english/{path.relative_to(exported[1])}").upload(path)
+    assert str(latest_version(f"{store}/english")) == f"{store}/english/2"
+    predictor = Predictor(f"{store}/english")
+    assert (predictor.name, predictor.version) == ("english", 2)
+    monkeypatch.setattr(type(storage.place(store)), "download", lambda *_: pytest.fail("downloaded again"))
+    assert Predictor(f"{store}/english/2").sample_rate_hz == 16000
+    storage.write(f"{store}/english/3/saved_model.pb", "")
+    storage.write(f"{store}/english/3/.tfvoice-upload", "")
+    assert str(latest_version(f"{store}/english")) == f"{store}/english/2"
+    with pytest.raises(TfvoiceError, match=rf"^{store}/none: holds no exported model; make one with tfvoice_export"):
+        Predictor(f"{store}/none")
 
 
 def test_name_and_version_are_those_of_the_path(exported, tmp_path, monkeypatch):

@@ -29,6 +29,8 @@ _ENVIRONMENT = {
     # Without AVX-512 TensorFlow leaves oneDNN off by default; with it a training step takes two thirds to half of the
     # time there, too.
     "TF_ENABLE_ONEDNN_OPTS": "1",
+    # With it, gcsfs would ask each bucket for its kind by gRPC, and try for a minute where nothing answers.
+    "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
     # Errors only.
     _LOG_LEVEL: "2",
 }

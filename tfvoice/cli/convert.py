@@ -18,6 +18,10 @@ With `--engine=beam` the shards are converted by Apache Beam, on a cluster that 
 under the same paths; the output is the same. What follows after `--` are options of Beam:
 
   tfvoice_convert --corpus=vctk --input=/corpora/vctk --output=/records/vctk --engine=beam -- --runner=FlinkRunner
+
+After pip install 'tfvoice[s3]' or 'tfvoice[gs]', --output and the files of --corpus=manifest can be URLs:
+
+  tfvoice_convert --corpus=manifest --input=s3://bucket/train.jsonl --output=s3://bucket/records
 """
 
 import os
@@ -26,7 +30,7 @@ from pathlib import Path
 
 import tqdm
 
-from tfvoice import config, hardware
+from tfvoice import config, hardware, remote, storage
 from tfvoice.cli.flags import Flags, UsageError
 from tfvoice.data import convert, shards
 from tfvoice.data.corpora import CORPORA, base, common_voice
@@ -46,8 +50,15 @@ _BY_SPEAKER = ", ".join(name for name, entry in CORPORA.items() if entry.split_b
 
 FLAGS = Flags("[-- BEAM_OPTIONS]")
 CORPUS = FLAGS.choice("corpus", list(CORPORA), "Corpus in --input; see above.")
-INPUT = FLAGS.string("input", "Folder of the corpus, or manifest files with commas between them.", metavar="DIR")
-OUTPUT = FLAGS.string("output", "Folder for the shards, a new or an empty one.", metavar="DIR", required=True)
+INPUT = FLAGS.string(
+    "input",
+    "Folder of the corpus, or manifest files with commas between them, which may be URLs.",
+    metavar="DIR",
+    url=True,
+)
+OUTPUT = FLAGS.string(
+    "output", "Folder or URL for the shards, a new or an empty one.", metavar="DIR", required=True, url=True
+)
 SPLIT = FLAGS.string(
     "split", "Percentages of train, valid and test; not used where the corpus has splits.", _DEFAULT.split, "90/5/5"
 )
@@ -93,6 +104,8 @@ def main(argv: list[str]) -> None:
     for flag in (CORPUS, INPUT):
         if not flag.value:
             raise UsageError(f"--{flag.name} is missing; for example --corpus=vctk --input=VCTK-Corpus.")
+    if remote.is_url(INPUT.value) and CORPUS.value != "manifest":
+        raise UsageError(f"--input={INPUT.value}: only --corpus=manifest reads URLs; copy the corpus to this machine.")
     max_skipped = _fraction(MAX_SKIPPED.value)
     entry = CORPORA[CORPUS.value]
     settings = _settings(entry)
@@ -106,7 +119,7 @@ def main(argv: list[str]) -> None:
         if DRY_RUN.value:
             _print_plan(plan)
             return
-        was_complete = not OVERWRITE.value and os.path.exists(os.path.join(OUTPUT.value, shards.MANIFEST))
+        was_complete = not OVERWRITE.value and (storage.place(OUTPUT.value) / shards.MANIFEST).exists()
         _refuse_relative_paths(plan)
         manifest = convert.convert(plan, OUTPUT.value, WORKERS.value, max_skipped, OVERWRITE.value, engine=engine)
     except KeyboardInterrupt:
@@ -128,7 +141,7 @@ def _engine(options: list[str]) -> convert.Engine | None:
 
 def _refuse_relative_paths(plan: ConversionPlan) -> None:
     """The current folder of a worker of a cluster is another one."""
-    if ENGINE.value != "local" and not os.path.isabs(plan.examples[0].audio):
+    if ENGINE.value != "local" and not remote.is_url(audio := plan.examples[0].audio) and not os.path.isabs(audio):
         raise UsageError(
             f"--input={INPUT.value}: the workers of --engine={ENGINE.value} have other current folders; write whole "
             f"paths, for example --input={os.path.abspath(INPUT.value.split(',')[0])}"
@@ -206,7 +219,7 @@ def _print_summary(manifest: shards.Manifest, own_splits: bool) -> None:
     if absent and own_splits:
         print(f"warning: the corpus has no {' and no '.join(absent)}; tfvoice_train needs train and valid")
     model = CORPORA[manifest.corpus].model
-    run_dir = Path("runs", Path(OUTPUT.value).resolve().name)
+    run_dir = Path("runs", Path(storage.absolute(OUTPUT.value)).name)
     places = f"--data={shlex.quote(OUTPUT.value)} --run={shlex.quote(str(run_dir))}"
     print(f"next: tfvoice_train --model={model} {places}")
 

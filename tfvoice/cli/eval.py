@@ -27,6 +27,7 @@ DATA = FLAGS.string(
     "data",
     "Folder that tfvoice_convert wrote, or tfvoice_align, or a lexicon. Default: what the run was trained on.",
     metavar="DIR",
+    url=True,
 )
 SPLIT = FLAGS.string("split", "Split to evaluate: train, valid or test.", "test", "NAME")
 CHECKPOINT = FLAGS.choice(

@@ -10,16 +10,18 @@ server. Serve it with tfvoice_serve (recognisers and voices) or TensorFlow Servi
   saved_model_cli show --dir=models/english/1 --tag_set=serve --signature_def=serving_default
 """
 
+from tfvoice import storage
 from tfvoice.cli.command import load_tensorflow
 from tfvoice.cli.flags import Flags
 
 FLAGS = Flags()
-RUN = FLAGS.string("run", "Folder of a run of tfvoice_train.", metavar="DIR", required=True)
+RUN = FLAGS.string("run", "Folder or URL of a run of tfvoice_train.", metavar="DIR", required=True, url=True)
 OUTPUT = FLAGS.string(
     "output",
-    "Folder of the exported model; for a server its last part must be a version number.",
+    "Folder or URL of the exported model; for a server its last part must be a version number.",
     metavar="DIR",
     required=True,
+    url=True,
 )
 CHECKPOINT = FLAGS.choice(
     "checkpoint",
@@ -44,7 +46,7 @@ def main(_: list[str]) -> None:
     from tfvoice.export import export
 
     path = export.export(RUN.value, OUTPUT.value, CHECKPOINT.value, OVERWRITE.value, FORMAT.value)
-    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    print(f"{path}: {size / 2**20:.1f} MiB; see {path}/model_card.md")
-    if FORMAT.value == "tflite" and not (path / "model_int8.tflite").is_file():
+    sizes = storage.sizes(path)
+    print(f"{path}: {sum(sizes.values()) / 2**20:.1f} MiB; see {path}/model_card.md")
+    if FORMAT.value == "tflite" and "model_int8.tflite" not in sizes:
         print("For 8-bit weights as well: pip install 'tfvoice[tflite]'")

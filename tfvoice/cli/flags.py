@@ -12,7 +12,15 @@ from collections.abc import Sequence
 
 from absl import flags
 
+from tfvoice import remote
 from tfvoice.errors import TfvoiceError
+
+# How the help writes values that are paths.
+_PATHS = ("DIR", "FILE", "RUN")
+_TAKES_URLS = (
+    "tfvoice_convert (--input of --corpus=manifest, --output), tfvoice_train (--data, --run), tfvoice_eval and "
+    "tfvoice_tune_lm (--data), tfvoice_export (--run, --output) and tfvoice_serve (--model)"
+)
 
 
 class UsageError(TfvoiceError):
@@ -23,7 +31,8 @@ class Flags:
     """The flags of one command, in the order of its help.
 
     Each method defines a flag and returns absl's holder of it, whose `.value` is read within `main`. A help text is a
-    sentence or two; the default is added unless the text states one itself, after `Default: `.
+    sentence or two; the default is added unless the text states one itself, after `Default: `. A path may be a URL only
+    where its flag says so.
 
     Args:
       arguments: how the help writes the positional arguments, such as `FILE...`; empty: the command takes none.
@@ -36,14 +45,27 @@ class Flags:
         self._usage: dict[str, str] = {}
         self._help: dict[str, str] = {}
         self._required: set[str] = set()
+        self._local: set[str] = set()
         self.boolean("debug", "Show the traceback of an error.")
 
-    def string(self, name: str, help: str, default: str | None = None, metavar: str = "TEXT", required: bool = False):
-        """Defines a string flag; `metavar` is how the help writes its value, such as `DIR`."""
+    def string(
+        self,
+        name: str,
+        help: str,
+        default: str | None = None,
+        metavar: str = "TEXT",
+        required: bool = False,
+        url: bool = False,
+    ):
+        """Defines a string flag; `metavar` is how the help writes its value, such as `DIR`; with `url`, URLs too."""
+        if metavar in _PATHS and not url:
+            self._local.add(name)
         return self._add(flags.DEFINE_string(name, default, help, self._values), help, metavar, required)
 
     def strings(self, name: str, help: str, metavar: str = "TEXT"):
         """Defines a string flag that may be repeated; its value is a list, empty by default."""
+        if metavar in _PATHS:
+            self._local.add(name)
         return self._add(flags.DEFINE_multi_string(name, [], help, self._values), f"{help} May be repeated.", metavar)
 
     def integer(self, name: str, help: str, default: int | None = None, lower: int | None = None):
@@ -85,8 +107,12 @@ class Flags:
                 raise UsageError(f"--{name} is {'missing' if value is None else 'empty'}; add {usage}.")
             if isinstance(value, str) and value.startswith("--"):
                 raise UsageError(f"--{name} took {value} as its value; write {usage}.")
+            if name in self._local:
+                _refuse_urls(f"--{name}=", value)
         if rest[1:] and not self.arguments:
             raise UsageError(f"unexpected argument {rest[1]}; flags begin with --, see --help.")
+        if self.arguments.startswith("FILE"):
+            _refuse_urls("", rest[1:])
         return rest
 
     def help(self) -> str:
@@ -125,3 +151,9 @@ class Flags:
         parser = self._values[name].parser
         choices = f"one of {', '.join(parser.enum_values)}" if isinstance(parser, flags.EnumParser) else ""
         return f"{written} is not valid; expected {choices or parser.syntactic_help or 'true or false'}."
+
+
+def _refuse_urls(flag: str, values: str | list[str] | None) -> None:
+    for value in [values] if isinstance(values, str) else values or []:
+        if remote.is_url(value):
+            raise UsageError(f"{flag}{value}: is to be on this machine; copy it here. URLs are for {_TAKES_URLS}.")

@@ -23,7 +23,7 @@ from tfvoice.cli.command import load_tensorflow
 from tfvoice.cli.flags import Flags, UsageError
 
 FLAGS = Flags()
-MODEL = FLAGS.string("model", "Folder of a recogniser, or of its versions.", metavar="DIR")
+MODEL = FLAGS.string("model", "Folder or URL of a recogniser, or of its versions.", metavar="DIR", url=True)
 VOICE = FLAGS.strings("voice", "Folder of a voice, or default. Requests name one by its folder.", metavar="DIR")
 HOST = FLAGS.string("host", "Address to listen on; 0.0.0.0 for those of all networks.", "127.0.0.1", "ADDRESS")
 PORT = FLAGS.integer("port", "Port to listen on; 0 for any free one.", 8501, 0)

@@ -27,7 +27,7 @@ one machine with --processes. Each computes its share of every batch:
 
 import gc
 
-from tfvoice import hardware
+from tfvoice import hardware, remote
 from tfvoice.cli.cluster_flags import ClusterFlags
 from tfvoice.cli.command import resumable
 from tfvoice.cli.flags import Flags
@@ -36,9 +36,10 @@ from tfvoice.cli.signals import StopRequest
 FLAGS = Flags()
 _MODELS = "wavenet_asr, deepspeech2, sample_rnn, g2p, segmentation, duration_f0, vocoder, deep_voice"
 MODEL = FLAGS.string("model", f"{_MODELS}. Default: as --init_from, else wavenet_asr.", metavar="NAME")
-_DATA = "Folder that tfvoice_convert wrote, for duration_f0 and vocoder tfvoice_align; for g2p, cmudict or a lexicon."
-DATA = FLAGS.string("data", _DATA, metavar="DIR", required=True)
-RUN = FLAGS.string("run", "Folder of the run: a new one, or one to resume.", metavar="DIR", required=True)
+_DATA = "What tfvoice_convert wrote, for duration_f0 and vocoder tfvoice_align; for g2p, cmudict or a lexicon."
+DATA = FLAGS.string("data", _DATA, metavar="DIR", required=True, url=True)
+_RUN = "Folder or URL of the run: a new one, or one to resume."
+RUN = FLAGS.string("run", _RUN, metavar="DIR", required=True, url=True)
 CONFIG = FLAGS.string(
     "config",
     "TOML file with the keys that differ from the defaults, or the name of a configuration of tfvoice.",
@@ -89,6 +90,9 @@ def _train(cluster) -> None:
         gc.unfreeze()
     if state is None:
         # A voice of which parts are missing.
+        return
+    if remote.is_url(RUN.value):
+        print(f"Next: tfvoice_export --run={RUN.value} --output=models/{RUN.value.rstrip('/').rpartition('/')[2]}/1")
         return
     checkpoint = "" if state.best_validation else " --checkpoint=last"
     print(f"Next: tfvoice_eval --run={RUN.value}{checkpoint} --split={shards.test_split(DATA.value)}")

@@ -17,7 +17,7 @@ FLAGS = Flags()
 RUN = FLAGS.string("run", "Folder of a run of tfvoice_train.", metavar="DIR", required=True)
 DECODER = DecoderFlags(FLAGS, tuning=True)
 DATA = FLAGS.string(
-    "data", "Folder that tfvoice_convert wrote. Default: the one that the run was trained on.", metavar="DIR"
+    "data", "Folder that tfvoice_convert wrote. Default: the one that the run was trained on.", metavar="DIR", url=True
 )
 SPLIT = FLAGS.string("split", "Split to tune on; never the one of the final evaluation.", "valid", "NAME")
 UTTERANCES = FLAGS.integer("utterances", "How many of its utterances each trial decodes.", 300, 1)

@@ -6,9 +6,9 @@ Each element of the job is the name of a shard, and each task writes that shard 
 Only `tfvoice_convert --engine=beam` imports this module, and only `engine` imports Beam.
 """
 
-import os
 from collections.abc import Sequence
 
+from tfvoice import storage
 from tfvoice.data.convert import Engine, convert_shard
 from tfvoice.errors import TfvoiceError
 
@@ -34,7 +34,7 @@ def engine(options: Sequence[str]) -> Engine:
     def run(directory: str, names: list[str], fingerprint: str) -> None:
         try:
             with apache_beam.Pipeline(argv=list(options)) as pipeline:
-                add_tasks(pipeline, os.path.abspath(directory), names, fingerprint)
+                add_tasks(pipeline, storage.absolute(directory), names, fingerprint)
         except Exception as error:
             fact = str(error).strip().splitlines() or [type(error).__name__]
             raise BeamError(

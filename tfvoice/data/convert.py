@@ -18,6 +18,8 @@ from pathlib import Path
 import numpy as np
 import tqdm
 
+from tfvoice import remote, storage
+from tfvoice.audio import container
 from tfvoice.audio import io as audio_io
 from tfvoice.data import planning, records, shards
 from tfvoice.data.corpora import base
@@ -45,7 +47,11 @@ _CHUNK = 8
 _HEADER_CHUNK = 512
 # Formats whose header states the length; for others only decoding would.
 _SUFFIXES_WITH_LENGTH = (".wav", ".flac", ".ogg", ".opus", ".sph")
+# Of these, an object is read whole.
+_SUFFIXES_WITH_LENGTH_AT_END = (".ogg", ".opus")
 _TYPICAL_BYTES_PER_SECOND = 8000
+# Of an object, what holds a header.
+_HEAD_BYTES = 1 << 16
 
 
 class ConversionError(TfvoiceError):
@@ -98,7 +104,7 @@ def convert(
 
     Args:
       plan: from `prepare`.
-      output: folder of the shards, created where it does not exist.
+      output: folder of the shards, created where it does not exist; or the URL of one in an object store.
       workers: processes; with one, everything happens in this process.
       max_skipped: the largest fraction of the expected utterances that may be bad.
       overwrite: delete an earlier conversion in `output` that differs or is finished.
@@ -159,8 +165,8 @@ def convert_shard(
     settings, utterances = read_partition(directory, name, fingerprint)
 
     def results() -> Iterator[list[EncodedUtterance | Skip]]:
-        for utterance in utterances:
-            yield [convert_one(utterance, settings)]
+        for utterance, source in _with_sources(utterances):
+            yield [convert_one(utterance, settings, source)]
             advance(utterance.seconds)
         # A task that outlived its command must not write over the shards of the next conversion.
         read_settings(directory, fingerprint)
@@ -168,11 +174,20 @@ def convert_shard(
     write_shard(directory, name, settings.sample_rate_hz, results())
 
 
-def convert_one(utterance: Utterance, settings: ConversionConfig) -> EncodedUtterance | Skip:
-    """Decodes the audio of an utterance and encodes its record; bad audio becomes a Skip."""
+def convert_one(
+    utterance: Utterance, settings: ConversionConfig, source: str | io.BytesIO | None = None
+) -> EncodedUtterance | Skip:
+    """Decodes the audio of an utterance and encodes its record; bad audio becomes a Skip.
+
+    Args:
+      utterance: to convert.
+      settings: of the conversion.
+      source: the audio, where it has been fetched already.
+    """
+    source = _source(utterance) if source is None else source
     try:
         part = (utterance.start_seconds or 0.0, None if utterance.to_end else utterance.seconds)
-        samples = audio_io.read(_source(utterance), settings.sample_rate_hz, settings.max_seconds, *part)
+        samples = audio_io.read(source, settings.sample_rate_hz, settings.max_seconds, *part)
     except audio_io.AudioError as error:
         reason = "missing_audio" if error.reason == "missing_file" else error.reason
         return Skip(utterance.id, reason, detail=base.printable(str(error)))
@@ -196,7 +211,21 @@ def _peak(pcm16: np.ndarray) -> float:
     return max(-int(pcm16.min()), int(pcm16.max())) / 32768
 
 
+def _with_sources(utterances: list[Utterance]) -> Iterator[tuple[Utterance, str | io.BytesIO]]:
+    """Yields each utterance with what its audio is read from; some objects are fetched ahead."""
+    of_a_store = any(remote.is_url(utterance.audio) for utterance in utterances)
+    sources = remote.mapped(_source, utterances) if of_a_store else map(_source, utterances)
+    return zip(utterances, sources, strict=True)
+
+
 def _source(utterance: Utterance) -> str | io.BytesIO:
+    """The file of an utterance, or the content of its object.
+
+    Raises:
+      OSError: the store cannot be reached, which is no defect of the audio.
+    """
+    if remote.is_url(utterance.audio):
+        return _fetched(utterance.audio)
     if not utterance.bare_hz or not os.path.isfile(utterance.audio):
         return utterance.audio
     wav = io.BytesIO(audio_io.with_header(Path(utterance.audio).read_bytes(), utterance.bare_hz))
@@ -205,12 +234,23 @@ def _source(utterance: Utterance) -> str | io.BytesIO:
     return wav
 
 
+def _fetched(url: str, end: int | None = None) -> str | io.BytesIO:
+    """The content of an object, or its first bytes; the URL where there is none, which no audio can be read from."""
+    try:
+        content = io.BytesIO(storage.place(url).read_bytes(end))
+    except FileNotFoundError:
+        return url
+    content.name = url
+    return content
+
+
 def _convert_chunk(utterances: list[Utterance], settings: ConversionConfig) -> list[EncodedUtterance | Skip]:
-    return [convert_one(utterance, settings) for utterance in utterances]
+    return [convert_one(utterance, settings, source) for utterance, source in _with_sources(utterances)]
 
 
 def _with_seconds(utterances: list[Utterance]) -> list[Utterance]:
-    return [_planned(utterance) for utterance in utterances]
+    of_a_store = any(utterance.seconds is None and remote.is_url(utterance.audio) for utterance in utterances)
+    return list(remote.mapped(_planned, utterances) if of_a_store else map(_planned, utterances))
 
 
 def _planned(utterance: Utterance) -> Utterance:
@@ -228,19 +268,36 @@ def _expected_seconds(utterance: Utterance) -> float:
         if utterance.bare_hz:
             return os.path.getsize(utterance.audio) / (2 * utterance.bare_hz)
         if utterance.audio.lower().endswith(_SUFFIXES_WITH_LENGTH):
-            # An estimate is enough: planning does not read the audio of a corpus.
-            seconds = audio_io.seconds(utterance.audio, search=False)
+            seconds = _stated_seconds(utterance.audio)
         else:
-            seconds = os.path.getsize(utterance.audio) / _TYPICAL_BYTES_PER_SECOND
+            seconds = storage.size(storage.place(utterance.audio)) / _TYPICAL_BYTES_PER_SECOND
         return max(0.0, seconds - (utterance.start_seconds or 0.0))
-    except (audio_io.AudioError, OSError):
+    except (audio_io.AudioError, FileNotFoundError):
         return 0.0
+    except OSError:
+        # A store that cannot be reached now would change the plan.
+        if remote.is_url(utterance.audio):
+            raise
+        return 0.0
+
+
+def _stated_seconds(audio: str) -> float:
+    """Length of the audio by its header. An estimate is enough: planning does not read the audio of a corpus."""
+    if not remote.is_url(audio):
+        return audio_io.seconds(audio, search=False)
+    content = _fetched(audio, None if audio.lower().endswith(_SUFFIXES_WITH_LENGTH_AT_END) else _HEAD_BYTES)
+    if not isinstance(content, str):
+        promised = container.examine(content, search=False).promised_seconds
+        content.seek(0)
+        if promised is not None:
+            return promised
+    return audio_io.seconds(content, search=False)
 
 
 def _write_shards(
     target: ConversionOutput, plan: ConversionPlan, workers: int, progress: bool, engine: Engine | None
 ) -> tuple[dict[str, list[Shard]], list[Skip]]:
-    todo = [shard for shard in plan.shards if not target.finished(shard)]
+    todo = [shard for shard, result in zip(plan.shards, target.all_finished(), strict=True) if not result]
     target.write_partitions(todo)
     if engine and todo:
         engine(str(target.directory), [shard.name for shard in todo], plan.fingerprint)
@@ -249,8 +306,7 @@ def _write_shards(
             _run(target, plan, todo, workers, functools.partial(_advance, bar))
     done: dict[str, list[Shard]] = {}
     skipped: list[Skip] = []
-    for shard in plan.shards:
-        result = target.finished(shard)
+    for shard, result in zip(plan.shards, target.all_finished(), strict=True):
         if result is None:
             raise ConversionError(f"{target.directory / shard.name}: was not written; run the same command again.")
         done.setdefault(shard.split, []).append(result[0])

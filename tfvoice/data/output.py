@@ -4,6 +4,10 @@
 shard and its index are written atomically; a small JSON file in `.progress/` then records that they are finished.
 `manifest.json` comes last and `.progress/` is deleted, so that at every moment a folder is either complete, or visibly
 unfinished and ready to be resumed.
+
+The folder can be one of an object store. There, `.progress/plan.json` takes the place of the lock: it is created only
+where there is none, so that of two different conversions that start at once one is refused. Two equal ones do the same
+work and write the same bytes.
 """
 
 import contextlib
@@ -21,6 +25,8 @@ from tfvoice.data.corpora.base import Skip, Utterance
 from tfvoice.data.planning import ConversionPlan, PlannedShard
 from tfvoice.data.shard_index import IndexEntry
 from tfvoice.data.shards import ConversionConfig, Manifest, Shard, ShardError
+from tfvoice.remote import ObjectPath
+from tfvoice.storage import LockedError, Place
 
 PROGRESS = ".progress"
 
@@ -54,7 +60,7 @@ class ConversionOutput:
         """Locks the folder and finds out how far the same conversion got before.
 
         Args:
-          directory: created where it does not exist.
+          directory: created where it does not exist; or the URL of one.
           plan: of the conversion.
           overwrite: delete a finished conversion, or an unfinished one that differs.
           command: that writes, for the message of a process that waits.
@@ -63,13 +69,14 @@ class ConversionOutput:
           ShardError: the folder holds other files or another conversion, or cannot be written to.
           LockedError: another process is converting into the folder.
         """
-        self.directory = Path(directory)
+        self.directory = storage.place(directory)
+        self._command = command
         self._progress = self.directory / PROGRESS
         self._plan = plan
         self.complete: Manifest | None = None
-        _refuse_foreign_files(self.directory)
         self._lock = contextlib.ExitStack()
         try:
+            _refuse_foreign_files(self.directory)
             self._lock.enter_context(storage.locked(self.directory, command))
             self._progress.mkdir(exist_ok=True)
         except OSError as error:
@@ -85,6 +92,12 @@ class ConversionOutput:
 
     def close(self) -> None:
         """Unlocks the folder; what is finished stays."""
+        if isinstance(self.directory, ObjectPath):
+            # Without a lock, a plan that has no shards yet may be that of another process.
+            with contextlib.suppress(OSError):
+                if (self.directory / shards.MANIFEST).exists():
+                    storage.delete(self._progress.iterdir())
+            return
         unfinished = self._outputs() and (self._progress / _PLAN).exists()
         if (self.directory / shards.MANIFEST).exists() or not unfinished:
             shutil.rmtree(self._progress, ignore_errors=True)
@@ -96,19 +109,32 @@ class ConversionOutput:
         """`finished` of a shard of this folder."""
         return finished(self.directory, shard.name)
 
+    def all_finished(self) -> list[tuple[Shard, list[Skip]] | None]:
+        """`finished` of each shard of the plan."""
+        there = {path.name for path in self._progress.iterdir()}
+
+        def entry(shard: PlannedShard) -> tuple[Shard, list[Skip]] | None:
+            return self.finished(shard) if _progress(self.directory, shard.name).name in there else None
+
+        return list(storage.mapped(entry, self._plan.shards, self.directory))
+
     def write_partitions(self, todo: Iterable[PlannedShard]) -> None:
         """Writes the partitions of the plan for shards that are to be written."""
         names = {shard.name for shard in todo}
-        for shard, partition in self._plan.partitions():
-            if shard.name in names:
-                # The command that resumes writes it again.
-                storage.write(_partition(self.directory, shard.name), partition, flush=False)
+        wanted = ((shard.name, partition) for shard, partition in self._plan.partitions() if shard.name in names)
+
+        def write(pair: tuple[str, str]) -> None:
+            # The command that resumes writes it again.
+            storage.write(_partition(self.directory, pair[0]), pair[1], flush=False)
+
+        for _ in storage.mapped(write, wanted, self.directory):
+            pass
 
     def write(self, shard: PlannedShard, results: Iterable[list]) -> tuple[Shard, list[Skip]]:
         """`write_shard` of this folder."""
         return write_shard(self.directory, shard.name, self._plan.settings.sample_rate_hz, results)
 
-    def write_skipped(self, skipped: list[Skip]) -> Path:
+    def write_skipped(self, skipped: list[Skip]) -> Place:
         """Writes `skipped.jsonl`, one JSON object for each Skip; returns its path."""
         path = self.directory / shards.SKIPPED
         storage.write(path, "".join(json.dumps(asdict(skip)) + "\n" for skip in skipped))
@@ -136,24 +162,34 @@ class ConversionOutput:
                 self.complete = shards.read_manifest(self.directory)
                 return
         state = {"fingerprint": fingerprint, "settings": self._plan.settings.model_dump(mode="json")}
-        storage.write_json(self._progress / _PLAN, state)
+        path = self._progress / _PLAN
+        if not isinstance(path, ObjectPath):
+            storage.write_json(path, state)
+            return
+        try:
+            path.create(storage.json_text(state).encode())
+        except FileExistsError:
+            if storage.read_json(path)["fingerprint"] != fingerprint:
+                fact = f"another {self._command} has just started here"
+                raise LockedError(f"{self.directory}: {fact}; name another folder with --output.") from None
 
     def _earlier(self) -> tuple[dict, str, bool] | None:
         """Settings and fingerprint of an earlier conversion, and whether all its shards are finished."""
         if (self.directory / shards.MANIFEST).exists():
             values = storage.read_json(self.directory / shards.MANIFEST)
             return values.get("settings", {}), values["fingerprint"], True
-        if not self._outputs():
+        is_planned = isinstance(self.directory, ObjectPath) and (self._progress / _PLAN).exists()
+        if not self._outputs() and not is_planned:
             self._delete()
             return None
         try:
             values = storage.read_json(self._progress / _PLAN)
         except (OSError, ValueError):
             return {}, "", False
-        done = all(self.finished(shard) for shard in self._plan.shards)
+        done = all(self.all_finished())
         return values["settings"], values["fingerprint"], done
 
-    def _outputs(self) -> list[Path]:
+    def _outputs(self) -> list[Place]:
         """Shards and their indices."""
         return [path for path in self.directory.iterdir() if _OUTPUT_NAME.fullmatch(path.name)]
 
@@ -172,17 +208,18 @@ class ConversionOutput:
 
     def _delete(self) -> None:
         """Deletes the files that a conversion writes, and no others."""
+        # First of all: without it, nothing takes the rest for a complete conversion.
+        (self.directory / shards.MANIFEST).unlink(missing_ok=True)
         progress = [path for path in self._progress.iterdir() if path.is_file()]
-        for path in (self.directory / shards.MANIFEST, self.directory / shards.SKIPPED, *self._outputs(), *progress):
-            path.unlink(missing_ok=True)
+        storage.delete([self.directory / shards.SKIPPED, *self._outputs(), *progress])
 
 
 def finished(directory: str | Path, name: str) -> tuple[Shard, list[Skip]] | None:
     """Returns a shard that was finished before with its index, and what was skipped in it; else None."""
-    path = Path(directory, name)
+    path = storage.place(directory) / name
     try:
         entry = storage.read_json(_progress(directory, name))
-        if path.stat().st_size != entry["shard"]["bytes"]:
+        if storage.size(path) != entry["shard"]["bytes"]:
             return None
         shard_index.read(path, entry["shard"]["sha256"])
     except (OSError, ValueError, shard_index.ShardIndexError):
@@ -207,7 +244,7 @@ def read_partition(directory: str | Path, name: str, fingerprint: str) -> tuple[
 
 def read_settings(directory: str | Path, fingerprint: str) -> ConversionConfig:
     """Reads the settings of the conversion with this fingerprint; errors as for `read_partition`."""
-    state = storage.read_json(Path(directory, PROGRESS, _PLAN))
+    state = storage.read_json(storage.place(directory) / PROGRESS / _PLAN)
     if state["fingerprint"] != fingerprint:
         raise ShardError(f"{directory}: this folder was given to another conversion; name another one with --output.")
     return config.build(ConversionConfig, state["settings"])
@@ -227,7 +264,7 @@ def write_shard(
     Returns:
       The finished shard, and what was skipped in it.
     """
-    path = Path(directory, name)
+    path = storage.place(directory) / name
     digest, offset = hashlib.sha256(), 0
     entries: list[IndexEntry] = []
     skipped: list[Skip] = []
@@ -257,12 +294,12 @@ def write_shard(
     return done, skipped
 
 
-def _progress(directory: str | Path, name: str) -> Path:
-    return Path(directory, PROGRESS, f"{name}.json")
+def _progress(directory: str | Path | ObjectPath, name: str) -> Place:
+    return storage.place(directory) / PROGRESS / f"{name}.json"
 
 
-def _partition(directory: str | Path, name: str) -> Path:
-    return Path(directory, PROGRESS, f"{name}.plan.jsonl")
+def _partition(directory: str | Path | ObjectPath, name: str) -> Place:
+    return storage.place(directory) / PROGRESS / f"{name}.plan.jsonl"
 
 
 def _entry(utterance: EncodedUtterance, frame_offset: int) -> IndexEntry:
@@ -277,7 +314,7 @@ def _entry(utterance: EncodedUtterance, frame_offset: int) -> IndexEntry:
     )
 
 
-def _refuse_foreign_files(directory: Path) -> None:
+def _refuse_foreign_files(directory: Place) -> None:
     if not directory.exists():
         return
     if not directory.is_dir():
@@ -290,7 +327,7 @@ def _refuse_foreign_files(directory: Path) -> None:
         )
 
 
-def _is_ours(path: Path) -> bool:
+def _is_ours(path: Place) -> bool:
     """Whether a conversion wrote this file."""
     if path.name == shards.MANIFEST:
         try:

@@ -12,11 +12,11 @@ when a conversion of an older version is indexed.
 import hashlib
 import json
 from collections.abc import Iterable
-from pathlib import Path
 from typing import NamedTuple
 
 from tfvoice import storage
 from tfvoice.errors import TfvoiceError
+from tfvoice.storage import Place
 
 SCHEMA = 1
 SUFFIX = ".index.jsonl"
@@ -45,12 +45,12 @@ class IndexEntry(NamedTuple):
     peak: float
 
 
-def path_of(shard_path: Path) -> Path:
+def path_of(shard_path: Place) -> Place:
     """The path of the index of a shard."""
     return shard_path.with_suffix(SUFFIX)
 
 
-def write(shard_path: Path, sha256: str, entries: Iterable[IndexEntry]) -> None:
+def write(shard_path: Place, sha256: str, entries: Iterable[IndexEntry]) -> None:
     """Writes the index of a shard; the same bytes for the same arguments.
 
     Args:
@@ -63,7 +63,7 @@ def write(shard_path: Path, sha256: str, entries: Iterable[IndexEntry]) -> None:
     storage.write(path_of(shard_path), json.dumps(header).encode() + b"\n" + lines)
 
 
-def read(shard_path: Path, sha256: str) -> list[IndexEntry]:
+def read(shard_path: Place, sha256: str) -> list[IndexEntry]:
     """Reads the index of a shard.
 
     Args:

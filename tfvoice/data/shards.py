@@ -1,6 +1,5 @@
 """The settings of a conversion, and the manifest that describes its finished shards."""
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -10,6 +9,8 @@ import pydantic
 from tfvoice import config, storage
 from tfvoice.data import records, shard_index
 from tfvoice.errors import TfvoiceError
+from tfvoice.remote import ObjectPath
+from tfvoice.storage import Place
 
 MANIFEST = "manifest.json"
 SKIPPED = "skipped.jsonl"
@@ -111,13 +112,13 @@ class Manifest(config.Config):
         return values if self.alignment else {key: value for key, value in values.items() if key != "alignment"}
 
 
-def read_manifest(directory: str | Path) -> Manifest:
-    """Reads `manifest.json`.
+def read_manifest(directory: str | Path | ObjectPath) -> Manifest:
+    """Reads `manifest.json` of a folder, which may be the URL of one.
 
     Raises:
       ShardError: there is none, or it has another schema version.
     """
-    path = Path(directory) / MANIFEST
+    path = storage.place(directory) / MANIFEST
     try:
         values = storage.read_json(path)
         version = values["schema_version"]
@@ -128,6 +129,8 @@ def read_manifest(directory: str | Path) -> Manifest:
             advice = f"no converted corpus is here; make one with tfvoice_convert --output={directory}"
         raise ShardError(f"{directory}: {advice}.") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(path, ObjectPath) and isinstance(error, OSError):
+            raise ShardError(f"{path}: cannot read this manifest ({error.strerror}).") from None
         raise ShardError(f"{path}: not a manifest of tfvoice ({error!r}); name another folder.") from None
     if version != records.SCHEMA:
         raise ShardError(
@@ -146,7 +149,7 @@ def test_split(directory: str | Path) -> str:
         return "test"
 
 
-def validate(directory: str | Path, after_each: Callable[[], object] = lambda: None) -> Manifest:
+def validate(directory: str | Path | ObjectPath, after_each: Callable[[], object] = lambda: None) -> Manifest:
     """Reads every shard and compares its sha256, checksums and number of records with the manifest and its index.
 
     Args:
@@ -160,7 +163,7 @@ def validate(directory: str | Path, after_each: Callable[[], object] = lambda: N
     of_shards, of_indices = [], []
     for split in manifest.splits.values():
         for shard in split.shards:
-            shard_defect, index_defect = _defects(Path(directory) / shard.name, shard)
+            shard_defect, index_defect = _defects(storage.place(directory) / shard.name, shard)
             of_shards.append(shard_defect)
             of_indices.append(index_defect)
             after_each()
@@ -175,10 +178,10 @@ def validate(directory: str | Path, after_each: Callable[[], object] = lambda: N
     return manifest
 
 
-def size_defect(path: Path, shard: Shard) -> str | None:
+def size_defect(path: Place, shard: Shard) -> str | None:
     """Compares the size of a shard with the manifest, without reading it; None where they are equal."""
     try:
-        size = path.stat().st_size
+        size = storage.size(path)
     except FileNotFoundError:
         return f"{path}: this shard is missing"
     return None if size == shard.bytes else f"{path}: this shard has {size} bytes instead of {shard.bytes}"
@@ -195,29 +198,23 @@ def total(shards: list[Shard]) -> Split:
     )
 
 
-def _defects(path: Path, shard: Shard) -> tuple[str | None, str | None]:
+def _defects(path: Place, shard: Shard) -> tuple[str | None, str | None]:
     """The defect of a shard and, where it has none, that of its index."""
     defect = size_defect(path, shard)
     if defect:
         return defect, None
-    try:
-        frames = list(records.frames(path))
-    except records.RecordError as error:
-        return str(error), None
-    if _sha256(path) != shard.sha256 or len(frames) != shard.utterances:
+    with storage.local_file(path) as local:
+        try:
+            frames = list(records.frames(local))
+        except records.RecordError as error:
+            return str(error).replace(str(local), str(path)), None
+        sha256 = storage.sha256(local)
+    if sha256 != shard.sha256 or len(frames) != shard.utterances:
         return f"{path}: this shard is not the one that was written (sha256 differs)", None
     return None, _index_defect(path, shard, frames)
 
 
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _index_defect(path: Path, shard: Shard, frames: list[tuple[int, int]]) -> str | None:
+def _index_defect(path: Place, shard: Shard, frames: list[tuple[int, int]]) -> str | None:
     # Conversions of version 0.1.0 have no indices.
     if not shard_index.path_of(path).exists():
         return None

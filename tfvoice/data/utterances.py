@@ -17,9 +17,10 @@ from tfvoice import keys
 from tfvoice.audio import augment, features
 from tfvoice.audio.augment import AugmentationConfig
 from tfvoice.data import records
+from tfvoice.data.columns import ClassIds
 from tfvoice.data.config import DataConfig
 from tfvoice.data.datasets import BatchDataset, Share, epochs_from
-from tfvoice.data.index import Index, minimum_frames, padded
+from tfvoice.data.index import Index, minimum_frames
 from tfvoice.keys import Purpose
 
 
@@ -120,8 +121,8 @@ class UtterancePipeline:
         self.statistics = statistics
         self.frames = np.asarray(features.frame_count(feature_config, index.samples))
         self.boundaries = _boundaries(self.frames, config.buckets, augmentation.tempo if augmentation else 0.0)
-        self._labels = padded(index.labels)
-        self._label_lengths = np.array([len(labels) for labels in index.labels], np.int32)
+        self._labels = ClassIds(index.labels)
+        self._label_lengths = self._labels.lengths
         self._needed = minimum_frames(index.labels)
         self._noise = None
         if augmentation and augmentation.noise_folder:
@@ -258,7 +259,7 @@ class UtterancePipeline:
             plan.tempo[read],
             plan.vocal_tract[read],
             rows.astype(np.int64),
-            self._labels[rows, : max(label_lengths)],
+            self._labels.padded(rows),
             label_lengths,
             np.int64(plan.boundaries[int(position)]),
             np.int64(self.index.samples[read].max()),

@@ -12,13 +12,14 @@ import tensorflow as tf
 from tfvoice.errors import TfvoiceError
 from tfvoice.layers import xla
 from tfvoice.run import Run
+from tfvoice.storage import Place
 from tfvoice.training.task import Task
 
 # TensorFlow's name of the folder for files that no graph reads.
 EXTRA_ASSETS = "assets.extra"
 
 
-def check_path(folder: Path) -> None:
+def check_path(folder: Place) -> None:
     """Raises `TfvoiceError` if TensorFlow cannot load a SavedModel from a folder of this name.
 
     It takes the path for a pattern, which does not match itself where it has a pair of brackets or a backslash.

@@ -165,7 +165,7 @@ def _report(path: Path) -> dict[str, Any] | None:
 
 
 def _same_data(report: dict[str, Any], data_dir: str | Path) -> bool:
-    return Path(report["data"]).resolve() == Path(data_dir).resolve()
+    return storage.absolute(report["data"]) == storage.absolute(data_dir)
 
 
 def _report_of_data(folder: Path, split: str, data_dir: str | Path | None) -> dict[str, Any]:

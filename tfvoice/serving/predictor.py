@@ -10,9 +10,12 @@ import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
+from tfvoice import cache, storage
 from tfvoice.asr.transcript import Transcript, Word
 from tfvoice.errors import TfvoiceError
 from tfvoice.export import metadata, saved_model
+from tfvoice.remote import ObjectPath
+from tfvoice.storage import Place
 
 # Signatures from recordings; those of a stream carry a state, and a client of the server has no need to.
 SIGNATURES = ("serving_default", "wav", "waveform", "log_probs")
@@ -22,7 +25,8 @@ class Predictor:
     """A SavedModel that transcribes, as `tfvoice_export` writes it.
 
     Args:
-      folder: of the model, or of its versions, whose names are numbers; the highest version is loaded.
+      folder: of the model, or of its versions, whose names are numbers; the highest version is loaded. One in an object
+        store, named by its URL, is copied to this machine.
 
     Attributes:
       name: of the model, in URLs.
@@ -38,6 +42,8 @@ class Predictor:
 
     def __init__(self, folder: str | Path):
         path = latest_version(folder)
+        if isinstance(path, ObjectPath):
+            path = cache.tree(path)
         saved_model.check_path(path)
         description = metadata.read(path)
         self.version = int(version) if (version := Path(os.path.abspath(path)).name).isdecimal() else 1
@@ -146,12 +152,13 @@ class StreamSession:
         return text
 
 
-def latest_version(folder: str | Path) -> Path:
+def latest_version(folder: str | Path) -> Place:
     """The folder itself if it holds a model, otherwise the highest version in it."""
-    folder = Path(folder)
+    folder = storage.place(folder)
     if (folder / "saved_model.pb").is_file():
         return folder
-    versions = [path.parent for path in folder.glob("*/saved_model.pb") if path.parent.name.isdecimal()]
+    numbers = [path for path in (folder.iterdir() if folder.is_dir() else ()) if path.name.isdecimal()]
+    versions = [path for path in numbers if (path / "saved_model.pb").is_file() and not storage.is_partial(path)]
     if not versions:
         raise TfvoiceError(
             f"{folder}: holds no exported model; make one with tfvoice_export --run=RUN --output={folder}/1."

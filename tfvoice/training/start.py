@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from tfvoice import config as config_
+from tfvoice import storage
 from tfvoice.errors import TfvoiceError
 from tfvoice.run import Run, RunConfig, model_name, read_description, with_precision
 from tfvoice.training import transfer
@@ -51,13 +52,15 @@ def extended_epochs(run_dir: str | Path, epochs: int) -> int:
     if "training" not in content["config"]:
         raise TfvoiceError(f"{run_dir}: a voice has several parts; name one, as in --set vocoder.training.epochs=30.")
     info, total = content.get("info") or {}, content["config"]["training"]["epochs"]
-    path = next(iter(sorted(Path(run_dir).glob("checkpoints/last.*"), reverse=True)), None)
-    if path is None:
+    folder = storage.place(run_dir) / "checkpoints"
+    paths = [path for path in (folder.iterdir() if folder.is_dir() else ()) if path.stem == "last"]
+    if not paths:
         raise TfvoiceError(
             f"{run_dir}: has no checkpoint of a training that could be extended; start a run from it with "
             f"--init_from={run_dir} and another --run."
         )
-    state = TrainingState.restore(path)
+    with storage.local_file(max(paths)) as path:
+        state = TrainingState.restore(path)
     stages = info.get("stages", [])
     if state.finished and state.stage == len(stages):
         return state.next_epoch + epochs

@@ -2,10 +2,12 @@ import csv
 import io
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tfvoice import storage
 from tfvoice.data.corpora import manifest
 from tfvoice.data.corpora.base import CorpusError, Utterance
 
@@ -276,3 +278,36 @@ def test_a_comma_can_be_part_of_a_name(home):
     assert manifest.read(str(home / "with, comma")).expected == 2 * 2
     assert manifest._listed(",".join(paths)) == [Path(path) for path in paths]
     assert manifest._listed("a.csv, b.csv") == [Path("a.csv"), Path("b.csv")]
+
+
+def test_a_manifest_in_a_store_has_the_same_ids(home, store):
+    write(home / "clips.csv", FORMS["csv"])
+    for path in home.rglob("*.*"):
+        if path.is_file():
+            storage.place(f"{store}/{path.relative_to(home)}").upload(path)
+    listing = manifest.read(f"{store}/clips.csv")
+    assert listing.utterances == [
+        replace(each, audio=f"{store}/{each.id}{Path(each.audio).suffix}") for each in expected(home)
+    ]
+    assert manifest.read(store).utterances == listing.utterances
+
+
+def test_a_manifest_can_name_objects_and_texts_elsewhere(home, store):
+    storage.write(f"{store}/txt/a.txt", "Text in a store.\n")
+    rows = (
+        f"wav_path\ttxt\n../x/a.wav\t../txt/a.txt\n{store}/b.wav\t../none.txt\n{home}/clips/a.wav\t{home}/clips/a.txt\n"
+    )
+    storage.write(f"{store}/lists/list.tsv", rows)
+    listing = manifest.read(f"{store}/lists/list.tsv")
+    audio = {utterance.audio: utterance.text for utterance in listing.utterances}
+    assert audio == {f"{store}/x/a.wav": "Text in a store.", f"{home}/clips/a.wav": "Text of a."}
+    assert list(reasons(listing).values()) == ["missing_transcript"]
+
+
+def test_several_manifests_in_a_store_give_the_splits(store):
+    for split in ("train", "test"):
+        storage.write(f"{store}/{split}.tsv", f"audio\ttext\n{split}.wav\tYes.\n")
+    for source in (f"{store}/train.tsv,{store}/test.tsv", store):
+        assert sorted(each.split for each in manifest.read(source).utterances) == ["test", "train"]
+    with pytest.raises(CorpusError, match=rf"^{store}/none.tsv: there is no such manifest"):
+        manifest.read(f"{store}/none.tsv")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tfvoice import storage
 from tfvoice.errors import TfvoiceError
+from tfvoice.storage import Place
 
 SPLITS = ("train", "valid", "test")
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
@@ -152,12 +153,12 @@ def printable(name: str) -> str:
         return name.encode("utf-8", "backslashreplace").decode()
 
 
-def entries(folder: Path) -> list[Path]:
+def entries(folder: Place) -> list[Place]:
     """What is in a folder, sorted; names that begin with a dot are not there, as in `storage.walk`."""
     return sorted(path for path in folder.iterdir() if storage.is_visible(path.name))
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Place) -> str:
     """Reads a transcript file: UTF-8 with or without a byte order mark, without surrounding blanks.
 
     Raises:
@@ -208,7 +209,7 @@ def check_folder(source: Path, what: str) -> None:
         raise CorpusError(f"{source}: {fact} that holds {what} with --input.")
 
 
-def refuse_archive(path: Path) -> None:
+def refuse_archive(path: Place) -> None:
     """Raises `CorpusError` where a file is an archive, by its name."""
     if path.name.lower().endswith(_ARCHIVES) and path.is_file():
         unpack = "tar -xf" if ".t" in path.name.lower() else "unzip" if path.suffix.lower() == ".zip" else "7z x"

@@ -9,7 +9,7 @@ Recognised formats, besides a table with a header:
 - deepspeech.pytorch's CSV without a header, audio and transcript file per row, and its later JSON,
   `{"root_path": ..., "samples": [{"wav_path": ..., "transcript_path": ...}]}`.
 
-Relative paths are relative to the manifest (or to its `root_path`).
+Relative paths are relative to the manifest (or to its `root_path`). A manifest and its audio may lie in object stores.
 """
 
 import csv
@@ -17,14 +17,17 @@ import functools
 import json
 import math
 import os
+import posixpath
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
+from tfvoice import remote, storage
 from tfvoice.audio.decoding import AUDIO_SUFFIXES
 from tfvoice.data.corpora import base
 from tfvoice.data.corpora.base import CorpusError, Listing, Skip, Utterance
+from tfvoice.remote import ObjectPath
+from tfvoice.storage import Place
 
 COLUMNS = {
     "audio": (
@@ -59,7 +62,7 @@ class _Row(NamedTuple):
 
     where: str
     values: dict[str, str]
-    root: Path
+    root: Place
     defect: str = ""
 
 
@@ -69,13 +72,13 @@ def read(source: str) -> Listing:
     Args:
       source: a manifest, several with commas between them, or a folder with `train.*`, `valid.*` and `test.*`, or
         with folders of these names that hold a `metadata.*`. Of several, the names give the split; a `split` column
-        has precedence.
+        has precedence. Each may be a URL.
 
     Raises:
       CorpusError: there is no manifest, or one of an unknown format.
     """
     files = _manifests(source)
-    home = os.path.commonpath([os.path.abspath(path.parent) for path in files])
+    home = os.path.commonpath([_local_form(_joined(path.parent, "")) for path in files])
     named = len(files) > 1
     utterances: list[Utterance] = []
     skipped: list[Skip] = []
@@ -93,14 +96,29 @@ def split_in_name(stem: str) -> str:
     return next((_SPLIT_NAMES[word] for word in words if word in _SPLIT_NAMES), "")
 
 
-def _split_of(path: Path) -> str:
+def _joined(root: Place, name: str) -> str:
+    """The whole path or URL of what a manifest names, without `..`."""
+    if remote.is_url(name):
+        return str(storage.place(name))
+    if not isinstance(root, ObjectPath) or os.path.isabs(name):
+        return os.path.abspath(name if isinstance(root, ObjectPath) else root / name)
+    scheme, _, key = str(root / name).partition("://")
+    return f"{scheme}://{posixpath.normpath(key)}"
+
+
+def _local_form(path: str) -> str:
+    """A URL as an absolute path, so that ids do not depend on where a corpus lies."""
+    return f"/{path.replace('://', '/', 1)}" if remote.is_url(path) else path
+
+
+def _split_of(path: Place) -> str:
     """The split in the name of a manifest, or in that of the folder of a `metadata.csv`."""
     return split_in_name(path.parent.name if path.stem.lower() == _METADATA else path.stem)
 
 
-def _manifests(source: str) -> list[Path]:
-    if Path(source).is_dir():
-        return _in_folder(Path(source))
+def _manifests(source: str) -> list[Place]:
+    if storage.place(source).is_dir():
+        return _in_folder(storage.place(source))
     paths = _listed(source)
     for path in paths:
         base.refuse_archive(path)
@@ -111,31 +129,31 @@ def _manifests(source: str) -> list[Path]:
     return paths
 
 
-def _listed(source: str) -> list[Path]:
+def _listed(source: str) -> list[Place]:
     """The files in a list with commas between them; a comma can also be part of a name."""
     paths, rest = [], source.split(",")
     while rest:
         joined = (",".join(rest[:count]).strip() for count in range(1, len(rest) + 1))
-        sizes = [count for count, name in enumerate(joined, 1) if name and Path(name).is_file()]
+        sizes = [count for count, name in enumerate(joined, 1) if name and storage.place(name).is_file()]
         count = sizes[0] if sizes else 1
-        paths.append(Path(",".join(rest[:count]).strip()))
+        paths.append(storage.place(",".join(rest[:count]).strip()))
         rest = rest[count:]
     return paths
 
 
-def _in_folder(folder: Path) -> list[Path]:
+def _in_folder(folder: Place) -> list[Place]:
     children = base.entries(folder)
     paths = [path for path in children if path.suffix.lower() in SUFFIXES and path.is_file()]
     if not paths:
         folders = [child for child in children if child.is_dir() and split_in_name(child.name)]
         paths = [path for child in folders for path in base.entries(child) if path.stem.lower() == _METADATA]
         paths = [path for path in paths if path.suffix.lower() in SUFFIXES]
-    named: dict[str, Path] = {}
+    named: dict[str, Place] = {}
     for path in paths:
         split = _split_of(path)
         if split in named:
             raise CorpusError(
-                f"{folder}: {named[split].relative_to(folder)} and {path.relative_to(folder)} both look like the "
+                f"{folder}: {_within(folder, named[split])} and {_within(folder, path)} both look like the "
                 f"{split or 'whole'} manifest; name the right ones, with commas between: --input={named[split]},..."
             )
         if split or len(paths) == 1:
@@ -150,7 +168,11 @@ def _in_folder(folder: Path) -> list[Path]:
     return list(named.values())
 
 
-def _rows(path: Path) -> Iterator[_Row]:
+def _within(folder: Place, path: Place) -> str:
+    return str(path).removeprefix(str(folder)).lstrip("/")
+
+
+def _rows(path: Place) -> Iterator[_Row]:
     readers = {".csv": _csv_rows, ".tsv": _tsv_rows, ".jsonl": _json_rows, ".json": _json_rows}
     try:
         yield from readers[path.suffix.lower()](path)
@@ -160,8 +182,8 @@ def _rows(path: Path) -> Iterator[_Row]:
         raise CorpusError(f"{path}: not CSV ({error}); look for a quotation mark that is never closed.") from None
 
 
-def _csv_rows(path: Path) -> Iterator[_Row]:
-    with open(path, encoding="utf-8-sig", newline="") as file:
+def _csv_rows(path: Place) -> Iterator[_Row]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file)
         yield from _table(path, _numbered(reader))
 
@@ -174,12 +196,12 @@ def _numbered(reader) -> Iterator[tuple[int, list[str]]]:
         first = reader.line_num + 1
 
 
-def _tsv_rows(path: Path) -> Iterator[_Row]:
-    with open(path, encoding="utf-8-sig") as file:
+def _tsv_rows(path: Place) -> Iterator[_Row]:
+    with path.open(encoding="utf-8-sig") as file:
         yield from _table(path, ((number, line.rstrip("\n").split("\t")) for number, line in enumerate(file, 1)))
 
 
-def _table(path: Path, lines: Iterator[tuple[int, list[str]]]) -> Iterator[_Row]:
+def _table(path: Place, lines: Iterator[tuple[int, list[str]]]) -> Iterator[_Row]:
     keys: tuple[str, ...] | None = None
     for number, fields in lines:
         if not any(field.strip() for field in fields):
@@ -210,7 +232,7 @@ def _names_audio(field: str) -> bool:
     return field.strip(' "').endswith(AUDIO_SUFFIXES)
 
 
-def _header(path: Path, fields: list[str]) -> tuple[tuple[str, ...], bool]:
+def _header(path: Place, fields: list[str]) -> tuple[tuple[str, ...], bool]:
     keys = _keys(tuple(fields))
     if "audio" in keys and ("text" in keys or "transcript_path" in keys):
         return keys, True
@@ -230,7 +252,7 @@ def _keys(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(known.get(name, name) for name in names)
 
 
-def _json_rows(path: Path) -> Iterator[_Row]:
+def _json_rows(path: Place) -> Iterator[_Row]:
     text = path.read_text(encoding="utf-8-sig")
     try:
         content = json.loads(text)
@@ -248,7 +270,7 @@ def _json_rows(path: Path) -> Iterator[_Row]:
         yield from _json_lines(path, text)
 
 
-def _json_lines(path: Path, text: str) -> Iterator[_Row]:
+def _json_lines(path: Place, text: str) -> Iterator[_Row]:
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -261,7 +283,7 @@ def _json_lines(path: Path, text: str) -> Iterator[_Row]:
         yield _json_row(path, f"line {number}", item, path.parent)
 
 
-def _json_row(path: Path, where: str, item: object, root: Path) -> _Row:
+def _json_row(path: Place, where: str, item: object, root: Place) -> _Row:
     where = f"{path.name} {where}"
     if not isinstance(item, dict):
         return _Row(where, {}, root, "no JSON object")
@@ -283,17 +305,18 @@ def _utterance(row: _Row, split: str, home: str) -> Utterance | Skip:
         if times[key] is None and values.get(key):
             detail = f"{row.where}: {' or '.join(COLUMNS[key])} is {values[key]!r}, no number of seconds such as 0.5"
             return Skip(row.where, "malformed_row", detail=detail)
-    audio = os.path.abspath(row.root / values["audio"])
-    id = values.get("id") or os.path.relpath(os.path.splitext(audio)[0], home).replace(os.sep, "/")
+    audio = _joined(row.root, values["audio"])
+    id = values.get("id") or os.path.relpath(os.path.splitext(_local_form(audio))[0], home).replace(os.sep, "/")
     if times["start_seconds"] is not None and not values.get("id"):
         id += f"@{times['start_seconds']:.3f}"
-    if not os.path.isfile(audio):
+    # Of an object that is a request; conversion skips it as missing, too.
+    if not remote.is_url(audio) and not os.path.isfile(audio):
         return Skip(id, "missing_audio", detail=f"{row.where}: there is no {audio}")
     if "text" not in values and "transcript_path" not in values:
         return Skip(id, "missing_transcript", detail=f"{row.where}: no {' or '.join(COLUMNS['text'])}")
     text = values.get("text", "")
     if "text" not in values:
-        path = row.root / values["transcript_path"]
+        path = storage.place(_joined(row.root, values["transcript_path"]))
         try:
             text = base.read_text(path)
         except FileNotFoundError:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tfvoice import storage
 from tfvoice.audio import quantize
 from tfvoice.audio.quantize import QuantizationConfig
 from tfvoice.data import aligned, index
@@ -100,7 +101,7 @@ class VocoderIndex:
                 f"{FRAME_SAMPLES}; align the records again with tfvoice_align --set=frame_samples={FRAME_SAMPLES}."
             )
         self.clips = index.scan_clips(manifest, data_dir, split, 1)
-        self.split, self.speed, self.directory = split, self.clips.speed, Path(data_dir)
+        self.split, self.speed, self.directory = split, self.clips.speed, storage.place(data_dir)
         self.alignments = aligned.read_alignments(self.clips)
 
     def __len__(self) -> int:
