@@ -15,7 +15,7 @@ def root(store):
     return ObjectPath(store)
 
 
-def test_urls_are_told_from_paths():
+def test_urls_are_distinguished_from_paths():
     assert all(map(remote.is_url, ("s3://bucket/a", "gs://b", "https://x/y", "S3://b/c")))
     assert not any(map(remote.is_url, ("a", "/a/b", "C:\\a", "", "s3:/bucket", None, "://a", "-")))
 

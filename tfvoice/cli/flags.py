@@ -156,4 +156,4 @@ class Flags:
 def _refuse_urls(flag: str, values: str | list[str] | None) -> None:
     for value in [values] if isinstance(values, str) else values or []:
         if remote.is_url(value):
-            raise UsageError(f"{flag}{value}: is to be on this machine; copy it here. URLs are for {_TAKES_URLS}.")
+            raise UsageError(f"{flag}{value}: must be on this machine; copy it here. URLs are for {_TAKES_URLS}.")
