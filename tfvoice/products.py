@@ -33,7 +33,9 @@ def padded(size: int) -> int:
 
 
 def zero_padded(values: np.ndarray, *shape: int) -> np.ndarray:
-    """Values with zeros after them along each axis, float32."""
+    """Values with zeros after them along each axis, float32; the values themselves where there is nothing to add."""
+    if values.shape == shape and values.dtype == np.float32:
+        return values
     result = np.zeros(shape, np.float32)
     result[tuple(map(slice, values.shape))] = values
     return result
@@ -42,8 +44,8 @@ def zero_padded(values: np.ndarray, *shape: int) -> np.ndarray:
 def pad_columns(values: np.ndarray, blocks: int = 1) -> np.ndarray:
     """Pads each of several blocks of columns, `[..., blocks * columns]`, as for `padded`."""
     *outer, columns = values.shape
-    size = columns // blocks
-    return zero_padded(values.reshape(*outer, blocks, size), *outer, blocks, padded(size)).reshape(*outer, -1)
+    size, whole = columns // blocks, padded(columns // blocks)
+    return zero_padded(values.reshape(*outer, blocks, size), *outer, blocks, whole).reshape(*outer, blocks * whole)
 
 
 def tiled(matrices: np.ndarray) -> np.ndarray:
