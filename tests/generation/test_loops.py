@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from tfvoice import tasks
-from tfvoice.generation import loops
+from tfvoice import hardware, tasks
 from tfvoice.generation.generator import Generator
 from tfvoice.generation.loops import GraphLoops, KernelLoops, Start
 from tfvoice.generation.options import SamplingOptions
@@ -31,7 +30,7 @@ def sampled(group, model, sequences, samples=600, options=SamplingOptions(seed=3
 @pytest.mark.parametrize("cores", [1, 2, 5])
 @pytest.mark.parametrize("count", [1, 4, 5, 7])
 def test_sequences_are_shared_among_as_many_loops_as_there_are_cores(model, monkeypatch, cores, count):
-    monkeypatch.setattr(loops.hardware, "cores", lambda: cores)
+    monkeypatch.setattr(hardware, "cores", lambda: cores)
     groups = KernelLoops(model).groups(range(10, 10 + count))
     assert [number for group in groups for number in group] == list(range(10, 10 + count))
     sizes = list(map(len, groups))

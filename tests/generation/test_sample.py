@@ -8,7 +8,7 @@ import pytest
 import soundfile
 import tensorflow as tf
 
-from tfvoice import checkpoints, tasks
+from tfvoice import checkpoints, hardware, tasks
 from tfvoice.audio import io as audio_io
 from tfvoice.audio import quantize
 from tfvoice.errors import TfvoiceError
@@ -86,6 +86,13 @@ def test_a_sequence_depends_on_seed_and_index_but_not_on_its_batch(sampler):
 def test_a_long_sequence_is_yielded_in_blocks(sampler):
     blocks = [block for _, block in sampler.blocks(1, 10_000)]
     assert [block.shape for block in blocks] == [(1, 4096), (1, 4096), (1, 1808)]
+
+
+@pytest.mark.parametrize("cores", [1, 3])
+def test_sequences_do_not_depend_on_the_number_of_cores(run, sampler, monkeypatch, cores):
+    expected = sampler.sample(20, 100)
+    monkeypatch.setattr(hardware, "cores", lambda: cores)
+    np.testing.assert_array_equal(Sampler(run).sample(20, 100), expected)
 
 
 def test_more_sequences_than_a_batch_are_sampled_batch_by_batch(sampler):
