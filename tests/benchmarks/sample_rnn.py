@@ -73,8 +73,8 @@ def _sampling_floor(about: dict[str, Any], bounds: dict[str, float], count: int,
     tiers, lowest = (f"{about[name] / 2**20:.1f} MiB" for name in ("tiers", "bottom"))
     return (
         f"a step of {count}: {1e3 * seconds:.2f} ms; {1e3 * reading:.2f} ms to read the weights once, "
-        f"{tiers} of the tiers from memory ({memory} GB/s) and {lowest} of the lowest one from the cache ({cache} GB/s), "
-        f"by one core; {1e3 * computing:.2f} ms to compute "
+        f"{tiers} of the tiers from memory ({memory} GB/s) and {lowest} of the lowest one from the cache "
+        f"({cache} GB/s), by one core; {1e3 * computing:.2f} ms to compute "
         f"{about['operations'] / 1e6:.1f} MFLOP a sample ({flops} GFLOP/s, {about['loops']} cores with 8 rows each)"
     )
 
