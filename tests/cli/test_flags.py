@@ -87,9 +87,7 @@ def test_an_invalid_command_line_is_an_error_of_one_sentence(flags, arguments, s
 
 @pytest.mark.parametrize("arguments", [["--data=s3://b/x"], ["--data=x", "s3://b/x"], ["--data=x", "--lm=s3://b/x"]])
 def test_a_path_is_no_url_unless_its_flag_says_so(flags, arguments):
-    with pytest.raises(
-        UsageError, match=r"^(--data=|--lm=|)s3://b/x: must be on this machine; copy it here. URLs are"
-    ):
+    with pytest.raises(UsageError, match=r"^(--data=|--lm=|)s3://b/x: must be on this machine; copy it here. URLs are"):
         flags.parse(["tfvoice_count", *arguments])
     flags.string("output", "Where to.", metavar="DIR", url=True)
     assert flags.parse(["tfvoice_count", "--data=x", "--output=s3://b/x", "--name=s3://b/x"]) == ["tfvoice_count"]

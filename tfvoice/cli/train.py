@@ -25,11 +25,9 @@ one machine with --processes. Each computes its share of every batch:
   tfvoice_train --model=wavenet_asr --data=vctk_records --run=runs/vctk --processes=4
 """
 
-import gc
-
 from tfvoice import hardware, remote
 from tfvoice.cli.cluster_flags import ClusterFlags
-from tfvoice.cli.command import resumable
+from tfvoice.cli.command import all_kept, resumable
 from tfvoice.cli.flags import Flags
 from tfvoice.cli.signals import StopRequest
 
@@ -62,8 +60,6 @@ MAX_STEPS = FLAGS.integer("max_steps", "Stop after this many steps of the run; t
 MAX_MINUTES = FLAGS.number("max_minutes", "Stop after this many minutes of training of the run.", None, 0)
 CHECKPOINT_MINUTES = FLAGS.number("checkpoint_minutes", "Minutes between checkpoints within an epoch.", 5.0, 0)
 OVERWRITE = FLAGS.boolean("overwrite", "Start from scratch in a folder that holds another run.")
-
-
 CLUSTER = ClusterFlags(FLAGS)
 
 
@@ -79,15 +75,10 @@ def _train(cluster) -> None:
 
     config = _config(tasks) if cluster.is_chief else None
     print(hardware.describe(), flush=True)
-    # What exists now stays to the end: the garbage collections of each validation need not look at it.
-    gc.freeze()
-    try:
-        with resumable(RUN.value), StopRequest() as stop:
-            limits = (MAX_STEPS.value, MAX_MINUTES.value, CHECKPOINT_MINUTES.value)
-            conditions = StopConditions(*limits, requested=lambda: stop.requested)
-            state = tasks.train(RUN.value, DATA.value, config, conditions, OVERWRITE.value, INIT_FROM.value)
-    finally:
-        gc.unfreeze()
+    with all_kept(), resumable(RUN.value), StopRequest() as stop:
+        limits = (MAX_STEPS.value, MAX_MINUTES.value, CHECKPOINT_MINUTES.value)
+        conditions = StopConditions(*limits, requested=lambda: stop.requested)
+        state = tasks.train(RUN.value, DATA.value, config, conditions, OVERWRITE.value, INIT_FROM.value)
     if state is None:
         # A voice of which parts are missing.
         return
