@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tfvoice.compiled import compiled
-from tfvoice.products import TILE, add_product, padded, tiled
+from tfvoice.products import TILE, add_product, add_products, pad_columns, padded, tiled
 
 
 @compiled
@@ -40,3 +40,27 @@ def test_tiles_hold_the_columns_in_order_and_begin_at_a_line_of_the_cache():
     assert tiles.shape == (2, 2, 6, TILE) and tiles.ctypes.data % 64 == 0 and tiles.flags.c_contiguous
     np.testing.assert_array_equal(tiles[1, 1, 4], matrices[1, 4, TILE:])
     assert [padded(size) for size in (1, TILE, TILE + 1)] == [TILE, TILE, 2 * TILE]
+
+
+@compiled
+def all_added(inputs, matrices, matrix, sums, column):
+    add_products(inputs, matrices, matrix, sums, column)
+
+
+@pytest.mark.parametrize("vectors", [1, 3, 4, 5, 8, 11])
+def test_products_of_several_vectors_are_those_of_each_alone_to_the_last_bit(vectors):
+    inputs, matrices, sums = random(vectors, 64), tiled(random(2, 64, 2 * TILE)), random(vectors, 5 * TILE)
+    expected = sums.copy()
+    for number in range(vectors):
+        alone = expected[number : number + 1, TILE : 3 * TILE].copy()
+        added(inputs, number, matrices, 1, alone, 0)
+        expected[number, TILE : 3 * TILE] = alone
+    all_added(inputs, matrices, 1, sums, TILE)
+    np.testing.assert_array_equal(sums, expected)
+
+
+def test_columns_are_padded_within_each_block():
+    values = random(2, 3, 10)
+    found = pad_columns(values, 2).reshape(2, 3, 2, TILE)
+    np.testing.assert_array_equal(found[..., :5], values.reshape(2, 3, 2, 5))
+    assert not found[..., 5:].any()

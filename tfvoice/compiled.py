@@ -1,10 +1,12 @@
 """Functions that Numba compiles, which librosa brings along."""
 
 import functools
+import sys
 from collections.abc import Callable
 
 import numba
 import numpy as np
+from numba.core import event
 
 
 def compiled(function: Callable | None = None, /, **options) -> Callable:
@@ -23,3 +25,23 @@ def compiled(function: Callable | None = None, /, **options) -> Callable:
     except RuntimeError:
         # Neither the package nor the user's cache folder can be written to, as in many containers.
         return numba.njit(nogil=True, **options)(function)
+
+
+def announce() -> None:
+    """Has the first compilation of this process say so on the standard error, because the user waits for it."""
+    event.register("numba:compile", _Announcement())
+
+
+class _Announcement(event.Listener):
+    """A listener of Numba, which does not compile what it finds on the disk."""
+
+    said = False
+
+    def on_start(self, event) -> None:
+        """A function is about to be compiled."""
+        if not _Announcement.said:
+            _Announcement.said = True
+            print("Compiling for this machine, once; this takes some seconds.", file=sys.stderr, flush=True)
+
+    def on_end(self, event) -> None:
+        """It has been compiled."""

@@ -41,8 +41,8 @@ def rows(options: Options) -> list[Row]:
         for action in _SAMPLING:
             sides = {f"{name} {action}": _per_sample(worker, action) for name, worker in workers.items()}
             times |= measure.in_turn(sides, runs)
-        rate, bandwidths = measure.median(rates), [ours.do("bandwidth") for _ in range(3)]
-        memory, cache = (measure.median([bandwidth[name] for bandwidth in bandwidths]) for name in ("memory", "cache"))
+        rate, bounds = measure.median(rates), [ours.do("bounds") for _ in range(5)]
+        bounds = {name: measure.median([found[name] for found in bounds]) for name in ("memory", "cache", "flops")}
     where = f"SampleRNN 16/64, 2 x 1024, {BATCH} x {WINDOW} samples"
     counts = ", ".join(f"{name} {worker.about['parameters']:,}" for name, worker in workers.items())
     notes = (training_step.floor(ours.about, times["ours"], rate), f"trainable parameters: {counts}", *missing)
@@ -56,22 +56,27 @@ def rows(options: Options) -> list[Row]:
     table.append(Row(f"training step, bfloat16 products, {where}", bfloat16, seconds={"ours": times["bfloat16"]}))
     for action, (count, target) in _SAMPLING.items():
         mine = times[f"ours {action}"]
-        # Sequences are sampled in groups; a step of a group reads the weights once.
-        about, step = ours.about, measure.median(mine) * min(count, ours.about["group"])
-        least = about["tiers"] / memory + about["bottom"] / cache
-        notes = (
-            f"floor {1e3 * least:.2f} ms a step: {about['tiers'] / 2**20:.1f} MiB of weights of the tiers at the "
-            f"{memory / 1e9:.1f} GB/s of memory and {about['bottom'] / 2**20:.1f} MiB of the lowest tier at the "
-            f"{cache / 1e9:.1f} GB/s of the cache, both measured by matrix-vector products; ours is "
-            f"{1e3 * step:.2f} ms for a group of up to {about['group']}, {least / step:.0%} of the floor's speed; "
-            f"{about['operations'] / 1e6:.1f} MFLOP a sample",
-        )
+        notes = (_sampling_floor(ours.about, bounds, count, measure.median(mine) * count),)
         for number, name in enumerate(others):
             title = f"sampling, {count} at once, 16/64, 2 x 1024" if number == 0 else f"the same compared with {name}"
             row = _row(title, mine, times[f"{name} {action}"], _title(name, others[name]), 1)
             aimed = target if number == 0 and name == "PyTorch" else None
             table.append(_with_target(row, aimed)._replace(notes=notes if number == 0 else ()))
     return table
+
+
+def _sampling_floor(about: dict[str, Any], bounds: dict[str, float], count: int, seconds: float) -> str:
+    """What bounds a step, which is one sample of each sequence and takes `seconds`."""
+    reading = about["tiers"] / bounds["memory"] + about["bottom"] / bounds["cache"]
+    computing = count * about["operations"] / bounds["flops"]
+    memory, cache, flops = (round(bounds[name] / 1e9) for name in ("memory", "cache", "flops"))
+    tiers, lowest = (f"{about[name] / 2**20:.1f} MiB" for name in ("tiers", "bottom"))
+    return (
+        f"a step of {count}: {1e3 * seconds:.2f} ms; {1e3 * reading:.2f} ms to read the weights once, "
+        f"{tiers} of the tiers from memory ({memory} GB/s) and {lowest} of the lowest one from the cache "
+        f"({cache} GB/s), by one core; {1e3 * computing:.2f} ms to compute "
+        f"{about['operations'] / 1e6:.1f} MFLOP a sample ({flops} GFLOP/s, {about['loops']} cores with 8 rows each)"
+    )
 
 
 def _per_sample(worker: Worker, action: str):
@@ -152,12 +157,12 @@ def _prepare(spec: dict[str, Any]):
         # Once forward and twice backward; a multiplication and an addition for each weight.
         "flops": 3 * 2 * ((tiers + bottom) * BATCH * WINDOW + table),
         "operations": 2 * (tiers + bottom),
-        "group": sampler.batch_size,
+        "loops": measure.cores(),
         "tiers": 4 * tiers,
         "bottom": 4 * bottom,
     }
     actions = {"step": step, "sample 1": generate(1), "sample 16": generate(16)}
-    return actions | {"product": training_step.product, "bandwidth": _bandwidth}, about
+    return actions | {"product": training_step.product, "bounds": _bounds}, about
 
 
 def _weights_per_sample(model) -> tuple[float, float]:
@@ -170,27 +175,35 @@ def _weights_per_sample(model) -> tuple[float, float]:
     return tiers, sum(kernel.shape.num_elements() for kernel, *_ in weights.bottom)
 
 
-def _bandwidth() -> dict[str, float]:
-    """Bytes per second of matrix-vector products: of 256 MiB, and of 9 MiB, the size of the lowest tier."""
+def _bounds() -> dict[str, float]:
+    """Bytes per second of products of one vector with matrices in memory and in the cache; operations per second."""
+    import concurrent.futures
     import time
 
-    import tensorflow as tf
+    import numpy as np
 
-    rates = {}
-    for name, side, count in (("memory", 8192, 5), ("cache", 1536, 100)):
-        matrix = tf.random.normal([side, side]) / side**0.5
+    from tfvoice.compiled import compiled
+    from tfvoice.products import add_products, tiled
 
-        def chain(vector, matrix=matrix, count=count):
-            for _ in range(count):
-                vector = tf.linalg.matvec(matrix, vector)
-            return vector
+    @compiled
+    def multiply(inputs, matrices, sums, repeats):
+        for _ in range(repeats):
+            for matrix in range(len(matrices)):
+                add_products(inputs, matrices, matrix, sums, 0)
 
-        run, vector = tf.function(chain, autograph=False), tf.random.normal([side])
-        run(vector).numpy()
+    def seconds(rows, count, repeats, threads):
+        matrices = tiled(np.ones([count, 1024, 1024], np.float32))
+        values = [np.ones([2, rows, 1024], np.float32) for _ in range(threads)]
+        for inputs, sums in values:
+            multiply(inputs, matrices, sums, 1)
         start_time = time.perf_counter()
-        run(vector).numpy()
-        rates[name] = count * 4 * side**2 / (time.perf_counter() - start_time)
-    return rates
+        with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+            list(pool.map(lambda pair: multiply(pair[0], matrices, pair[1], repeats), values))
+        return (time.perf_counter() - start_time) / repeats / count
+
+    size, threads = 1024**2, measure.cores()
+    flops = 2 * size * 8 * threads / seconds(8, 2, 200, threads)
+    return {"memory": 4 * size / seconds(1, 64, 5, 1), "cache": 4 * size / seconds(1, 2, 200, 1), "flops": flops}
 
 
 if __name__ == "__main__":

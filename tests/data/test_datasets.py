@@ -29,3 +29,10 @@ def test_only_the_first_epoch_starts_in_the_middle():
     assert list(datasets.epochs_from(2, 5, 3)) == [(2, 5), (3, 0), (4, 0)]
     assert list(datasets.epochs_from(0, 0, 0)) == []
     assert list(itertools.islice(datasets.epochs_from(7, 1, None), 3)) == [(7, 1), (8, 0), (9, 0)]
+
+
+def test_shares_hold_every_row_once():
+    shares = [datasets.Share(index, 3) for index in range(3)]
+    assert sorted(row for share in shares for row in share.rows(8)) == list(range(8))
+    assert all((row in share) == (row in share.rows(8)) for share in shares for row in range(8))
+    assert list(datasets.Share().rows(4)) == [0, 1, 2, 3] and 7 in datasets.Share()

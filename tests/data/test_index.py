@@ -358,13 +358,9 @@ def test_the_limits_belong_to_the_configuration(corpus):
     assert scanned(manifest, directory, filters=limits).ids == ["u3", "u4"]
 
 
-def test_labels_are_padded_and_the_frames_that_they_need_are_those_of_ctc(monkeypatch):
+def test_the_frames_that_labels_need_are_those_of_ctc(monkeypatch):
     random = np.random.default_rng(0)
     labels = [random.integers(0, 3, count).astype(np.int32) for count in random.integers(0, 9, 50)]
-    table = index.padded(labels)
-    assert table.dtype == np.int32 and table.shape == (50, max(map(len, labels)))
-    for row, values in zip(table, labels, strict=True):
-        np.testing.assert_array_equal(row, np.pad(values, (0, len(row) - len(values))))
     monkeypatch.setattr(index, "_CHUNK", 7)
     np.testing.assert_array_equal(index.minimum_frames(labels), [ctc.minimum_frames(each) for each in labels])
     np.testing.assert_array_equal(index.minimum_frames([np.zeros(0, np.int32)] * 2), [0, 0])

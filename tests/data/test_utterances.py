@@ -13,6 +13,7 @@ from tfvoice.audio import augment, features
 from tfvoice.audio.augment import AugmentationConfig
 from tfvoice.data import index, records, shards, utterances
 from tfvoice.data.config import DataConfig
+from tfvoice.data.datasets import Share
 from tfvoice.data.index import Index
 from tfvoice.data.utterances import UtterancePipeline
 from tfvoice.errors import TfvoiceError
@@ -257,6 +258,41 @@ def test_a_batch_is_normalised_with_the_statistics_of_the_corpus(scanned):
     statistics = features.FeatureStatistics(np.arange(12.0), np.arange(1.0, 13.0))
     batches = taken(build(scanned, None, config=config, statistics=statistics), epochs=1)
     assert_plain(scanned, batches, config, statistics)
+
+
+def shared(scanned, index, count, augmentation):
+    pipeline = build(scanned, augmentation)
+    pipeline.share = Share(index, count)
+    return taken(pipeline, epochs=1)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_share_of_the_rows_has_its_features_and_all_that_the_loss_counts(scanned, count):
+    whole = taken(build(scanned, None), epochs=1)
+    for number in range(count):
+        for batch, part in zip(whole, shared(scanned, number, count, None), strict=True):
+            own = np.arange(BATCH) % count == number
+            np.testing.assert_allclose(part.features[own], batch.features[own], atol=1e-4)
+            np.testing.assert_array_equal(part.lengths[own], batch.lengths[own])
+            for name in ("labels", "label_lengths", "rows", "samples"):
+                np.testing.assert_array_equal(getattr(part, name), getattr(batch, name))
+            if (batch.rows[own] >= 0).any():
+                assert not part.features[~own].any() and not part.lengths[~own].any(), "what is not needed is not made"
+
+
+def test_shares_are_augmented_with_numbers_of_their_own(scanned):
+    loud = AugmentationConfig(frequency_masks=0, time_masks=0, noise=1.0)
+    plain = taken(build(scanned, None), epochs=1)
+    noises = []
+    for number in range(2):
+        batches = shared(scanned, number, 2, loud)
+        assert same(batches, shared(scanned, number, 2, loud))
+        found = {row: values for batch in batches for row, values in zip(batch.rows, batch.features, strict=True)}
+        clean = {row: values for batch in plain for row, values in zip(batch.rows, batch.features, strict=True)}
+        noises.append(
+            [found[row][:5] - clean[row][:5] for batch in batches for row in batch.rows[number::2] if row >= 0]
+        )
+    assert all(np.abs(one - other).max() > 0.1 for one, other in zip(*noises, strict=False))
 
 
 def test_no_augmentation_means_none(scanned):

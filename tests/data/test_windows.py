@@ -10,6 +10,7 @@ from tfvoice.audio import quantize
 from tfvoice.audio.quantize import QuantizationConfig
 from tfvoice.data import index, records, shards, windows
 from tfvoice.data.config import WindowConfig
+from tfvoice.data.datasets import Share
 from tfvoice.data.windows import WindowPipeline
 from tfvoice.errors import TfvoiceError
 
@@ -135,3 +136,13 @@ def test_clips_that_are_shorter_than_a_window_are_skipped(converted):
         index.scan_clips(manifest, converted, "train", 999999)
     with pytest.raises(TfvoiceError, match="there is no split tset; did you mean test"):
         index.scan_clips(manifest, converted, "tset", 1)
+
+
+def test_a_share_of_the_rows_has_its_levels_and_all_that_the_loss_counts(build):
+    pipeline, part = build(), build()
+    part.share = Share(1, 2)
+    for whole, given in zip(numbers(pipeline.batches(epochs=1)), numbers(part.batches(epochs=1)), strict=True):
+        np.testing.assert_array_equal(given.levels[1::2], whole.levels[1::2])
+        assert (given.levels[::2] == part.quantization.silence).all()
+        for name in ("lengths", "reset", "clips", "samples"):
+            np.testing.assert_array_equal(getattr(given, name), getattr(whole, name))

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 import tensorflow as tf
 
-from tfvoice import checkpoints, tasks
+from tfvoice import checkpoints, hardware, tasks
 from tfvoice.audio import io as audio_io
 from tfvoice.audio import quantize
 from tfvoice.errors import TfvoiceError
@@ -83,11 +83,22 @@ def test_a_sequence_depends_on_seed_and_index_but_not_on_its_batch(sampler):
     assert (sampler.sample(1, 500, SamplingOptions(seed=1)) != six[0]).mean() > 0.5
 
 
-def test_a_long_sequence_is_yielded_in_blocks_by_one_trace(sampler):
+def test_a_long_sequence_is_yielded_in_blocks(sampler):
     blocks = [block for _, block in sampler.blocks(1, 10_000)]
     assert [block.shape for block in blocks] == [(1, 4096), (1, 4096), (1, 1808)]
-    loop = sampler._loops[1.0]
-    assert loop.experimental_get_tracing_count() == sampler._noise.experimental_get_tracing_count() == 1
+
+
+@pytest.mark.parametrize("cores", [1, 3])
+def test_sequences_do_not_depend_on_the_number_of_cores(run, sampler, monkeypatch, cores):
+    expected = sampler.sample(20, 100)
+    monkeypatch.setattr(hardware, "cores", lambda: cores)
+    np.testing.assert_array_equal(Sampler(run).sample(20, 100), expected)
+
+
+def test_more_sequences_than_a_batch_are_sampled_batch_by_batch(sampler):
+    size = sampler.batch_size
+    firsts = [(first, len(block)) for first, block in sampler.blocks(size + 1, 100)]
+    assert firsts == [(0, size), (size, 1)]
 
 
 def test_changed_weights_are_used(run, tmp_path):
@@ -98,14 +109,6 @@ def test_changed_weights_are_used(run, tmp_path):
     after = sampler.sample(1, 300)
     assert (before != after).any()
     np.testing.assert_array_equal(quantize.encode(sampler.quantization, after), 5)
-
-
-def test_temperatures_are_interpolated():
-    assert SamplingOptions((0.7,)).temperatures(0, 3, 3).tolist() == pytest.approx([0.7, 0.7, 0.7])
-    line = SamplingOptions((1.0, 0.5, 1.5))
-    assert line.temperatures(0, 5, 5).tolist() == pytest.approx([1.0, 0.75, 0.5, 1.0, 1.5])
-    assert line.temperatures(3, 4, 5).tolist() == pytest.approx([1.0, 1.5, 1.5, 1.5])
-    assert line.temperatures(0, 2, 1).tolist() == pytest.approx([1.0, 1.5])
 
 
 def test_a_low_temperature_and_a_small_nucleus_give_the_likeliest_levels(sampler):

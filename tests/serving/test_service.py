@@ -172,7 +172,7 @@ INVALID = {
     "a boolean as count": ({"instances": [{"waveform": [0.1], "samples": True}]}, 400, "must be a list of"),
     "a huge integer": ({"instances": [{"waveform": [10**400]}]}, 400, "must be a list of numbers"),
     "larger than float32": ({"instances": [{"waveform": [1e300]}]}, 400, "not finite"),
-    "a huge amplitude": ({"instances": [{"waveform": [0.1, 1e30]}]}, 400, "beyond 10000; full scale is 1"),
+    "a huge amplitude": ({"instances": [{"waveform": [0.1, 1e30]}]}, 400, "beyond 8; full scale is 1"),
     "a huge amplitude in a file": ({"instances": [b64(float_file(0.1, -1e30))]}, 400, "full scale"),
     "a matrix": ({"instances": [{"waveform": [[0.1]]}]}, 400, "must be a list of numbers"),
     "ragged": ({"instances": [{"waveform": [[0.1], 3]}]}, 400, "must be a list of numbers"),

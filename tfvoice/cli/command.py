@@ -6,6 +6,7 @@ TensorFlow logs while it is loaded, in `tfvoice.cli.signals` the handlers of sig
 
 import contextlib
 import errno
+import gc
 import os
 import re
 import sys
@@ -99,6 +100,16 @@ def log_fatal_errors_alone() -> None:
     """TensorFlow is to log nothing else, unless the user chose a level; for use before it is loaded."""
     if os.environ.get(_LOG_LEVEL) == _ENVIRONMENT[_LOG_LEVEL]:
         os.environ[_LOG_LEVEL] = "3"
+
+
+@contextlib.contextmanager
+def all_kept() -> Iterator[None]:
+    """Within the `with`, no garbage collection looks at what exists now, such as at each validation of a training."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 @contextlib.contextmanager

@@ -44,9 +44,10 @@ def main(_: list[str]) -> None:
             f"--temperature={TEMPERATURE.value}: write a number, or several with commas between them, such as 0.9,1.1."
         ) from None
     load_tensorflow()
-    from tfvoice import tasks
+    from tfvoice import compiled, tasks
     from tfvoice.generation import sample
 
+    compiled.announce()
     tasks.of_run(RUN.value, "tfvoice_sample")
     options = sample.SamplingOptions(temperature, TOP_P.value, SEED.value)
     # SIGTERM ends it as Ctrl-C does: the audio that has been generated is kept.

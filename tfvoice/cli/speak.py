@@ -50,9 +50,11 @@ def main(argv: list[str]) -> None:
     if len(sources) != 1:
         raise UsageError('give one text in quotes, - for the standard input, or --file=FILE: tfvoice_speak "Hello."')
     load_tensorflow()
+    from tfvoice import compiled
     from tfvoice.tts.voice import run, speech_output
     from tfvoice.tts.voice.speaker import SpeechOptions
 
+    compiled.announce()
     source = speech_output.Source(sources[0], bool(FILE.value), PHONEMES.value, COPY.value)
     target = speech_output.Target(OUTPUT.value, FORMAT.value, FIGURE.value, OVERWRITE.value)
     options = SpeechOptions(SPEED.value, PITCH.value, TEMPERATURE.value, SEED.value)

@@ -4,7 +4,8 @@
 
 The run folder holds everything: configuration, alphabet, checkpoints, `metrics.jsonl` and TensorBoard logs
 (`tensorboard --logdir=runs/vctk/logs`). The same command resumes a run that was stopped or killed; Ctrl-C saves it
-first. The configuration is the model's defaults, changed by a TOML file or key by key:
+first. After pip install 'tfvoice[s3]' or 'tfvoice[gs]', --data and --run can be URLs of an object store. The
+configuration is the model's defaults, changed by a TOML file or key by key:
 
   tfvoice_train --model=wavenet_asr --data=vctk_records --run=runs/small \\
       --config=wavenet_asr_faithful --set training.batch_size=8 --set training.epochs=20
@@ -25,11 +26,9 @@ one machine with --processes. Each computes its share of every batch:
   tfvoice_train --model=wavenet_asr --data=vctk_records --run=runs/vctk --processes=4
 """
 
-import gc
-
 from tfvoice import hardware, remote
 from tfvoice.cli.cluster_flags import ClusterFlags
-from tfvoice.cli.command import resumable
+from tfvoice.cli.command import all_kept, resumable
 from tfvoice.cli.flags import Flags
 from tfvoice.cli.signals import StopRequest
 
@@ -38,7 +37,8 @@ _MODELS = "wavenet_asr, deepspeech2, sample_rnn, g2p, segmentation, duration_f0,
 MODEL = FLAGS.string("model", f"{_MODELS}. Default: as --init_from, else wavenet_asr.", metavar="NAME")
 _DATA = "What tfvoice_convert wrote, for duration_f0 and vocoder tfvoice_align; for g2p, cmudict or a lexicon."
 DATA = FLAGS.string("data", _DATA, metavar="DIR", required=True, url=True)
-RUN = FLAGS.string("run", "Folder of the run: a new one, or one to resume.", metavar="DIR", required=True, url=True)
+_RUN = "Folder or URL of the run: a new one, or one to resume."
+RUN = FLAGS.string("run", _RUN, metavar="DIR", required=True, url=True)
 CONFIG = FLAGS.string(
     "config",
     "TOML file with the keys that differ from the defaults, or the name of a configuration of tfvoice.",
@@ -61,8 +61,6 @@ MAX_STEPS = FLAGS.integer("max_steps", "Stop after this many steps of the run; t
 MAX_MINUTES = FLAGS.number("max_minutes", "Stop after this many minutes of training of the run.", None, 0)
 CHECKPOINT_MINUTES = FLAGS.number("checkpoint_minutes", "Minutes between checkpoints within an epoch.", 5.0, 0)
 OVERWRITE = FLAGS.boolean("overwrite", "Start from scratch in a folder that holds another run.")
-
-
 CLUSTER = ClusterFlags(FLAGS)
 
 
@@ -78,17 +76,15 @@ def _train(cluster) -> None:
 
     config = _config(tasks) if cluster.is_chief else None
     print(hardware.describe(), flush=True)
-    # What exists now stays to the end: the garbage collections of each validation need not look at it.
-    gc.freeze()
-    try:
-        with resumable(RUN.value), StopRequest() as stop:
-            limits = (MAX_STEPS.value, MAX_MINUTES.value, CHECKPOINT_MINUTES.value)
-            conditions = StopConditions(*limits, requested=lambda: stop.requested)
-            state = tasks.train(RUN.value, DATA.value, config, conditions, OVERWRITE.value, INIT_FROM.value)
-    finally:
-        gc.unfreeze()
-    if state is None or remote.is_url(RUN.value):
-        # A voice of which parts are missing, or a run that must be copied here before it is evaluated.
+    with all_kept(), resumable(RUN.value), StopRequest() as stop:
+        limits = (MAX_STEPS.value, MAX_MINUTES.value, CHECKPOINT_MINUTES.value)
+        conditions = StopConditions(*limits, requested=lambda: stop.requested)
+        state = tasks.train(RUN.value, DATA.value, config, conditions, OVERWRITE.value, INIT_FROM.value)
+    if state is None:
+        # A voice of which parts are missing.
+        return
+    if remote.is_url(RUN.value):
+        print(f"Next: tfvoice_export --run={RUN.value} --output=models/{RUN.value.rstrip('/').rpartition('/')[2]}/1")
         return
     checkpoint = "" if state.best_validation else " --checkpoint=last"
     print(f"Next: tfvoice_eval --run={RUN.value}{checkpoint} --split={shards.test_split(DATA.value)}")

@@ -79,10 +79,11 @@ def main(argv: list[str]) -> int:
     _check_output(recordings, single)
 
     load_tensorflow()
-    from tfvoice import tasks
+    from tfvoice import compiled, tasks
     from tfvoice.asr import decoders
     from tfvoice.asr.transcribe import Transcriber
 
+    compiled.announce()
     run = tasks.load(RUN.value, CHECKPOINT.value, "tfvoice_transcribe")
     transcriber = Transcriber(run, decoders.choose(RUN.value, **decoder), WINDOW_SECONDS.value)
     for folder in empty:

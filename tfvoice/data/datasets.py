@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from tfvoice.data import records
@@ -22,6 +23,20 @@ class Speed(NamedTuple):
     name: str
     unit: str
     samples: int
+
+
+class Share(NamedTuple):
+    """Which rows of a batch a process needs: every `count`-th from `index` on."""
+
+    index: int = 0
+    count: int = 1
+
+    def __contains__(self, row) -> bool:
+        return row % self.count == self.index
+
+    def rows(self, size: int) -> np.ndarray:
+        """The numbers of the rows, int64 `[rows]`, of `size` in all."""
+        return np.arange(self.index, size, self.count)
 
 
 class BatchDataset:

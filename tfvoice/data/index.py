@@ -6,11 +6,12 @@ of that is in the index files that conversion writes; no audio is read. On 100,0
 reads 14 MB.
 """
 
+import contextlib
 import itertools
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from tfvoice.audio import features
 from tfvoice.cache import Digest
 from tfvoice.config import nearest
 from tfvoice.data import records, shard_index, shards
+from tfvoice.data.columns import ClassIds, Texts
 from tfvoice.data.config import FilterConfig
 from tfvoice.data.datasets import Speed
 from tfvoice.data.shard_index import IndexEntry
@@ -52,8 +54,8 @@ class Index:
       shard, offset, size: int64 `[utterances]`, position in `shards`, and place of the record in the shard in bytes.
       samples: int64 `[utterances]`.
       peak: float32 `[utterances]`, largest absolute sample, from 0 to 1.
-      ids, speakers, texts: as in the records.
-      labels: class ids of each normalised text, int32 `[characters]`.
+      ids, speakers, texts: as in the records; a `columns.Texts` each.
+      labels: class ids of each normalised text, int32 `[characters]`; a `columns.ClassIds`.
       dropped: number of skipped utterances, by reason.
       examples: the first few ids that were skipped, by reason.
       symbols: characters of the texts that the labels lack, because they are not in the alphabet.
@@ -68,10 +70,10 @@ class Index:
     size: np.ndarray
     samples: np.ndarray
     peak: np.ndarray
-    ids: list[str]
-    speakers: list[str]
-    texts: list[str]
-    labels: list[np.ndarray]
+    ids: Sequence[str]
+    speakers: Sequence[str]
+    texts: Sequence[str]
+    labels: Sequence[np.ndarray]
     dropped: Counter = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
     symbols: Counter = field(default_factory=Counter)
@@ -92,8 +94,8 @@ class Index:
     def subset(self, rows: np.ndarray) -> "Index":
         """The index of some utterances, in the order of `rows`."""
         arrays = {name: getattr(self, name)[rows] for name in ("shard", "offset", "size", "samples", "peak")}
-        lists = {name: [getattr(self, name)[row] for row in rows] for name in ("ids", "speakers", "texts", "labels")}
-        return replace(self, **arrays, **lists)
+        texts = {name: Texts(getattr(self, name)[row] for row in rows) for name in ("ids", "speakers", "texts")}
+        return replace(self, **arrays, **texts, labels=ClassIds(self.labels[row] for row in rows))
 
     def read(self, rows: np.ndarray) -> list[bytes]:
         """Reads the records of `rows`; raises `RecordError` where a shard is missing or a record is damaged."""
@@ -160,23 +162,25 @@ def scan(
             f"{feature_config.sample_rate_hz}; set features.sample_rate_hz={manifest.sample_rate_hz}, or convert "
             f"again with --sample_rate_hz={feature_config.sample_rate_hz}."
         )
-    groups = _entries(directory, split, found)
-    entries = list(itertools.chain.from_iterable(groups))
-    labels = [np.array(alphabet.encode(entry.text), np.int32) for entry in entries]
-    reasons: list[str | None] = [None] * len(entries)
-    if config is not None:
-        samples = np.array([entry.samples for entry in entries], np.int64)
-        frames = output_lengths(features.frame_count(feature_config, samples))
-        needed, seconds = minimum_frames(labels), samples / manifest.sample_rate_hz
-        reasons = [
-            _reason(config, alphabet, entry.text, seconds[row], frames[row] - needed[row], len(labels[row]))
-            for row, entry in enumerate(entries)
-        ]
-    index = _selected(manifest, directory, split, groups, labels, reasons)
-    for text in index.texts:
-        index.symbols.update(alphabet.unknown(text))
+    table = _Table()
+    for entries in _entries(directory, split, found):
+        labels = [np.array(alphabet.encode(entry.text), np.int32) for entry in entries]
+        reasons: list[str | None] = [None] * len(entries)
+        if config is not None:
+            samples = np.array([entry.samples for entry in entries], np.int64)
+            frames = output_lengths(features.frame_count(feature_config, samples))
+            spare, seconds = frames - minimum_frames(labels), samples / manifest.sample_rate_hz
+            reasons = [
+                _reason(config, alphabet, entry.text, seconds[row], spare[row], len(labels[row]))
+                for row, entry in enumerate(entries)
+            ]
+        for text in table.add(entries, labels, reasons):
+            table.symbols.update(alphabet.unknown(text))
+    index = table.index(manifest, directory, split)
     if not len(index):
-        raise TfvoiceError(f"{directory}: nothing to use in {index.describe()}. {_remedy(index, entries, alphabet)}")
+        entries = itertools.chain.from_iterable(_entries(directory, split, found))
+        remedy = _remedy(index, [entry.text for entry in entries], alphabet)
+        raise TfvoiceError(f"{directory}: nothing to use in {index.describe()}. {remedy}")
     return index
 
 
@@ -193,13 +197,14 @@ def scan_clips(manifest: Manifest, directory: str | Path, split: str, samples: i
       TfvoiceError: there is no such split, a shard is missing or truncated, or no clip is left.
     """
     directory = storage.place(directory)
-    groups = _entries(directory, split, _shards(manifest, directory, split))
-    entries = list(itertools.chain.from_iterable(groups))
     reason = f"shorter than a window of {samples} samples"
-    reasons = [reason if entry.samples < samples else None for entry in entries]
-    index = _selected(manifest, directory, split, groups, [np.zeros(0, np.int32)] * len(entries), reasons)
+    table, longest = _Table(), 0
+    for entries in _entries(directory, split, _shards(manifest, directory, split)):
+        reasons = [reason if entry.samples < samples else None for entry in entries]
+        table.add(entries, [np.zeros(0, np.int32)] * len(entries), reasons)
+        longest = max([longest, *(entry.samples for entry in entries)])
+    index = table.index(manifest, directory, split)
     if not len(index):
-        longest = max(entry.samples for entry in entries)
         raise TfvoiceError(
             f"{directory}: nothing to use in {index.describe()}. The longest clip has {longest} samples; set "
             f"data.sequence_samples to no more, or convert longer clips."
@@ -207,23 +212,16 @@ def scan_clips(manifest: Manifest, directory: str | Path, split: str, samples: i
     return index
 
 
-def read_texts(directory: str | Path | ObjectPath, split: str) -> list[str]:
+def read_texts(directory: str | Path | ObjectPath, split: str) -> Sequence[str]:
     """The transcripts of a split of converted data, as they are in the corpus; errors as for `scan_clips`."""
     return scan_clips(shards.read_manifest(directory), directory, split, 1).texts
 
 
-def padded(labels: list[np.ndarray]) -> np.ndarray:
-    """Labels as a table, int32 `[utterances, longest]`, padded with 0."""
-    table = np.zeros((len(labels), max(len(row) for row in labels)), np.int32)
-    for row, values in enumerate(labels):
-        table[row, : len(values)] = values
-    return table
-
-
-def minimum_frames(labels: list[np.ndarray]) -> np.ndarray:
+def minimum_frames(labels: Sequence[np.ndarray]) -> np.ndarray:
     """The `ctc.minimum_frames` of each utterance, int32 `[utterances]`; a call for each would take 10 us."""
-    chunks = [labels[start : start + _CHUNK] for start in range(0, len(labels), _CHUNK)]
-    return np.concatenate([ctc.minimum_frames(padded(chunk), [len(row) for row in chunk]) for chunk in chunks])
+    chunks = (ClassIds(labels[start : start + _CHUNK]) for start in range(0, len(labels), _CHUNK))
+    found = [ctc.minimum_frames(chunk.padded(np.arange(len(chunk))), chunk.lengths) for chunk in chunks]
+    return np.concatenate([np.zeros(0, np.int32), *found])
 
 
 def _shards(manifest: Manifest, directory: Place, split: str) -> list[Shard]:
@@ -248,14 +246,19 @@ def _local(directory: Place, shard: Shard) -> Path:
     return cache.path(shard.sha256) if isinstance(directory, ObjectPath) else directory / shard.name
 
 
-def _entries(directory: Place, split: str, found: list[Shard]) -> list[list[IndexEntry]]:
-    """The records of each shard; writes the index of shards that have none yet."""
+def _entries(directory: Place, split: str, found: list[Shard]) -> Iterator[list[IndexEntry]]:
+    """Yields the records of each shard; writes the index of shards that have none yet."""
     _stage(directory, found)
-    groups = list(storage.mapped(lambda shard: _known_entries(directory / shard.name, shard), found, directory))
-    missing = [number for number, entries in enumerate(groups) if entries is None]
-    for number in tqdm(missing, desc=f"indexing {split}", unit="shard", disable=None if missing else True):
-        groups[number] = _indexed(directory, found[number])
-    return groups
+    groups = storage.mapped(lambda shard: _known_entries(directory / shard.name, shard), found, directory)
+    with contextlib.ExitStack() as stack:
+        bar = None
+        for number, entries in enumerate(groups):
+            if entries is None and bar is None:
+                progress = {"total": len(found), "initial": number, "unit": "shard", "disable": None}
+                bar = stack.enter_context(tqdm(desc=f"indexing {split}", **progress))
+            yield _indexed(directory, found[number]) if entries is None else entries
+            if bar is not None:
+                bar.update()
 
 
 def _known_entries(path: Place, shard: Shard) -> list[IndexEntry] | None:
@@ -312,10 +315,9 @@ def _reason(
     return None
 
 
-def _remedy(index: Index, entries: list[IndexEntry], alphabet: Alphabet) -> str:
+def _remedy(index: Index, texts: list[str], alphabet: Alphabet) -> str:
     """What to change where no utterance is left, by the most frequent reason."""
     reason = max(index.dropped, key=lambda reason: index.dropped[reason])
-    texts = [entry.text for entry in entries]
     symbols: Counter[str] = Counter()
     for text in texts:
         symbols.update(alphabet.unknown(text))
@@ -326,40 +328,46 @@ def _remedy(index: Index, entries: list[IndexEntry], alphabet: Alphabet) -> str:
     return f"The alphabet {alphabet.characters!r} lacks {format_counts(symbols)}; write numbers and symbols as words."
 
 
-def _selected(
-    manifest: Manifest,
-    directory: Place,
-    split: str,
-    groups: list[list[IndexEntry]],
-    labels: list[np.ndarray],
-    reasons: list[str | None],
-) -> Index:
-    """The entries, of all shards in `groups`, that have no reason against them."""
-    entries = list(itertools.chain.from_iterable(groups))
-    shard = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
-    rows = [row for row, reason in enumerate(reasons) if reason is None]
-    kept = [entries[row] for row in rows]
-    index = Index(
-        directory,
-        split,
-        manifest.sample_rate_hz,
-        [str(_local(directory, shard)) for shard in manifest.splits[split].shards],
-        shard[rows],
-        np.array([entry.offset for entry in kept], np.int64),
-        np.array([entry.size for entry in kept], np.int64),
-        np.array([entry.samples for entry in kept], np.int64),
-        np.array([entry.peak for entry in kept], np.float32),
-        [entry.id for entry in kept],
-        [entry.speaker for entry in kept],
-        [entry.text for entry in kept],
-        [labels[row] for row in rows],
-    )
-    for entry, reason in zip(entries, reasons, strict=True):
-        if reason:
-            index.dropped[reason] += 1
-            if len(index.examples.setdefault(reason, [])) < _EXAMPLES:
-                index.examples[reason].append(entry.id)
-    return index
+class _Table:
+    """The utterances that are used, shard by shard: no more than one shard has an object for each utterance."""
+
+    def __init__(self):
+        self.symbols: Counter[str] = Counter()
+        self._dropped: Counter[str] = Counter()
+        self._examples: dict[str, list[str]] = {}
+        self._shards = 0
+        self._numbers: list[np.ndarray] = [np.zeros((4, 0), np.int64)]
+        self._peaks: list[np.ndarray] = [np.zeros(0, np.float32)]
+        self._texts: list[list[Texts]] = []
+        self._labels: list[ClassIds] = []
+
+    def add(self, entries: list[IndexEntry], labels: list[np.ndarray], reasons: list[str | None]) -> list[str]:
+        """Adds the entries of a shard that have no reason against them; returns their texts."""
+        for entry, reason in zip(entries, reasons, strict=True):
+            if reason:
+                self._dropped[reason] += 1
+                if len(self._examples.setdefault(reason, [])) < _EXAMPLES:
+                    self._examples[reason].append(entry.id)
+        rows = [row for row, reason in enumerate(reasons) if reason is None]
+        kept = [entries[row] for row in rows]
+        numbers = [(self._shards, entry.offset, entry.size, entry.samples) for entry in kept]
+        self._numbers.append(np.array(numbers, np.int64).reshape(-1, 4).T)
+        self._peaks.append(np.array([entry.peak for entry in kept], np.float32))
+        texts = [entry.text for entry in kept]
+        self._texts.append([Texts(each.id for each in kept), Texts(each.speaker for each in kept), Texts(texts)])
+        self._labels.append(ClassIds(labels[row] for row in rows))
+        self._shards += 1
+        return texts
+
+    def index(self, manifest: Manifest, directory: Place, split: str) -> Index:
+        """The index of all that was added."""
+        paths = [str(_local(directory, shard)) for shard in manifest.splits[split].shards]
+        numbers, peaks = np.concatenate(self._numbers, axis=1), np.concatenate(self._peaks)
+        texts = [Texts.joined(column) for column in zip(*self._texts, strict=True)] or [Texts()] * 3
+        return Index(
+            directory, split, manifest.sample_rate_hz, paths, *numbers, peaks, *texts, ClassIds.joined(self._labels),
+            self._dropped, self._examples, self.symbols,
+        )  # fmt: skip
 
 
 def _advice(fact: str, directory: Place) -> str:

@@ -17,9 +17,10 @@ from tfvoice import keys
 from tfvoice.audio import augment, features
 from tfvoice.audio.augment import AugmentationConfig
 from tfvoice.data import records
+from tfvoice.data.columns import ClassIds
 from tfvoice.data.config import DataConfig
-from tfvoice.data.datasets import BatchDataset, epochs_from
-from tfvoice.data.index import Index, minimum_frames, padded
+from tfvoice.data.datasets import BatchDataset, Share, epochs_from
+from tfvoice.data.index import Index, minimum_frames
 from tfvoice.keys import Purpose
 
 
@@ -93,6 +94,9 @@ class UtterancePipeline:
       seed: of order and augmentation.
       augmentation: for training; None: neither shuffled nor augmented, as for validation.
       statistics: of the corpus, where features are normalised with them.
+
+    Attributes:
+      share: rows whose features are needed; the others have length 0. Set it before the first batch.
     """
 
     def __init__(
@@ -113,11 +117,12 @@ class UtterancePipeline:
         self.batch_size = batch_size
         self.seed = seed
         self.augmentation = augmentation
+        self.share = Share()
         self.statistics = statistics
         self.frames = np.asarray(features.frame_count(feature_config, index.samples))
         self.boundaries = _boundaries(self.frames, config.buckets, augmentation.tempo if augmentation else 0.0)
-        self._labels = padded(index.labels)
-        self._label_lengths = np.array([len(labels) for labels in index.labels], np.int32)
+        self._labels = ClassIds(index.labels)
+        self._label_lengths = self._labels.lengths
         self._needed = minimum_frames(index.labels)
         self._noise = None
         if augmentation and augmentation.noise_folder:
@@ -180,7 +185,8 @@ class UtterancePipeline:
 
     def _key(self, epoch: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
         """The key of a batch, int32 `[2]`, into which each kind of augmentation folds its purpose."""
-        return keys.fold_in(keys.from_seed(self.seed), epoch, position)
+        key = keys.fold_in(keys.from_seed(self.seed), epoch, position)
+        return key if self.share.count == 1 else keys.fold_in(key, Purpose.REPLICA, self.share.index)
 
     def _cut(self, order: np.ndarray, tempo, vocal_tract, shuffle: np.random.Generator | None) -> EpochPlan:
         """Cuts an order into batches of one bucket each, and shuffles the batches with `shuffle`.
@@ -206,14 +212,12 @@ class UtterancePipeline:
         fetched = tf.numpy_function(
             self._fetch,
             [epoch, position],
-            [tf.string, tf.int64, tf.int32, tf.int32, tf.float32, tf.float32, tf.int64, tf.int64],
+            [tf.string, tf.int64, tf.float32, tf.float32, tf.int64, tf.int32, tf.int32, tf.int64, tf.int64, tf.int64],
             stateful=False,
         )
-        serialized, rows, labels, label_lengths, tempo, vocal_tract, boundary, longest = fetched
-        for tensor, rank in ((serialized, 1), (rows, 1), (labels, 2), (label_lengths, 1), (tempo, 1), (vocal_tract, 1)):
+        serialized, places, tempo, vocal_tract, rows, labels, label_lengths, boundary, longest, total = fetched
+        for tensor, rank in zip(fetched, (1, 1, 1, 1, 1, 2, 1, 0, 0, 0), strict=True):
             tensor.set_shape([None] * rank)
-        boundary.set_shape([])
-        longest.set_shape([])
 
         def waveform(record):
             audio = records.decode(record)["audio"]
@@ -225,28 +229,41 @@ class UtterancePipeline:
         waveforms = self._augmented_waveforms(waveforms, samples, key)
         values = features.compute(self.feature_config, waveforms, samples, self.statistics)
         values, lengths = self._augmented_features(values, tempo, vocal_tract, key, tf.cast(boundary, tf.int32))
-        missing = self.batch_size - tf.shape(values)[0]
-        values = tf.pad(values, [[0, missing], [0, tf.cast(boundary, tf.int32) - tf.shape(values)[1]], [0, 0]])
+        missing = self.batch_size - tf.shape(rows)[0]
+        values = tf.pad(values, [[0, 0], [0, tf.cast(boundary, tf.int32) - tf.shape(values)[1]], [0, 0]])
+        values, lengths = self._at(places, values), self._at(places, lengths)
         values = tf.ensure_shape(values, [self.batch_size, None, features.channels(self.feature_config)])
-        total = tf.cast(tf.reduce_sum(samples), tf.int64)
-        lengths, rows = tf.pad(lengths, [[0, missing]]), tf.pad(rows, [[0, missing]], constant_values=-1)
+        rows = tf.pad(rows, [[0, missing]], constant_values=-1)
         labels, label_lengths = tf.pad(labels, [[0, missing], [0, 0]]), tf.pad(label_lengths, [[0, missing]])
         return Batch(values, lengths, labels, label_lengths, rows, epoch, position, total)
 
+    def _at(self, places: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+        """A batch with `values` at the rows `places`, and zeros elsewhere."""
+        if self.share.count == 1:
+            # The places are the first rows, and padding is faster.
+            missing = self.batch_size - tf.shape(values)[0]
+            return tf.pad(values, [[0, missing]] + [[0, 0]] * (len(values.shape) - 1))
+        shape = tf.concat([[self.batch_size], tf.shape(values)[1:]], axis=0)
+        return tf.scatter_nd(tf.cast(places, tf.int32)[:, tf.newaxis], values, shape)
+
     def _fetch(self, epoch, position):
-        """Reads the records of a batch and looks up what else the graph needs of it."""
+        """Reads the records of this process's share of a batch, and looks up what else the graph needs of it."""
         plan = self.plan(int(epoch))
         rows = plan.batches[int(position)]
-        label_lengths = self._label_lengths[rows]
+        # A graph without a row would be a case of its own: one that is not needed is no harm.
+        places = self.share.rows(len(rows)) if len(rows) > self.share.index else np.zeros(1, np.int64)
+        read, label_lengths = rows[places], self._label_lengths[rows]
         return (
-            np.array(self.index.read(rows), object),
+            np.array(self.index.read(read), object),
+            places,
+            plan.tempo[read],
+            plan.vocal_tract[read],
             rows.astype(np.int64),
-            self._labels[rows, : max(label_lengths)],
+            self._labels.padded(rows),
             label_lengths,
-            plan.tempo[rows],
-            plan.vocal_tract[rows],
             np.int64(plan.boundaries[int(position)]),
-            np.int64(self.index.samples[rows].max()),
+            np.int64(self.index.samples[read].max()),
+            np.int64(self.index.samples[rows].sum()),
         )
 
     def _augmented_waveforms(self, waveforms, samples, key):

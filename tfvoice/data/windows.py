@@ -16,7 +16,7 @@ import tensorflow as tf
 from tfvoice.audio import quantize
 from tfvoice.audio.quantize import QuantizationConfig
 from tfvoice.data.config import WindowConfig
-from tfvoice.data.datasets import BatchDataset, epochs_from
+from tfvoice.data.datasets import BatchDataset, Share, epochs_from
 from tfvoice.data.index import Index
 from tfvoice.keys import Purpose
 
@@ -77,6 +77,9 @@ class WindowPipeline:
       shuffled: whether clips are shuffled in each epoch. They are then concatenated, so that all rows are full up to
         the last step but one, and a clip can be split where its row ends; otherwise none is split.
       peaks: from `peaks`, for the normalisation that needs them.
+
+    Attributes:
+      share: rows whose levels are needed; those of the others are silence.
     """
 
     def __init__(
@@ -97,6 +100,7 @@ class WindowPipeline:
         self.batch_size = batch_size
         self.seed = seed
         self.shuffled = shuffled
+        self.share = Share()
         self._peaks = peaks or {}
         self._windows = -(-index.samples // self.window)
         self.plan = functools.lru_cache(2)(self._planned)
@@ -172,12 +176,14 @@ class WindowPipeline:
             for row, (clip, window) in enumerate(zip(plan.clips[step], plan.windows[step], strict=True)):
                 if clip < 0:
                     continue
+                lengths[row] = min(self.window, self.index.samples[clip] - window * self.window)
+                if row not in self.share:
+                    continue
                 if current[row][0] != clip:
                     padding = (self.context, self.window)
                     padded = np.pad(self.levels(clip), padding, constant_values=self.quantization.silence)
                     current[row] = clip, padded
                 levels[row] = current[row][1][window * self.window : window * self.window + width]
-                lengths[row] = min(self.window, self.index.samples[clip] - window * self.window)
             reset = plan.windows[step] == 0
             if step == 0:
                 # A clip that was split at the end of the row above continues here, without its state.

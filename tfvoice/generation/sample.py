@@ -1,77 +1,33 @@
 """Sampling audio from a generator: a compiled loop, seeded, in bounded memory.
 
-Each CPU core samples one sequence in a loop of its own; a GPU samples many in one loop. A loop always has the same
-number of rows, used or not, and each row has random numbers of its own. So a sequence depends on (seed, index) alone,
-bit for bit, whatever else is in its batch.
+Each sequence has random numbers of its own, and the same bits whatever else is in its batch (`loops`). So it depends on
+(seed, index) alone.
 """
 
 import contextlib
-import functools
 import itertools
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent import futures
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfvoice import hardware
 from tfvoice.audio import io as audio_io
 from tfvoice.audio import quantize
 from tfvoice.errors import TfvoiceError
-from tfvoice.generation import sampling_loop
 from tfvoice.generation.generator import Generator
-from tfvoice.models.sample_rnn import FusedWeights, SampleRnn
+from tfvoice.generation.loops import GraphLoops, KernelLoops, Start
+from tfvoice.generation.options import DEFAULT_OPTIONS, SamplingOptions
+from tfvoice.models.sample_rnn import SampleRnn
 from tfvoice.report import plots
 
-# Sequences in one loop on a GPU. On a CPU a matrix-vector product takes a half to a third of the time of 4 vectors.
-_GPU_WIDTH = 64
 # Recordings in the figure, and the length of each that it shows.
 _PLOTTED, _PLOTTED_SECONDS = 8, 10.0
-# Logits divided by a lower temperature are no longer finite; this one already gives the likeliest level alone.
-_MIN_TEMPERATURE = 1e-4
-_MAX_SEED = 2**31 - 1
 # Size limit of a WAV file, in bytes.
 _MAX_WAV_BYTES = 2**32 - 2**16
-
-
-class SamplingOptions(NamedTuple):
-    """Options of the sampling.
-
-    Attributes:
-      temperature: divisor of the logits: a number, or several that are interpolated linearly over the length, evenly
-        spaced.
-      top_p: nucleus sampling: sample from the likeliest levels whose probabilities sum to this; 1: from all levels
-        (Holtzman et al., arXiv 1904.09751).
-      seed: of the random numbers, 0 to 2**31 - 1.
-    """
-
-    temperature: tuple[float, ...] = (1.0,)
-    top_p: float = 1.0
-    seed: int = 0
-
-    def check(self) -> None:
-        """Raises `TfvoiceError` where an option is out of range."""
-        if not self.temperature or not all(_MIN_TEMPERATURE <= value < float("inf") for value in self.temperature):
-            raise TfvoiceError(
-                f"--temperature must be a number of at least {_MIN_TEMPERATURE:g}, or several with commas between them."
-            )
-        if not 0 < self.top_p <= 1:
-            raise TfvoiceError(f"--top_p={self.top_p:g} must be above 0 and at most 1.")
-        if not 0 <= self.seed <= _MAX_SEED:
-            raise TfvoiceError(f"--seed={self.seed} must be from 0 to {_MAX_SEED}.")
-
-    def temperatures(self, start: int, count: int, steps: int) -> np.ndarray:
-        """Temperatures of `count` steps from `start` on, float32; steps past the last get its temperature."""
-        points = np.linspace(0, 1, len(self.temperature))
-        positions = np.arange(start, start + count) / max(1, steps - 1)
-        return np.interp(positions, points, self.temperature).astype(np.float32)
-
-
-DEFAULT_OPTIONS = SamplingOptions()
 
 
 class Sampler:
@@ -93,15 +49,10 @@ class Sampler:
         self._model: SampleRnn = generator.model
         # Decides only how many sequences are sampled at once.
         on_gpu = bool(tf.config.list_logical_devices("GPU"))
-        self._width, self._loops_at_once = (_GPU_WIDTH, 1) if on_gpu else (1, hardware.cores())
-        self.batch_size = self._width * self._loops_at_once
-        self._frames = sampling_loop.block_frames(self.context)
+        self._loops = GraphLoops(self._model) if on_gpu else KernelLoops(self._model)
+        self.batch_size = self._loops.batch_size
         # A table, because the last bit of a value that is decoded in bulk depends on its place in memory.
         self._values = quantize.decode(self.quantization, np.arange(self.quantization.levels)).numpy()
-        # Called by every `blocks`, because weights may have changed; the loop is compiled once.
-        self._prepare = tf.function(self._model.fuse_weights)
-        self._loops: dict[float, Callable] = {}
-        self._noise = tf.function(functools.partial(sampling_loop.uniform_noise, self._frames * self.context))
         self._advance = tf.function(lambda levels, state: self._model(levels, state)[1], reduce_retracing=True)
 
     def sample(
@@ -146,29 +97,26 @@ class Sampler:
         """
         options.check()
         # Not in the generator function, so that errors are raised at once.
-        context, state = self._encode_prime(prime)
-        return self._blocks(count, samples, options, context, state)
+        return self._blocks(count, samples, options, self._encode_prime(prime))
 
     def _blocks(
-        self, count: int, samples: int, options: SamplingOptions, context, state
+        self, count: int, samples: int, options: SamplingOptions, start: Start
     ) -> Iterator[tuple[int, np.ndarray]]:
-        weights = self._prepare()
-        blocks = -(-samples // (self._frames * self.context))
-        with futures.ThreadPoolExecutor(self._loops_at_once) as pool:
+        # For each call, because the weights may have changed.
+        weights = self._loops.weights()
+        with futures.ThreadPoolExecutor(self._loops.at_once) as pool:
             for first in range(0, count, self.batch_size):
-                used = min(self.batch_size, count - first)
-                starts = range(first, first + used, self._width)
-                loops = [self._loop_blocks(weights, start, samples, options, context, state) for start in starts]
-                for _ in range(blocks):
-                    levels = np.concatenate(list(pool.map(next, loops)), axis=1)
-                    yield first, self._values[levels[:, :used].T]
+                sequences = range(first, min(first + self.batch_size, count))
+                groups = self._loops.groups(sequences)
+                loops = [self._loops.blocks(weights, group, samples, options, start) for group in groups]
+                for _ in range(-(-samples // self._loops.block_samples)):
+                    yield first, self._values[np.concatenate(list(pool.map(next, loops)))]
 
-    def _encode_prime(self, prime: np.ndarray | None) -> tuple[np.ndarray, list[tf.Tensor]]:
-        """The levels before the first sample, `[context, rows of a loop]`, and the recurrent states there."""
-        state = self._model.initial_state(self._width)
-        size = self.context
+    def _encode_prime(self, prime: np.ndarray | None) -> Start:
+        """Where the sequences start: after a prime, or after silence."""
+        state, size = self._model.initial_state(1), self.context
         if prime is None:
-            return np.full((size, self._width), self.quantization.silence, np.int32), state
+            return Start(np.full(size, self.quantization.silence, np.int32), state)
         if len(prime) < size:
             raise TfvoiceError(
                 f"the prime holds {len(prime)} samples at {self.sample_rate_hz} Hz, less than a frame of {size}; "
@@ -178,32 +126,10 @@ class Sampler:
         prime = quantize.normalise(self.quantization, prime)
         levels = quantize.encode(self.quantization, prime[len(prime) % size :]).numpy()
         levels = np.concatenate([np.full(size, self.quantization.silence, np.int32), levels])
-        window = size * self._frames
+        window = self._loops.block_samples
         for start in range(0, len(levels) - size, window):
-            part = levels[start : start + window + size]
-            state = self._advance(tf.constant(np.tile(part, (self._width, 1))), state)
-        return np.tile(levels[-size:, np.newaxis], (1, self._width)), state
-
-    def _loop_blocks(
-        self, weights: FusedWeights, first: int, samples: int, options: SamplingOptions, context, state
-    ) -> Iterator[np.ndarray]:
-        """Blocks of levels `[samples, rows of a loop]` of the sequences from `first` on."""
-        frames = -(-samples // self.context)
-        loop = self._loop(options.top_p)
-        levels = tf.constant(context)
-        seed, sequences = tf.constant(options.seed), tf.range(first, first + self._width)
-        for block, start in enumerate(range(0, frames, self._frames)):
-            # The last block is computed at full length, because another length would be compiled again.
-            temperatures = tf.constant(options.temperatures(start, self._frames, frames))
-            noise = self._noise(seed, sequences, tf.constant(block))
-            sampled, levels, state = loop(weights, state, levels, noise, temperatures)
-            yield sampled.numpy()[: samples - start * self.context]
-
-    def _loop(self, top_p: float) -> Callable:
-        if top_p not in self._loops:
-            loop = functools.partial(sampling_loop.sample_frames, self._model, top_p)
-            self._loops[top_p] = tf.function(loop, jit_compile=True, autograph=False)
-        return self._loops[top_p]
+            state = self._advance(tf.constant(levels[np.newaxis, start : start + window + size]), state)
+        return Start(levels[-size:], state)
 
 
 def sample(

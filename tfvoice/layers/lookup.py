@@ -26,9 +26,8 @@ def lookup(table: tf.Tensor, levels: tf.Tensor, sort_gradient: bool = True, trai
     frame, count, units = table.shape
     steps = tf.shape(levels)[0] - (frame - 1)
     positions = [levels[first : first + steps] for first in range(frame)]
-    look_up = _sliced if levels.shape == (frame, 1) else _gathered
     if not training:
-        return look_up(table, positions)
+        return _gathered(table, positions)
     segment_sum = _sorted_segment_sum if sort_gradient and not in_jit_scope() else tf.math.unsorted_segment_sum
 
     @tf.custom_gradient
@@ -37,15 +36,9 @@ def lookup(table: tf.Tensor, levels: tf.Tensor, sort_gradient: bool = True, trai
             rows = tf.reshape(upstream, [-1, units])
             return tf.stack([segment_sum(rows, tf.reshape(ids, [-1]), count) for ids in positions])
 
-        return look_up(table, positions), gradient
+        return _gathered(table, positions), gradient
 
     return row_sums(table)
-
-
-def _sliced(table: tf.Tensor, positions: list[tf.Tensor]) -> tf.Tensor:
-    """`_gathered` for one step of one row: XLA then looks the row up once, not for each of its numbers."""
-    rows = [tf.slice(table, [position, level[0, 0], 0], [1, 1, -1]) for position, level in enumerate(positions)]
-    return tf.add_n(rows)
 
 
 @jit_compiled

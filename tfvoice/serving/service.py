@@ -21,6 +21,7 @@ import soundfile
 from tfvoice.asr.transcript import Transcript
 from tfvoice.audio import container, ffmpeg
 from tfvoice.audio import io as audio_io
+from tfvoice.audio.stream import MAX_AMPLITUDE
 from tfvoice.errors import TfvoiceError
 from tfvoice.serving.batcher import Batcher, QueueFull
 from tfvoice.serving.predictor import SIGNATURES, Predictor
@@ -32,8 +33,6 @@ _MAX_CONTAINERS = 16 * _MAX_INSTANCES
 _WORKERS = 2
 # Bodies parsed concurrently: as Python objects they take up to thirteen times their bytes.
 _PARSERS = 2
-# Beyond this, squares overflow float32.
-_MAX_AMPLITUDE = 1e4
 # A file with more is not a recording but an attempt to exhaust the memory.
 _MAX_CHANNELS = 16
 # Files decoded by ffmpeg concurrently, and the seconds and bytes of memory that it may take for each.
@@ -279,8 +278,8 @@ def _parse_json(body: bytes) -> Any:
 
 
 def _check_amplitude(waveform: np.ndarray, subject: str) -> np.ndarray:
-    if np.abs(waveform).max(initial=0) > _MAX_AMPLITUDE:
-        raise RequestError(400, f"{subject} has a number beyond {_MAX_AMPLITUDE:g}; full scale is 1.")
+    if np.abs(waveform).max(initial=0) > MAX_AMPLITUDE:
+        raise RequestError(400, f"{subject} has a number beyond {MAX_AMPLITUDE:g}; full scale is 1.")
     return waveform
 
 

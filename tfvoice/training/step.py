@@ -88,7 +88,8 @@ class Learner:
         self._update = tf.function(self._distributed_update, jit_compile=compiled or None)
         self._exchange = tf.function(self._exchanged)
         self._norm = tf.function(tf.linalg.global_norm)
-        self._swap = tf.function(self._swap_weights)
+        # TensorFlow would take the functions of several learners for one that is traced again and again, and warn.
+        self._swap = tf.function(lambda: self._swap_weights())
         self._copy = tf.function(lambda: [tf.identity(value) for value in self._statistics])
 
     def gradients(self, group: list, wishes: Wishes = Wishes()) -> tuple[float, float, list[tf.Tensor]]:  # noqa: B008 - immutable

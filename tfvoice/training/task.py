@@ -74,7 +74,8 @@ class TrainingJob(Protocol):
     Attributes:
       objective: forward pass and loss.
       train_data, valid_data: batches; each has `index` (with `describe()` and `speed`), `steps(epoch)` and
-        `batches(epoch, position, epochs)`; a batch has `epoch`, `position` and `samples`, which `speed` counts.
+        `batches(epoch, position, epochs)`; a batch has `epoch`, `position` and `samples`, which `speed` counts. The
+        first has `share`, the rows that this process needs of each batch; the others may be left empty.
     """
 
     objective: Objective

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from tfvoice import checkpoints, storage
 from tfvoice.cluster import cluster as cluster_
 from tfvoice.cluster.cluster import SINGLE, Cluster
-from tfvoice.data.datasets import Speed
+from tfvoice.data.datasets import Share, Speed
 from tfvoice.errors import TfvoiceError
 from tfvoice.run import DESCRIPTION, Run, RunConfig, clear, is_run
 from tfvoice.training import start, step
@@ -153,6 +153,7 @@ class Trainer:
         self._settings = run.config.training
         self._cluster = cluster
         self._learner = step.Learner(job.objective, self._settings, strategy, cluster)
+        job.train_data.share = Share(cluster.index, cluster.count)
 
     def restore(self) -> None:
         """Restores the last checkpoint, if there is one."""

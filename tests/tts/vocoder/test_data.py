@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from aligned_records import with_manifest
 
+from tfvoice.data.datasets import Share
 from tfvoice.errors import TfvoiceError
 from tfvoice.models.deep_voice.vocoder import FRAME_SAMPLES, WINDOW, VocoderConfig
 from tfvoice.tts.vocoder import data as data_
@@ -93,3 +94,13 @@ def test_records_of_other_frames_and_plain_ones_are_refused(aligned_records, con
     with_manifest(aligned_records, tmp_path, '"frame_samples":64', '"frame_samples":80')
     with pytest.raises(TfvoiceError, match="its frames have 80 samples, and those of a vocoder have 64; align"):
         VocoderIndex(tmp_path, "train")
+
+
+def test_a_share_of_the_rows_has_its_levels_and_all_that_the_loss_counts(vocoder_run, index):
+    pipeline, part = (vocoder_run.pipeline(index, shuffled=True) for _ in range(2))
+    part.share = Share(1, 2)
+    for whole, given in zip(pipeline.batches(epochs=1), part.batches(epochs=1), strict=True):
+        np.testing.assert_array_equal(given.levels[1::2], whole.levels[1::2])
+        assert (given.levels[::2].numpy() == part.quantization.silence).all()
+        for name in ("counts", "rows", "samples"):
+            np.testing.assert_array_equal(getattr(given, name), getattr(whole, name))

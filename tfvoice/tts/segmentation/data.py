@@ -69,7 +69,7 @@ class LatticeIndex:
         return (
             f"{self.index.split}: {len(self.unknown)} words have no phonemes, such as {shown}; their utterances are "
             "skipped. Add the words with --set pronunciation.own_lexicon=FILE, or a G2P model with "
-            "--set pronunciation.g2p=RUN."
+            "--set pronunciation.g2p=RUN; for a voice, segmentation.pronunciation.own_lexicon and so on."
         )
 
     def batch(self, rows: np.ndarray) -> LatticeBatch:

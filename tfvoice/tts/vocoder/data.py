@@ -15,7 +15,7 @@ from tfvoice import storage
 from tfvoice.audio import quantize
 from tfvoice.audio.quantize import QuantizationConfig
 from tfvoice.data import aligned, index
-from tfvoice.data.datasets import BatchDataset, epochs_from
+from tfvoice.data.datasets import BatchDataset, Share, epochs_from
 from tfvoice.errors import TfvoiceError
 from tfvoice.keys import Purpose
 from tfvoice.models.deep_voice.vocoder import FRAME_SAMPLES, WINDOW, VocoderConfig
@@ -142,6 +142,9 @@ class ClipPipeline:
       shuffled: whether each epoch draws other clips, in another order; otherwise they follow each other and cover
         every utterance, silence included.
 
+    Attributes:
+      share: rows whose levels are needed; those of the others are silence.
+
     Raises:
       TfvoiceError: a phoneme is unknown, or all utterances are mostly silent.
     """
@@ -159,7 +162,7 @@ class ClipPipeline:
         shuffled: bool = False,
     ):
         self.index, self.sizes, self.quantization = index, sizes, quantization
-        self.batch_size, self.seed, self.shuffled = batch_size, seed, shuffled
+        self.batch_size, self.seed, self.shuffled, self.share = batch_size, seed, shuffled, Share()
         self._max_silence = config.max_silence
         try:
             self.conditioning = [
@@ -256,16 +259,18 @@ class ClipPipeline:
             for table, values in zip(tables, frames.part(start, end), strict=True):
                 table[number, : end - start] = values
             lengths[number], offsets[number], ids[number] = end - start, first - start, clip.row
-            counts[number] = self._fill(levels[number], clip)
+            left = self.index.clips.samples[clip.row] - clip.start * FRAME_SAMPLES
+            counts[number] = min(left, self.sizes.clip * FRAME_SAMPLES)
+            if number in self.share:
+                self._fill(levels[number], clip)
         scalars = (np.int64(epoch), np.int64(position), np.int64(counts.sum()))
         return ClipBatch(levels, *tables, lengths, offsets, counts, ids, *scalars)
 
-    def _fill(self, row: np.ndarray, clip: _Clip) -> int:
-        """Writes the levels of a clip and those before it into a row of silence; returns the samples of the clip."""
+    def _fill(self, row: np.ndarray, clip: _Clip) -> None:
+        """Writes the levels of a clip and those before it into a row of silence."""
         levels = self.levels(clip.row)
         clip_start = clip.start * FRAME_SAMPLES
         # The sample of the utterance that the row starts with.
         first = clip_start - len(row) + self.sizes.clip * FRAME_SAMPLES
         source = levels[max(0, first) : clip_start + self.sizes.clip * FRAME_SAMPLES]
         row[max(0, -first) : max(0, -first) + len(source)] = source
-        return min(len(levels) - clip_start, self.sizes.clip * FRAME_SAMPLES)

@@ -15,65 +15,12 @@ import numpy as np
 
 from tfvoice import atomics
 from tfvoice.compiled import compiled
+from tfvoice.elementary import FAST, exponentiate, sample_level, sigmoid, tanh
 from tfvoice.models.deep_voice.vocoder import FRAME_SAMPLES
 from tfvoice.products import add_product
 
-# Fused multiplications and additions; nothing is NaN. Sums keep their order. Divisions are not checked, so that loops
-# with one become vectors.
-_FAST = {"fastmath": {"contract", "nnan", "ninf", "nsz"}, "error_model": "numpy"}
-_INLINE = _FAST | {"forceinline": True}
-_ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
-# tanh x = x P(x^2) / Q(x^2), fitted to an error of 7e-7 up to here, from where it is 1.
-_TANH_END = np.float32(8.8)
-_P = tuple(map(np.float32, (0.9999988079, 0.12632691860, 0.00261708791, 6.59407760e-06, -5.18524290e-09)))
-_Q = tuple(map(np.float32, (1.0, 0.45965501666, 0.02250788733, 0.00018676275795)))
-# 2^f for f from 0 to 1 is a polynomial to an error of 2e-7, and its powers of two are in a table.
-_LOG2_E = np.float32(np.log2(np.e))
-_EXP2 = tuple(map(np.float32, (0.9999999251, 0.6931530731, 0.2401536174, 0.0558263175, 0.0089893404, 0.0018775767)))
-_LOWEST = -126
-_POWERS = np.float32(2.0) ** np.arange(_LOWEST, 1).astype(np.float32)
-# Of the sum of probabilities: 0 never gives a level that is all but impossible, and a rounded sum none past the last.
-_ABOVE_ZERO, _BELOW_ONE = np.float32(2.0**-25), np.float32(1 - 1e-6)
-
-
-@compiled(**_FAST)
-def tanh(x):
-    """The hyperbolic tangent of a float32, to 7e-7."""
-    x = min(max(x, -_TANH_END), _TANH_END)
-    u = x * x
-    return (
-        x
-        * ((((_P[4] * u + _P[3]) * u + _P[2]) * u + _P[1]) * u + _P[0])
-        / (((_Q[3] * u + _Q[2]) * u + _Q[1]) * u + _Q[0])
-    )
-
-
-@compiled(**_FAST)
-def exp(x):
-    """The exponential of a float32 that is not positive, to 3e-7 of its value; 1e-38 where it is smaller."""
-    x = max(x * _LOG2_E, np.float32(_LOWEST))
-    whole = np.floor(x)
-    f = x - whole
-    value = ((((_EXP2[5] * f + _EXP2[4]) * f + _EXP2[3]) * f + _EXP2[2]) * f + _EXP2[1]) * f + _EXP2[0]
-    return value * _POWERS[np.int32(whole) - _LOWEST]
-
-
-@compiled(**_FAST)
-def draw(logits, inverse_temperature, uniform):
-    """The level at a share of the cumulative distribution; `logits` are used up."""
-    highest = logits.max()
-    for level in range(len(logits)):
-        logits[level] = exp((logits[level] - highest) * inverse_temperature)
-    total = _ZERO
-    for level in range(len(logits)):
-        total += logits[level]
-        logits[level] = total
-    target = min(max(uniform, _ABOVE_ZERO), _BELOW_ONE) * total
-    level = 0
-    while logits[level] <= target:
-        level += 1
-    return level
-
+_INLINE = FAST | {"forceinline": True}
+_ZERO = np.float32(0)
 
 # The leader gives up when so many samples, and one in so many, came late because the follower did not run.
 _LATE, _LATE_ONE_IN = 4, 128
@@ -186,8 +133,7 @@ def _present(sample, layer, weights, state):
         state.memory[row, i] = state.channels[0, i]
         state.channels[0, i] += weights.residual_biases[layer, i]
     for i in range(r):
-        sigmoid = _HALF + _HALF * tanh(_HALF * state.sums[layer, r + i])
-        state.gates[layer, i] = tanh(state.sums[layer, i]) * sigmoid
+        state.gates[layer, i] = tanh(state.sums[layer, i]) * sigmoid(state.sums[layer, r + i])
     add_product(state.gates, layer, weights.residuals, layer, state.channels, 0)
 
 
@@ -220,10 +166,11 @@ def _sample(sample, draws, weights, state):
     _rectify(state.head)
     add_product(state.head, 0, weights.output, 0, state.logits, 0)
     logits = state.logits[0, : len(weights.output_bias)]
-    state.levels[sample + 2] = draw(logits, draws.inverse_temperature, draws.noise[sample - draws.start])
+    exponentiate(logits, draws.inverse_temperature)
+    state.levels[sample + 2] = sample_level(logits, draws.noise[sample - draws.start])
 
 
-@compiled(**_FAST)
+@compiled(**FAST)
 def advance(start, end, sampled, biases, draws, weights, state):
     """Runs the network over samples, and draws those that are to be sampled.
 
@@ -248,7 +195,7 @@ def advance(start, end, sampled, biases, draws, weights, state):
             _sample(sample, draws, weights, state)
 
 
-@compiled(**_FAST)
+@compiled(**FAST)
 def lead(start, end, own, biases, weights, state, counters):
     """One of two threads over samples that are all to be sampled; arguments as for `advance`.
 
@@ -279,7 +226,7 @@ def lead(start, end, own, biases, weights, state, counters):
     return end
 
 
-@compiled(**_FAST)
+@compiled(**FAST)
 def follow(start, end, own, biases, draws, weights, state, counters):
     """The other of two threads; arguments as for `advance` and `lead`."""
     layers = len(weights.dilations)

@@ -10,7 +10,7 @@ from tfvoice import hardware, keys
 from tfvoice.audio import quantize
 from tfvoice.keys import Purpose
 from tfvoice.models.deep_voice.vocoder import FRAME_SAMPLES, WINDOW, Vocoder
-from tfvoice.products import padded, tiled
+from tfvoice.products import pad_columns, padded, tiled, zero_padded
 from tfvoice.tts.vocoder import kernel
 from tfvoice.tts.vocoder.conditioning import ConditioningFrames
 from tfvoice.tts.vocoder.run import VocoderRun
@@ -128,36 +128,29 @@ def weights(model: Vocoder) -> kernel.Weights:
     layers, r, s, levels = config.layers, padded(config.residual), padded(config.skip), padded(model.levels)
     first = net.first_kernel.numpy()
     first[1] += net.first_bias.numpy()
-    gates = pad_gates(_padded(net.gate_kernels.numpy(), layers, 2, r, 2 * config.residual))
+    gates = pad_gates(zero_padded(net.gate_kernels.numpy(), layers, 2, r, 2 * config.residual))
     dilations = np.array(config.dilations)
     skips = net.skip_kernel.numpy().reshape(layers, config.residual, config.skip)
     return kernel.Weights(
         dilations=dilations,
         rows=np.cumsum(dilations) - dilations,
-        first=_padded(first, 2, model.levels, r),
+        first=zero_padded(first, 2, model.levels, r),
         past=tiled(gates[:, 0]),
         present=tiled(gates[:, 1]),
-        residuals=tiled(_padded(net.residual_kernels.numpy(), layers, r, r)),
-        residual_biases=_padded(net.residual_biases.numpy(), layers, r),
-        skips=tiled(_padded(skips, layers, r, s)),
-        skip_bias=_padded(net.skip_bias.numpy(), s),
-        head=tiled(_padded(net.head_kernel.numpy()[np.newaxis], 1, s, levels)),
-        head_bias=_padded(net.head_bias.numpy(), levels),
-        output=tiled(_padded(net.output_kernel.numpy()[np.newaxis], 1, levels, levels)),
+        residuals=tiled(zero_padded(net.residual_kernels.numpy(), layers, r, r)),
+        residual_biases=zero_padded(net.residual_biases.numpy(), layers, r),
+        skips=tiled(zero_padded(skips, layers, r, s)),
+        skip_bias=zero_padded(net.skip_bias.numpy(), s),
+        head=tiled(zero_padded(net.head_kernel.numpy()[np.newaxis], 1, s, levels)),
+        head_bias=zero_padded(net.head_bias.numpy(), levels),
+        output=tiled(zero_padded(net.output_kernel.numpy()[np.newaxis], 1, levels, levels)),
         output_bias=net.output_bias.numpy(),
     )
 
 
 def pad_gates(values: np.ndarray) -> np.ndarray:
     """Pads values of gates, `[..., 2 * residual]`, of which one half belongs to tanh and one to the sigmoid."""
-    *outer, columns = values.shape
-    return _padded(values.reshape(*outer, 2, columns // 2), *outer, 2, padded(columns // 2)).reshape(*outer, -1)
-
-
-def _padded(values: np.ndarray, *shape: int) -> np.ndarray:
-    result = np.zeros(shape, np.float32)
-    result[tuple(map(slice, values.shape))] = values
-    return result
+    return pad_columns(values, 2)
 
 
 def leader_share(weights: kernel.Weights) -> int:
