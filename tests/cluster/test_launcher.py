@@ -87,7 +87,7 @@ def test_processes_end_with_a_launcher_that_is_killed(tmp_path):
 
 
 def is_running(process):
-    """Whether a process exists and is no zombie, for which nobody waits here."""
+    """Whether a process exists and has not ended; the launcher, which would wait for it, is gone."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:

@@ -9,7 +9,29 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 
-class Texts(Sequence):
+class _Column(Sequence):
+    """Rows in one buffer, and where each of them ends in it; a subclass says what a row is."""
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, row):
+        if isinstance(row, slice):
+            return [self[number] for number in range(*row.indices(len(self)))]
+        if not -len(self) <= row < len(self):
+            raise IndexError(f"row {row} of {len(self)}")
+        row %= len(self)
+        return self._row(int(self._ends[row]), int(self._ends[row + 1]))
+
+    def __iter__(self) -> Iterator:
+        return (self[row] for row in range(len(self)))
+
+    def take(self, rows: np.ndarray) -> "_Column":
+        """The column of some rows, in their order."""
+        return type(self)(self[int(row)] for row in rows)
+
+
+class Texts(_Column):
     """Texts, read only; a list of `str` to those that use it.
 
     Args:
@@ -26,32 +48,21 @@ class Texts(Sequence):
     @classmethod
     def joined(cls, parts: Iterable["Texts"]) -> "Texts":
         """The rows of several columns, one after the other."""
-        parts = list(parts)
-        result = cls()
+        parts, result = list(parts), cls()
         result._content = b"".join(part._content for part in parts)
         result._ends = _joined_ends([part._ends for part in parts])
         return result
-
-    def take(self, rows: np.ndarray) -> "Texts":
-        """The column of some rows, in their order."""
-        return Texts(self[int(row)] for row in rows)
-
-    def __len__(self) -> int:
-        return len(self._ends) - 1
-
-    def __getitem__(self, row):
-        if isinstance(row, slice):
-            return [self[number] for number in range(*row.indices(len(self)))]
-        start, end = _bounds(self._ends, row)
-        return self._content[start:end].decode("utf-8", "surrogatepass")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)
 
     __hash__ = None
 
+    def _row(self, start: int, end: int) -> str:
+        return self._content[start:end].decode("utf-8", "surrogatepass")
 
-class ClassIds(Sequence):
+
+class ClassIds(_Column):
     """Sequences of class ids, read only; a list of int32 arrays to those that use it.
 
     Args:
@@ -70,8 +81,7 @@ class ClassIds(Sequence):
     @classmethod
     def joined(cls, parts: Iterable["ClassIds"]) -> "ClassIds":
         """The rows of several columns, one after the other."""
-        parts = list(parts)
-        result = cls()
+        parts, result = list(parts), cls()
         result._values = np.concatenate([np.zeros(0, np.uint8), *(part._values for part in parts)])
         result._ends = _joined_ends([part._ends for part in parts])
         return result
@@ -81,10 +91,6 @@ class ClassIds(Sequence):
         """Class ids of each row, int32 `[rows]`."""
         return np.diff(self._ends).astype(np.int32)
 
-    def take(self, rows: np.ndarray) -> "ClassIds":
-        """The column of some rows, in their order."""
-        return ClassIds(self[int(row)] for row in rows)
-
     def padded(self, rows: np.ndarray) -> np.ndarray:
         """A table of some rows, int32 `[rows, longest]`, padded with 0."""
         found = [self[int(row)] for row in rows]
@@ -93,25 +99,8 @@ class ClassIds(Sequence):
             table[row, : len(values)] = values
         return table
 
-    def __len__(self) -> int:
-        return len(self._ends) - 1
-
-    def __getitem__(self, row):
-        if isinstance(row, slice):
-            return [self[number] for number in range(*row.indices(len(self)))]
-        start, end = _bounds(self._ends, row)
+    def _row(self, start: int, end: int) -> np.ndarray:
         return self._values[start:end].astype(np.int32)
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        return (self[row] for row in range(len(self)))
-
-
-def _bounds(ends: np.ndarray, row: int) -> tuple[int, int]:
-    count = len(ends) - 1
-    if not -count <= row < count:
-        raise IndexError(f"row {row} of {count}")
-    row %= count
-    return int(ends[row]), int(ends[row + 1])
 
 
 def _joined_ends(parts: list[np.ndarray]) -> np.ndarray:

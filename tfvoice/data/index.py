@@ -94,8 +94,8 @@ class Index:
     def subset(self, rows: np.ndarray) -> "Index":
         """The index of some utterances, in the order of `rows`."""
         arrays = {name: getattr(self, name)[rows] for name in ("shard", "offset", "size", "samples", "peak")}
-        texts = {name: Texts(getattr(self, name)[row] for row in rows) for name in ("ids", "speakers", "texts")}
-        return replace(self, **arrays, **texts, labels=ClassIds(self.labels[row] for row in rows))
+        columns = {name: getattr(self, name).take(rows) for name in ("ids", "speakers", "texts", "labels")}
+        return replace(self, **arrays, **columns)
 
     def read(self, rows: np.ndarray) -> list[bytes]:
         """Reads the records of `rows`; raises `RecordError` where a shard is missing or a record is damaged."""

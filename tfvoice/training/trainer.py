@@ -90,10 +90,9 @@ def train(
       KeyboardInterrupt: a stop was requested; the run is saved.
     """
     cluster = cluster_.join()
-    with cluster.explained():
-        if not cluster.is_chief:
-            return _train_with_chief(cluster, task, data_dir, stop, callbacks)
-        return _train(cluster, task, Path(run_dir), data_dir, settings, stop, overwrite, init_from, callbacks)
+    if not cluster.is_chief:
+        return _train_with_chief(cluster, task, data_dir, stop, callbacks)
+    return _train(cluster, task, Path(run_dir), data_dir, settings, stop, overwrite, init_from, callbacks)
 
 
 def _train(cluster, task, run_dir, data_dir, settings, stop, overwrite, init_from, callbacks) -> TrainingState:
