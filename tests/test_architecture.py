@@ -22,7 +22,7 @@ COMMANDS = [f"cli.{path.stem}" for path in FILES if path.parent.name == "cli" an
 # What a package may import: what stands in the rows below it, and in its own row to its left. Modules of one package
 # import each other without a circle.
 ROWS = [
-    "errors hardware config lengths remote storage cache bootstrap keys compiled atomics products elementary",
+    "errors handlers hardware config lengths remote storage cache bootstrap keys compiled atomics products elementary",
     "audio text ctc ctc_lattice layers cluster",
     "models",
     "data",

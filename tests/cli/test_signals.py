@@ -4,8 +4,8 @@ import signal
 
 import pytest
 
-from tfvoice.cli import signals
 from tfvoice.cli.signals import StopRequest
+from tfvoice.handlers import handler
 
 
 class Terminated(Exception):
@@ -19,7 +19,7 @@ def usual_handlers():
     def terminate(*_):
         raise Terminated
 
-    with signals.handler(signal.SIGINT, signal.default_int_handler), signals.handler(signal.SIGTERM, terminate):
+    with handler(signal.SIGINT, signal.default_int_handler), handler(signal.SIGTERM, terminate):
         yield
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
         assert signal.getsignal(signal.SIGTERM) is terminate

@@ -13,7 +13,7 @@ over the length. With a prime, the audio continues that recording:
 
 import signal
 
-from tfvoice.cli import signals
+from tfvoice import handlers
 from tfvoice.cli.command import load_tensorflow
 from tfvoice.cli.flags import Flags, UsageError
 
@@ -51,7 +51,7 @@ def main(_: list[str]) -> None:
     tasks.of_run(RUN.value, "tfvoice_sample")
     options = sample.SamplingOptions(temperature, TOP_P.value, SEED.value)
     # SIGTERM ends it as Ctrl-C does: the audio that has been generated is kept.
-    with signals.handler(signal.SIGTERM, signal.default_int_handler):
+    with handlers.handler(signal.SIGTERM, signal.default_int_handler):
         paths = sample.sample(
             RUN.value,
             OUTPUT.value,

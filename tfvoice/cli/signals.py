@@ -1,8 +1,6 @@
 """How a command handles SIGINT (Ctrl-C) and SIGTERM; the handlers are restored afterwards."""
 
-import contextlib
 import signal
-from collections.abc import Callable, Iterator
 from typing import Any
 
 
@@ -32,13 +30,3 @@ class StopRequest:
     def _restore(self) -> None:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def handler(number: int, handle: Callable | int) -> Iterator[None]:
-    """Context manager: `handle` is the handler of a signal."""
-    before = signal.signal(number, handle)
-    try:
-        yield
-    finally:
-        signal.signal(number, before)

@@ -20,7 +20,7 @@ say {T AH0 M AA1 T OW2}", or alone:
 import signal
 import sys
 
-from tfvoice.cli import signals
+from tfvoice import handlers
 from tfvoice.cli.command import load_tensorflow
 from tfvoice.cli.flags import Flags, UsageError
 
@@ -60,7 +60,7 @@ def main(argv: list[str]) -> None:
     options = SpeechOptions(SPEED.value, PITCH.value, TEMPERATURE.value, SEED.value)
     voice = VOICE.value or run.PACKAGED_VOICE
     # SIGTERM ends it as Ctrl-C does: what was spoken is kept.
-    with signals.handler(signal.SIGTERM, signal.default_int_handler):
+    with handlers.handler(signal.SIGTERM, signal.default_int_handler):
         done = speech_output.speak(voice, source, target, options, CHECKPOINT.value)
     if done.unspoken:
         first = done.unspoken[0]

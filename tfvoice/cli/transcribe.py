@@ -28,9 +28,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from tfvoice import handlers
 from tfvoice.asr import transcript
 from tfvoice.audio import decoding
-from tfvoice.cli import signals
 from tfvoice.cli.command import load_tensorflow
 from tfvoice.cli.decoder_flags import DecoderFlags
 from tfvoice.cli.flags import Flags, UsageError
@@ -140,7 +140,7 @@ def _interrupt_ends_stdin() -> Iterator[list[int]]:
             os.dup2(nothing.fileno(), sys.stdin.fileno())
 
     before = signal.getsignal(signal.SIGINT)
-    with signals.handler(signal.SIGINT, end):
+    with handlers.handler(signal.SIGINT, end):
         yield received
 
 

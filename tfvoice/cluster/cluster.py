@@ -20,6 +20,7 @@ from tfvoice.cluster import place as place_
 from tfvoice.cluster import rendezvous
 from tfvoice.cluster.place import ALONE, Place
 from tfvoice.errors import TfvoiceError
+from tfvoice.handlers import handler
 
 JOIN_SECONDS = 300.0
 # TensorFlow's part of a start, when all processes are there; it took less than 5 s.
@@ -220,10 +221,9 @@ def _tf_config(place: Place) -> Iterator[None]:
 @contextlib.contextmanager
 def _killed_after(seconds: int) -> Iterator[None]:
     """Ends the process where the `with` takes longer: TensorFlow waits with Python and its signals blocked."""
-    before = signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+    with handler(signal.SIGALRM, signal.SIG_DFL):
+        signal.alarm(seconds)
+        try:
+            yield
+        finally:
+            signal.alarm(0)

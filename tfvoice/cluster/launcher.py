@@ -16,6 +16,7 @@ from tfvoice import hardware
 from tfvoice.cluster import place as place_
 from tfvoice.cluster.place import ALONE, Place
 from tfvoice.errors import TfvoiceError
+from tfvoice.handlers import handler
 
 _HOST = "127.0.0.1"
 _POLL_SECONDS = 0.1
@@ -104,12 +105,8 @@ def _passed_on(processes: list[subprocess.Popen]) -> Iterator[None]:
             if process.poll() is None:
                 process.send_signal(number)
 
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with handler(signal.SIGINT, pass_on), handler(signal.SIGTERM, pass_on):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _free_ports(count: int) -> list[int]:

@@ -22,6 +22,7 @@ from starlette.exceptions import HTTPException
 import tfvoice
 from tfvoice.asr.transcript import FORMATS, Transcript
 from tfvoice.errors import TfvoiceError
+from tfvoice.handlers import handler
 from tfvoice.serving import openai_forms, openai_routes, speech_routes
 from tfvoice.serving import voices as voices_
 from tfvoice.serving.limits import CLIENT_CLOSED_REQUEST, AdmissionController, LimitsMiddleware, error_response
@@ -203,12 +204,8 @@ def _stop_on_signals(server: uvicorn.Server) -> Iterator[None]:
     def stop(*_) -> None:
         server.should_exit = True
 
-    previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
+    with handler(signal.SIGTERM, stop), handler(signal.SIGINT, stop):
         yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def _count_batch(transcripts: list[Transcript]) -> None:
