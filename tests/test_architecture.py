@@ -14,6 +14,7 @@ from tfvoice.tts.vocoder.conditioning import F0Statistics
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "tfvoice").rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 CONFIGS = sorted((ROOT / "configs").glob("*.toml"))
 # What all commands share.
 SHARED = ("__init__", "cluster_flags", "command", "decoder_flags", "flags", "signals")
@@ -47,6 +48,21 @@ JOINT = {
     "tests/test_docs.py",
     "tests/test_init.py",
     "tests/test_python.py",
+}
+# What the extras install, by the names of the imports.
+EXTRAS = {
+    *("fastapi", "starlette", "grpc", "uvicorn", "websockets", "prometheus_client", "multipart"),
+    *(
+        "ai_edge_quantizer",
+        "apache_beam",
+        "s3fs",
+        "gcsfs",
+        "pyworld",
+        "tf2onnx",
+        "onnx",
+        "onnxruntime",
+        "tensorflow_io",
+    ),
 }
 # Longer than a command should be: many flags, and a plan, a summary or several outputs to print.
 LONG_COMMANDS = {"cli.convert", "cli.transcribe"}
@@ -147,6 +163,21 @@ def test_a_test_file_has_its_module():
     known = {test_file(name) for name, path in SOURCES.items() if path.name != "__init__.py"} | JOINT
     found = {path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("test_*.py")}
     assert found <= known
+
+
+def extras(node):
+    """The packages that a statement imports and that only an extra installs."""
+    if isinstance(node, ast.ImportFrom):
+        return {node.module.split(".")[0]} & EXTRAS
+    return {alias.name.split(".")[0] for alias in node.names} & EXTRAS if isinstance(node, ast.Import) else set()
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
+def test_a_test_file_is_skipped_without_the_extra_that_it_imports(path):
+    skips = False
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        skips = skips or (isinstance(node, ast.Expr) and "importorskip" in ast.unparse(node))
+        assert skips or not extras(node), ast.unparse(node)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

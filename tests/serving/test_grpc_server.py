@@ -3,7 +3,6 @@
 import json
 import re
 
-import grpc
 import numpy as np
 import pytest
 import soundfile
@@ -17,6 +16,7 @@ import asyncio
 import base64
 import io
 
+import grpc
 from server import Server, fetch
 
 from tfvoice.serving import grpc_server

@@ -5,10 +5,11 @@ import threading
 import types
 
 import numpy as np
-import prometheus_client
 import pytest
 
 pytest.importorskip("fastapi", reason="needs the extra serve")
+
+import prometheus_client
 
 from tfvoice.audio import io as audio_io
 from tfvoice.data.aligned import PhonemeAlignment
