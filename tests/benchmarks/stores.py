@@ -163,6 +163,19 @@ def train(walk: Walk) -> str:
     return f"weights bit-identical to a local run; no shard downloaded again; {size / 1e6:.1f} MB in the run"
 
 
+def processes(walk: Walk) -> str:
+    """Training in two processes by URL: SIGKILL of the launcher after a checkpoint, and the same command again."""
+    together = [*TRAIN, "--processes=2"]
+    walk.run("train", *together, f"--data={walk.folder}/records", f"--run={walk.folder}/together")
+    flags = [*together, f"--data={walk.root}/records", f"--run={walk.root}/runs/together"]
+    last = "checkpoints/last.safetensors"
+    walk.killed(lambda: last in walk.names("runs/together"), "train", *flags)
+    walk.run("train", *flags)
+    if tensors(walk.content(f"runs/together/{last}")) != tensors((walk.folder / "together" / last).read_bytes()):
+        raise measure.Failure("the weights differ from those of two processes with local paths")
+    return "weights bit-identical to two processes with local paths that were not killed"
+
+
 def tensors(content: bytes) -> bytes:
     """The bytes of the tensors of a checkpoint: its state holds times."""
     return content[8 + int.from_bytes(content[:8], "little") :]
@@ -226,7 +239,7 @@ def refusals(walk: Walk) -> str:
     return walk.refused("copy it here", "eval", f"--run={walk.root}/runs/asterisk")
 
 
-CASES = {case.__name__: case for case in (convert, raising, train, damage, export, refusals)}
+CASES = {case.__name__: case for case in (convert, raising, train, processes, damage, export, refusals)}
 
 
 def write_corpus(folder: Path) -> None:

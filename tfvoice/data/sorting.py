@@ -21,6 +21,7 @@ class SortedLines:
 
     def __init__(self, lines: Iterable[str]):
         self._lines: list[str] = []
+        self._count = 0
         self._folder: tempfile.TemporaryDirectory | None = None
         runs: list[Path] = []
         for line in lines:
@@ -28,8 +29,12 @@ class SortedLines:
                 runs.append(self._write(f"run-{len(runs)}", sorted(self._lines)))
                 self._lines = []
             self._lines.append(line)
+            self._count += 1
         self._lines.sort()
         self._file = self._merged(runs) if runs else None
+
+    def __len__(self) -> int:
+        return self._count
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._lines) if self._file is None else _read(self._file)
@@ -45,12 +50,12 @@ class SortedLines:
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="tfvoice-")
         path = Path(self._folder.name, name)
-        with open(path, "w", encoding="utf-8", newline="\n") as file:
+        with open(path, "w", encoding="utf-8", errors="surrogatepass", newline="\n") as file:
             file.writelines(f"{line}\n" for line in lines)
         return path
 
 
 def _read(path: Path) -> Iterator[str]:
-    with open(path, encoding="utf-8", newline="\n") as file:
+    with open(path, encoding="utf-8", errors="surrogatepass", newline="\n") as file:
         for line in file:
             yield line[:-1]

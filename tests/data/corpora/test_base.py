@@ -1,8 +1,10 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tfvoice.data import sorting
 from tfvoice.data.corpora import base
 from tfvoice.data.corpora.base import CorpusError, Listing, Skip, Utterance
 
@@ -64,8 +66,10 @@ def test_sentence_key_falls_back_to_the_text():
 def test_checked_sorts_and_skips_unusable_utterances():
     half = "\udcff"
     listing = base.checked(
-        [utterance("b"), utterance("a"), utterance("b"), utterance("c", text=""), utterance("d", text=half)],
-        [Skip("0", "missing_audio", expected=True)],
+        [
+            *(utterance("b"), utterance("a"), utterance("b"), utterance("c", text=""), utterance("d", text=half)),
+            Skip("0", "missing_audio", expected=True),
+        ]
     )
     assert [u.id for u in listing.utterances] == ["a", "b"]
     assert [(skip.id_or_path, skip.reason) for skip in listing.skipped] == [
@@ -77,6 +81,37 @@ def test_checked_sorts_and_skips_unusable_utterances():
     assert listing.expected == 5
     assert base.reasons(listing.skipped, expected=True) == {"missing_audio": 1}
     assert list(base.reasons(listing.skipped, expected=False)) == ["duplicate_id", "empty_transcript", "not_unicode"]
+
+
+@pytest.mark.parametrize("with_text", [True, False])
+def test_a_large_corpus_is_the_same_from_the_disk(with_text, monkeypatch):
+    names = ["b", "a", "a\tb", "a b", 'a"', "a\\", "é", "z", "a\nc", "b", "b", "\U0001f600"]
+    given = [
+        Utterance(name, f"{number}/\udce9.wav", "x", "y", "train", 0.1, 1 / 3, 8000)
+        for number, name in enumerate(names)
+    ]
+    given += [
+        utterance("c", text=""),
+        utterance("d", text="\udcff"),
+        Utterance("f", "b.wav", "x"),
+        Utterance("f", "a.wav", "x"),
+    ]
+
+    def check():
+        return base.checked(iter([Skip("1", "r"), *given, Skip("0", "r")]), with_text=with_text)
+
+    small = check()
+    ids = [each.id for each in small.utterances]
+    assert isinstance(small.utterances, list) and ids == sorted(
+        ids, key=lambda id: json.dumps(id, ensure_ascii=False)[1:-1]
+    )
+    assert len(ids) == 11 + (not with_text)
+    assert next(each for each in small.utterances if each.id == "a\tb") == given[2]
+    monkeypatch.setattr(sorting, "LINES_IN_MEMORY", 4)
+    large = check()
+    assert not isinstance(large.utterances, list) and len(large.utterances) == len(ids)
+    assert list(large.utterances) == list(large.utterances) == small.utterances and large.skipped == small.skipped
+    assert given[2] in large.utterances and given[-3] not in large.utterances
 
 
 def test_read_text_strips_byte_order_mark_and_blanks(tmp_path):
@@ -102,7 +137,7 @@ def test_find_tree(tmp_path):
 def test_names_that_are_not_utf8_are_read_and_printable():
     latin = "caf\udce9"
     listing = base.checked(
-        [Utterance(latin, f"/a/{latin}.wav", "x", latin), Utterance("caf", "a", "y")], [Skip(latin, "r")]
+        [Utterance(latin, f"/a/{latin}.wav", "x", latin), Utterance("caf", "a", "y"), Skip(latin, "r")]
     )
     assert [(each.id, each.speaker) for each in listing.utterances] == [("caf", ""), ("caf\\xe9", "caf\\xe9")]
     assert listing.utterances[1].audio == f"/a/{latin}.wav" and listing.skipped[0].id_or_path == "caf\\xe9"

@@ -48,7 +48,7 @@ def read(source: str) -> Listing:
             split = part if part == "test" else base.assign_split(utterance, _FRACTIONS, "utterance")
             utterances.append(replace(utterance, split=split))
     skipped += [Skip(id, "missing_transcript", detail=str(audio[id])) for id in audio.keys() - known]
-    return base.checked(utterances, skipped)
+    return base.checked([*utterances, *skipped])
 
 
 def _is_root(folder: Path) -> bool:

@@ -1,6 +1,7 @@
 """Any folder of audio, cut into clips: music or speech without transcripts, for models that generate audio."""
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from tfvoice.audio import decoding
@@ -42,9 +43,11 @@ def read(source: str, clip_seconds: str = CLIP_SECONDS) -> Listing:
         known = ", ".join(decoding.AUDIO_SUFFIXES)
         raise CorpusError(f"{source}: no audio is in this folder or below it; looked for {known}.")
     home = root.parent if root.is_file() else root
+    return base.checked(_all_clips(files, home, length), with_text=False)
+
+
+def _all_clips(files: list[Path], home: Path, length: float) -> Iterator[Utterance | Skip]:
     stems = Counter(path.with_suffix("") for path in files)
-    utterances: list[Utterance] = []
-    skipped: list[Skip] = []
     for path in files:
         # song.flac beside song.mp3 keep their suffixes.
         unique = path if stems[path.with_suffix("")] > 1 else path.with_suffix("")
@@ -52,10 +55,9 @@ def read(source: str, clip_seconds: str = CLIP_SECONDS) -> Listing:
         try:
             total = audio_io.seconds(str(path))
         except audio_io.AudioError as error:
-            skipped.append(Skip(name, error.reason, detail=str(error)))
-            continue
-        utterances += _clips(name, path, total, length)
-    return base.checked(utterances, skipped, with_text=False)
+            yield Skip(name, error.reason, detail=str(error))
+        else:
+            yield from _clips(name, path, total, length)
 
 
 def _clips(name: str, path: Path, total: float, length: float) -> list[Utterance]:

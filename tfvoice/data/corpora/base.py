@@ -1,6 +1,7 @@
 """What every corpus is read into: utterances, skipped utterances with their reasons, and splits by hash."""
 
 import hashlib
+import json
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -8,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tfvoice import storage
+from tfvoice.data import sorting
+from tfvoice.data.sorting import SortedLines
 from tfvoice.errors import TfvoiceError
 from tfvoice.storage import Place
 
@@ -69,7 +72,7 @@ class Listing:
     """The content of a corpus: each of its utterances is in one of the two lists.
 
     Attributes:
-      utterances: sorted by id; any collection that can be iterated over again.
+      utterances: sorted by id, as JSON has it; any collection that can be iterated over again.
       skipped: sorted by id, then by reason.
       speakers: metadata of each speaker, as far as the corpus has any.
       notes: sentences for the user about what the reader chose.
@@ -105,36 +108,81 @@ class Corpus:
     model: str = "wavenet_asr"
 
 
+class _SortedUtterances(Collection):
+    """Utterances by id, of which each exists only while it is looked at; `checked` says which are left out.
+
+    Args:
+      lines: of `_line`.
+      with_text: whether those without a text are left out.
+    """
+
+    def __init__(self, lines: SortedLines, with_text: bool):
+        self._lines, self._with_text = lines, with_text
+        self.skipped: list[Skip] = []
+        self._count = sum(1 for _ in self._kept(self.skipped.append))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __contains__(self, utterance: object) -> bool:
+        return any(utterance == each for each in self)
+
+    def __iter__(self) -> Iterator[Utterance]:
+        return self._kept(lambda skip: None)
+
+    def _kept(self, skip: Callable[[Skip], None]) -> Iterator[Utterance]:
+        before = None
+        for utterance in map(_parsed, self._lines):
+            if self._with_text and not utterance.text:
+                skip(Skip(utterance.id, "empty_transcript", detail=f"no text for {printable(utterance.audio)}"))
+            elif before and before.id == utterance.id:
+                detail = printable(f"{utterance.audio} and {before.audio}")
+                skip(Skip(utterance.id, "duplicate_id", detail=detail))
+            else:
+                before = utterance
+                yield utterance
+
+
 def checked(
-    utterances: Iterable[Utterance],
-    skipped: Iterable[Skip],
+    items: Iterable[Utterance | Skip],
     speakers: dict[str, dict[str, str]] | None = None,
     with_text: bool = True,
 ) -> Listing:
     """Makes a Listing: sorts by id, and skips empty transcripts, duplicate ids, and text that is not Unicode.
 
     Args:
-      utterances: in any order.
-      skipped: by the reader.
+      items: what the reader found, in any order. A large corpus is sorted on the disk, and stays there.
       speakers: their metadata.
       with_text: whether an empty transcript is a defect.
     """
-    kept: list[Utterance] = []
-    skips = [replace(skip, id_or_path=printable(skip.id_or_path), detail=printable(skip.detail)) for skip in skipped]
-    named = (replace(each, id=printable(each.id), speaker=printable(each.speaker)) for each in utterances)
-    for utterance in sorted(named, key=lambda utterance: (utterance.id, utterance.audio)):
-        if not _is_unicode(utterance):
-            shown = utterance.id.encode("ascii", "backslashreplace").decode()
-            skips.append(Skip(shown, "not_unicode", detail="its id, speaker or text holds half a character"))
-        elif with_text and not utterance.text:
-            detail = f"no text for {printable(utterance.audio)}"
-            skips.append(Skip(utterance.id, "empty_transcript", detail=detail))
-        elif kept and kept[-1].id == utterance.id:
-            detail = printable(f"{utterance.audio} and {kept[-1].audio}")
-            skips.append(Skip(utterance.id, "duplicate_id", detail=detail))
+    skips: list[Skip] = []
+    kept = _SortedUtterances(SortedLines(_lines(items, skips)), with_text)
+    skips = sorted([*skips, *kept.skipped], key=lambda skip: (skip.id_or_path, skip.reason))
+    return Listing(list(kept) if len(kept) <= sorting.LINES_IN_MEMORY else kept, skips, speakers or {})
+
+
+def _lines(items: Iterable[Utterance | Skip], skips: list[Skip]) -> Iterator[str]:
+    """Yields a line for each utterance, and collects the skips; what cannot be stored becomes one.
+
+    Sorted as text, lines are in the order of the ids, then of the audio. JSON escapes tabs.
+    """
+    for item in items:
+        if isinstance(item, Skip):
+            skips.append(replace(item, id_or_path=printable(item.id_or_path), detail=printable(item.detail)))
+            continue
+        u = replace(item, id=printable(item.id), speaker=printable(item.speaker))
+        if _is_unicode(u):
+            names = (json.dumps(name, ensure_ascii=False)[1:-1] for name in (u.id, u.audio))
+            rest = json.dumps([u.text, u.speaker, u.split, u.start_seconds, u.seconds, u.bare_hz, u.to_end])
+            yield "\t".join([*names, rest])
         else:
-            kept.append(utterance)
-    return Listing(kept, sorted(skips, key=lambda skip: (skip.id_or_path, skip.reason)), speakers or {})
+            shown = u.id.encode("ascii", "backslashreplace").decode()
+            skips.append(Skip(shown, "not_unicode", detail="its id, speaker or text holds half a character"))
+
+
+def _parsed(line: str) -> Utterance:
+    id, audio, rest = line.split("\t")
+    return Utterance(*json.loads(f'["{id}", "{audio}", {rest[1:]}'))
 
 
 def _is_unicode(utterance: Utterance) -> bool:

@@ -62,31 +62,33 @@ def _with_others(listing: Listing, validated: Listing, others: list[Utterance]) 
     known = {skip.id_or_path for skip in listing.skipped} | {each.id for each in listing.utterances}
     skipped += [skip for skip in validated.skipped if skip.id_or_path not in known]
     speakers = {**validated.speakers, **listing.speakers}
-    return base.checked([*listing.utterances, *added], [*listing.skipped, *skipped], speakers)
+    return base.checked([*listing.utterances, *added, *listing.skipped, *skipped], speakers)
 
 
 def _tables(root: Path, tables: dict[str, Path]) -> Listing:
     """The clips of tables, by split."""
-    utterances, skipped, speakers = [], [], {}
+    speakers: dict[str, dict[str, str]] = {}
+    return base.checked(_clips(root, tables, speakers), speakers)
+
+
+def _clips(root: Path, tables: dict[str, Path], speakers: dict[str, dict[str, str]]) -> Iterator[Utterance | Skip]:
+    """Yields the clips of tables, by split, and adds the metadata of their speakers."""
     for split, table in tables.items():
         for number, row in _rows(table):
             if row is None or not row["path"]:
-                skipped.append(
-                    Skip(f"{table.name} line {number}", "malformed_row", detail="other columns than the first")
-                )
+                yield Skip(f"{table.name} line {number}", "malformed_row", detail="other columns than the first")
                 continue
             # Releases before 2 name a clip without its suffix.
             name = row["path"] if Path(row["path"]).suffix else f"{row['path']}.mp3"
             id, audio = Path(name).stem, root / "clips" / name
             speaker = row["client_id"][:_SPEAKER_DIGITS]
             if not audio.is_file():
-                skipped.append(Skip(id, "missing_audio", detail=f"{table.name} line {number}: no clips/{name}"))
+                yield Skip(id, "missing_audio", detail=f"{table.name} line {number}: no clips/{name}")
                 continue
-            utterances.append(Utterance(id, str(audio), _unquoted(row["sentence"]), speaker, split))
+            yield Utterance(id, str(audio), _unquoted(row["sentence"]), speaker, split)
             metadata = {key: row[key] for key in _METADATA if row.get(key)}
             if metadata:
                 speakers[speaker] = metadata
-    return base.checked(utterances, skipped, speakers)
 
 
 def _is_root(folder: Path) -> bool:

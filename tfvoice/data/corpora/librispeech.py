@@ -33,15 +33,14 @@ def read(source: str) -> Listing:
     else:
         root = base.find_tree(path, lambda folder: bool(_subsets(folder)), "train-clean-100/, dev-clean/ or their like")
         subsets = _subsets(root)
-    items = [item for subset in subsets for item in _subset(subset)]
-    utterances = [item for item in items if isinstance(item, Utterance)]
-    if not utterances:
+    items = (item for subset in subsets for item in _subset(subset))
+    listing = base.checked(items, _speakers(root / "SPEAKERS.TXT"))
+    if not listing.expected:
         raise CorpusError(
             f"{source}: no chapter with a .trans.txt is in {', '.join(subset.name for subset in subsets)}; "
             "unpack the whole archive."
         )
-    skipped = [item for item in items if isinstance(item, Skip)]
-    return base.checked(utterances, skipped, _speakers(root / "SPEAKERS.TXT"))
+    return listing
 
 
 def _subsets(folder: Path) -> list[Path]:

@@ -42,7 +42,7 @@ def read(source: str) -> Listing:
         else:
             utterances.append(Utterance(id, str(audio[id]), texts[-1] or texts[0], SPEAKER))
     skipped += [Skip(id, "missing_transcript", detail="not in metadata.csv") for id in audio.keys() - ids]
-    return base.checked(utterances, skipped)
+    return base.checked([*utterances, *skipped])
 
 
 def _is_root(folder: Path) -> bool:

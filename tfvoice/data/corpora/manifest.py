@@ -14,6 +14,7 @@ Relative paths are relative to the manifest (or to its `root_path`). A manifest 
 
 import csv
 import functools
+import itertools
 import json
 import math
 import os
@@ -79,15 +80,8 @@ def read(source: str) -> Listing:
     """
     files = _manifests(source)
     home = os.path.commonpath([_local_form(_joined(path.parent, "")) for path in files])
-    named = len(files) > 1
-    utterances: list[Utterance] = []
-    skipped: list[Skip] = []
-    for path in files:
-        split = _split_of(path) if named else ""
-        for row in _rows(path):
-            item = _utterance(row, split, home)
-            (skipped if isinstance(item, Skip) else utterances).append(item)
-    return base.checked(utterances, skipped)
+    splits = {path: _split_of(path) if len(files) > 1 else "" for path in files}
+    return base.checked(_utterance(row, splits[path], home) for path in files for row in _rows(path))
 
 
 def split_in_name(stem: str) -> str:
@@ -253,11 +247,10 @@ def _keys(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _json_rows(path: Place) -> Iterator[_Row]:
-    text = path.read_text(encoding="utf-8-sig")
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError:
-        content = None
+    if _has_lines(path):
+        yield from _json_lines(path)
+        return
+    content = _json(path.read_text(encoding="utf-8-sig"))
     if isinstance(content, dict) and isinstance(content.get("samples"), list):
         root = path.parent / str(content.get("root_path", ""))
         yield from (_json_row(path, f"sample {n}", item, root) for n, item in enumerate(content["samples"], 1))
@@ -267,20 +260,32 @@ def _json_rows(path: Place) -> Iterator[_Row]:
     elif isinstance(content, list):
         yield from (_json_row(path, f"item {n}", item, path.parent) for n, item in enumerate(content, 1))
     else:
-        yield from _json_lines(path, text)
+        yield from _json_lines(path)
 
 
-def _json_lines(path: Place, text: str) -> Iterator[_Row]:
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            item = json.loads(line)
-        except json.JSONDecodeError as error:
-            if number == 1:
-                raise CorpusError(f"{path}: neither JSON nor JSON lines: {error}.") from None
-            item = None
-        yield _json_row(path, f"line {number}", item, path.parent)
+def _has_lines(path: Place) -> bool:
+    """Whether a file has a JSON object in its first line and goes on after it, so that it is not one document."""
+    with path.open(encoding="utf-8-sig") as file:
+        first, second = itertools.islice(itertools.chain(filter(str.strip, file), ["", ""]), 2)
+    return bool(second) and isinstance(_json(first), dict)
+
+
+def _json(text: str) -> object:
+    """What a JSON text holds; None for what is none."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return None
+
+
+def _json_lines(path: Place) -> Iterator[_Row]:
+    with path.open(encoding="utf-8-sig") as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                item = _json(line)
+                if number == 1 and item is None:
+                    raise CorpusError(f"{path}: neither JSON nor JSON lines; it begins with {line.strip()[:40]!r}.")
+                yield _json_row(path, f"line {number}", item, path.parent)
 
 
 def _json_row(path: Place, where: str, item: object, root: Place) -> _Row:

@@ -31,14 +31,12 @@ def read(source: str) -> Listing:
       CorpusError: there is no such tree.
     """
     root = base.find_tree(Path(source), _is_root, "train/stm beside train/sph")
-    items = [
+    return base.checked(
         item
         for name, split in _SPLITS.items()
         for path in _transcripts(root / name / "stm")
         for item in _talk(path, split)
-    ]
-    utterances = [item for item in items if isinstance(item, Utterance)]
-    return base.checked(utterances, [item for item in items if isinstance(item, Skip)])
+    )
 
 
 def _transcripts(folder: Path) -> list[Path]:

@@ -34,12 +34,9 @@ def read(source: str, mic: str = "mic1") -> Listing:
     if mic not in MICROPHONES:
         raise CorpusError(f"--mic={mic}: no such microphone; use {' or '.join(MICROPHONES)}.")
     root, audio_folder = _find(Path(source))
-    items: list[Utterance | Skip] = []
-    for speaker in sorted(_folders(audio_folder) | _folders(root / "txt")):
-        items += _speaker(root, audio_folder, speaker, mic)
-    utterances = [item for item in items if isinstance(item, Utterance)]
-    skipped = [item for item in items if isinstance(item, Skip)]
-    return base.checked(utterances, skipped, speaker_info(root))
+    speakers = sorted(_folders(audio_folder) | _folders(root / "txt"))
+    items = (item for speaker in speakers for item in _speaker(root, audio_folder, speaker, mic))
+    return base.checked(items, speaker_info(root))
 
 
 def speaker_info(root: Path) -> dict[str, dict[str, str]]:

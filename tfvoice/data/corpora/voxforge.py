@@ -24,16 +24,11 @@ def read(source: str) -> Listing:
     """
     root = Path(source)
     base.check_folder(root, "the submissions")
-    items, count = [], 0
-    for place, _ in storage.walk(root):
-        prompts = _prompts(Path(place))
-        if prompts:
-            count += 1
-            items.extend(_submission(Path(place), prompts))
-    if not count:
+    found = ((Path(place), _prompts(Path(place))) for place, _ in storage.walk(root))
+    submissions = [(folder, prompts) for folder, prompts in found if prompts]
+    if not submissions:
         raise CorpusError(f"{root}: no folder in it holds etc/{_PROMPTS[0]} or etc/{_PROMPTS[1]}; unpack the archives.")
-    utterances = [item for item in items if isinstance(item, Utterance)]
-    return base.checked(utterances, [item for item in items if isinstance(item, Skip)])
+    return base.checked(item for folder, prompts in submissions for item in _submission(folder, prompts))
 
 
 def _prompts(folder: Path) -> Path | None:
