@@ -2,8 +2,8 @@
 
   python tests/benchmarks/stores.py            S3 (moto) and GCS (an emulator); or one of them: s3 gs
 
-The interpreter needs tfvoice[s3,gs,serve], moto[server] and gcp-storage-emulator. Keys are dummies, and nothing leaves
-this machine. Every result is compared with that of the same commands on local paths.
+The interpreter needs tfvoice[beam,s3,gs,serve], moto[server] and gcp-storage-emulator. Keys are dummies, and nothing
+leaves this machine. Every result is compared with that of the same commands on local paths.
 """
 
 import argparse
@@ -22,8 +22,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import beam
 import measure
-from beam import free_port, wait_for_port
 
 from tfvoice import storage
 from tfvoice.data.corpora import vctk
@@ -129,6 +129,13 @@ def finished(walk: Walk) -> dict[str, str]:
     entries = [name for name in found if name.startswith(".progress/") and name.endswith(".tfrecord.json")]
     shards = [name.removeprefix(".progress/").removesuffix(".json") for name in entries]
     return {name: str(found[name].get("LastModified") or found[name].get("updated")) for name in shards}
+
+
+def on_beam(walk: Walk) -> str:
+    """Conversion by Beam's Direct runner in two processes, from the store into the store."""
+    flags = [*CONVERT, f"--input={walk.root}/corpus/all.jsonl", f"--output={walk.root}/beam"]
+    walk.run("convert", *flags, "--engine=beam", "--", *beam.DIRECT)
+    return walk.same("records", "beam")
 
 
 def raising(walk: Walk) -> str:
@@ -239,7 +246,7 @@ def refusals(walk: Walk) -> str:
     return walk.refused("copy it here", "eval", f"--run={walk.root}/runs/asterisk")
 
 
-CASES = {case.__name__: case for case in (convert, raising, train, processes, damage, export, refusals)}
+CASES = {case.__name__: case for case in (convert, on_beam, raising, train, processes, damage, export, refusals)}
 
 
 def write_corpus(folder: Path) -> None:
@@ -282,12 +289,12 @@ def small_disk(folder: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def store(scheme: str, log: Path) -> Iterator[None]:
     """A store on loopback with an empty bucket; the environment names it."""
-    port = free_port()
+    port = beam.free_port()
     address = [str(port)] if scheme == "s3" else ["--host=127.0.0.1", f"--port={port}", "--default-bucket=bucket"]
     with open(log, "wb") as output:
         process = subprocess.Popen([sys.executable, "-m", *STORES[scheme], *address], stdout=output, stderr=output)
         try:
-            wait_for_port(port)
+            beam.wait_for_port(port)
             url = f"http://127.0.0.1:{port}"
             os.environ |= {"AWS_ACCESS_KEY_ID": "dummy", "AWS_SECRET_ACCESS_KEY": "dummy", "AWS_ENDPOINT_URL": url}
             os.environ |= {"AWS_DEFAULT_REGION": "us-east-1", "STORAGE_EMULATOR_HOST": url, "FSSPEC_GS_TOKEN": "anon"}
