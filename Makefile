@@ -24,13 +24,14 @@ demo: $(VENV)/base
 	$(BIN)/tfvoice_eval --run=demo/run --split=test --worst=0
 	$(BIN)/python tests/demo.py demo
 
-# Two processes, because most of a test is tracing in Python on one core; the tests of a file share fixtures. In parts,
-# because a process that has run many graphs is large; a failure in one part does not skip the next.
-PARTS := 1/12 2/12 3/12 4/12 5/12 6/12 7/12 8/12 9/12 10/12 11/12 12/12
-PYTEST := -m pytest -n 2 --dist loadfile tests
+# Two parts at a time, because most of a test is tracing in Python on one core; the tests of a file share fixtures. Each part
+# in a process of its own, because one that has run many graphs is large; a failure in one part does not skip the others.
+PARTS := 24
+run_tests = seq $(PARTS) | xargs -P 2 -I{} sh -c 'printed=$$($(1) -m pytest tests --part={}/$(PARTS) 2>&1); status=$$?; \
+  printf "part {}/$(PARTS): %s\n" "$$printed"; exit $$status'
 
 test: $(VENV)/installed
-	@failed=0; for part in $(PARTS); do $(BIN)/python $(PYTEST) --part=$$part || failed=1; done; exit $$failed
+	@$(call run_tests,$(BIN)/python)
 
 # The second stack: TensorFlow 2.16.2 with tensorflow-io; Python 3.10 to 3.12.
 .venv-tfio/installed: setup.cfg setup.py
@@ -39,7 +40,7 @@ test: $(VENV)/installed
 	touch $@
 
 test-tfio: .venv-tfio/installed
-	@failed=0; for part in $(PARTS); do .venv-tfio/bin/python $(PYTEST) --part=$$part || failed=1; done; exit $$failed
+	@$(call run_tests,.venv-tfio/bin/python)
 
 # What each version of Python must do, in five minutes: installation, imports, every --help, and from a corpus to a
 # transcript: make walk PYTHON=python3.13 VENV=.venv-3.13

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["shared_fixtures"]
 TESTS = Path(__file__).parent
 # By their time, which goes with the memory that they leave behind.
 LARGEST = (
@@ -51,12 +52,6 @@ def pytest_addoption(parser):
     parser.addoption("--part", help="K/N: every N-th test file from the K-th on, the largest first.")
 
 
-def pytest_configure(config):
-    # With several processes, the first one runs no test, and need not wait for TensorFlow.
-    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
-        config.pluginmanager.import_plugin("shared_fixtures")
-
-
 def pytest_ignore_collect(collection_path, config):
     """TensorFlow keeps some of the memory of every graph, so that one process for all tests becomes large."""
     part = config.getoption("--part")
@@ -79,16 +74,10 @@ def collected():
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def pytest_sessionfinish(session):
-    """A worker process measures itself; the first process prints it, so that CI shows which part is large."""
-    if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node):
-    peak_mib = getattr(node, "workeroutput", {}).get("peak_mib", "unknown")
-    node.config.get_terminal_writer().line(f"\n{node.gateway.id}: peak resident memory {peak_mib} MiB")
+def pytest_terminal_summary(terminalreporter):
+    """Prints how large the process became, so that CI shows which part is large."""
+    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    terminalreporter.line(f"peak resident memory {peak_kib >> 10} MiB")
 
 
 def pytest_collection_modifyitems(items):
@@ -96,6 +85,6 @@ def pytest_collection_modifyitems(items):
 
 
 def _place(path):
-    """The largest files first: each part gets some of them, and none is left for one process alone at its end."""
+    """The largest files first, so that they are in different parts, and in the first ones of two that run at a time."""
     name = path.relative_to(TESTS).as_posix()
     return (LARGEST.index(name) if name in LARGEST else len(LARGEST)), path
