@@ -15,7 +15,6 @@ import soundfile
 
 from tfvoice.cli import convert
 from tfvoice.data import shards
-from tfvoice.data.convert import convert_shard
 from tfvoice.data.corpora import CORPORA
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -183,9 +182,7 @@ def test_another_engine_is_given_its_options_and_whole_paths(tree, tmp_path, run
 
     def engine(options):
         given.append(options)
-        return lambda directory, names, fingerprint: [
-            convert_shard(directory, name, fingerprint) for name in names if not given.append(name)
-        ]
+        return lambda folder, task, names: [task(folder, name) for name in names if not given.append(name)]
 
     monkeypatch.setattr(beam, "engine", engine)
     flags = ("--engine=beam", "--", "--runner=x", "--y")

@@ -1,12 +1,13 @@
 """Laws of conversion on Beam: it writes what processes write, and only names travel through it."""
 
+import functools
 import sys
 
 import numpy as np
 import pytest
 import soundfile
 
-from tfvoice.data import beam, convert, output
+from tfvoice.data import beam, convert, output, recordings
 from tfvoice.data.beam import BeamError
 from tfvoice.data.corpora import manifest
 from tfvoice.data.shards import ConversionConfig
@@ -24,7 +25,8 @@ def planned(tmp_path):
         (tmp_path / "in" / f"{number:02d}.wav").write_bytes(b"")
     rows = "".join(f"{number:02d}.wav\tword {number}\n" for number in range(20))
     (tmp_path / "in" / "list.tsv").write_text(f"audio\ttext\n{rows}")
-    return lambda: convert.prepare(manifest.read(str(tmp_path / "in" / "list.tsv")), ConversionConfig(shard_mb=0.05))
+    listing, settings = manifest.read(str(tmp_path / "in" / "list.tsv")), ConversionConfig(shard_mb=0.05)
+    return lambda *engine: convert.prepare(listing, settings, 1, *engine)
 
 
 def contents(directory):
@@ -48,6 +50,16 @@ def test_the_output_is_that_of_processes(planned, tmp_path):
     assert result.skipped == {"empty_file": 2} and len(result.splits["train"].shards) > 3
 
 
+def test_headers_of_a_large_corpus_are_read_by_its_tasks(planned, tmp_path, monkeypatch):
+    pytest.importorskip("apache_beam")
+    monkeypatch.setattr(recordings, "_TASK_CHUNK", 4)
+    monkeypatch.setattr(recordings, "Workers", None)
+    engine = beam.engine(["--runner=BundleBasedDirectRunner"])
+    plan = planned(engine, str(tmp_path / "out"))
+    monkeypatch.undo()
+    assert plan == planned() and not list((tmp_path / "out" / ".progress").iterdir())
+
+
 def test_a_failure_is_a_sentence_and_finished_shards_are_kept(planned, tmp_path, monkeypatch):
     pytest.importorskip("apache_beam")
     engine, plan = beam.engine(["--runner=BundleBasedDirectRunner"]), planned()
@@ -69,5 +81,5 @@ def test_only_names_travel_through_the_engine():
     apache_beam = pytest.importorskip("apache_beam")
     names = [f"train-{number:05d}-of-12500.tfrecord" for number in range(12_500)]
     pipeline = apache_beam.Pipeline()
-    beam.add_tasks(pipeline, "/records", names, "0" * 64)
+    beam.add_tasks(pipeline, "/records", functools.partial(convert._convert_shard, "0" * 64), names)
     assert len(pipeline.to_runner_api().SerializeToString()) < 1_000_000

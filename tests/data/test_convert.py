@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tfvoice import storage
 from tfvoice.audio import io as audio_io
-from tfvoice.data import convert, output, planning, records, shards
+from tfvoice.data import convert, output, planning, recordings, records, shards
 from tfvoice.data.convert import ConversionError
 from tfvoice.data.corpora import manifest, vctk
 from tfvoice.data.corpora.base import Listing, Skip, Utterance
@@ -380,7 +380,7 @@ def test_a_missing_object_is_skipped_and_a_store_that_fails_ends_the_conversion(
     def fail(path, end=None):
         raise OSError(5, "Unable to connect", str(path))
 
-    monkeypatch.setattr(convert, "_fetched", fail)
+    monkeypatch.setattr(recordings, "_fetched", fail)
     with pytest.raises(OSError, match="Unable to connect"):
         convert.prepare(manifest.read(f"{store}/list.tsv"), settings(corpus="manifest"))
     with pytest.raises(

@@ -115,12 +115,12 @@ def main(argv: list[str]) -> None:
     for note in listing.notes:
         print(f"note: {note}")
     try:
-        plan = convert.prepare(listing, settings, WORKERS.value)
         if DRY_RUN.value:
-            _print_plan(plan)
+            _print_plan(convert.prepare(listing, settings, WORKERS.value))
             return
+        _refuse_relative_paths(listing)
+        plan = convert.prepare(listing, settings, WORKERS.value, engine, OUTPUT.value)
         was_complete = not OVERWRITE.value and (storage.place(OUTPUT.value) / shards.MANIFEST).exists()
-        _refuse_relative_paths(plan)
         manifest = convert.convert(plan, OUTPUT.value, WORKERS.value, max_skipped, OVERWRITE.value, engine=engine)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("the same command resumes it.") from None
@@ -139,9 +139,10 @@ def _engine(options: list[str]) -> convert.Engine | None:
     return beam.engine(options)
 
 
-def _refuse_relative_paths(plan: ConversionPlan) -> None:
+def _refuse_relative_paths(listing: base.Listing) -> None:
     """The current folder of a worker of a cluster is another one."""
-    if ENGINE.value != "local" and not remote.is_url(audio := plan.examples[0].audio) and not os.path.isabs(audio):
+    audio = next((utterance.audio for utterance in listing.utterances), os.sep)
+    if ENGINE.value != "local" and not remote.is_url(audio) and not os.path.isabs(audio):
         raise UsageError(
             f"--input={INPUT.value}: the workers of --engine={ENGINE.value} have other current folders; write whole "
             f"paths, for example --input={os.path.abspath(INPUT.value.split(',')[0])}"

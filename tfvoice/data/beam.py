@@ -1,15 +1,17 @@
 """Conversion on Apache Beam: in processes that Beam starts, or on a cluster.
 
 Each element of the job is the name of a shard, and each task writes that shard from what it finds in the output folder
-(`convert.convert_shard`). No audio and no text travels through the engine, and nothing is grouped.
+(`convert.convert_shard`); before, for a large corpus, that of a list of recordings whose headers are read
+(`recordings.read_headers`). No audio and no text travels through the engine, and nothing is grouped.
 
 Only `tfvoice_convert --engine=beam` imports this module, and only `engine` imports Beam.
 """
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 
 from tfvoice import storage
-from tfvoice.data.convert import Engine, convert_shard
+from tfvoice.data.recordings import Engine
 from tfvoice.errors import TfvoiceError
 
 
@@ -31,31 +33,27 @@ def engine(options: Sequence[str]) -> Engine:
     except ImportError:
         raise BeamError("--engine=beam needs Apache Beam; install it with pip install 'tfvoice[beam]'.") from None
 
-    def run(directory: str, names: list[str], fingerprint: str) -> None:
+    def run(folder: str, task: Callable[[str, str], None], names: list[str]) -> None:
         try:
             with apache_beam.Pipeline(argv=list(options)) as pipeline:
-                add_tasks(pipeline, storage.absolute(directory), names, fingerprint)
+                add_tasks(pipeline, storage.absolute(folder), task, names)
         except Exception as error:
             fact = str(error).strip().splitlines() or [type(error).__name__]
             raise BeamError(
-                f"{directory}: the Beam job failed ({fact[-1].strip()}). Finished shards are kept: run the same "
+                f"{folder}: the Beam job failed ({fact[-1].strip()}). Finished shards are kept: run the same "
                 "command again; --debug shows where."
             ) from error
 
     return run
 
 
-def add_tasks(pipeline, directory: str, names: list[str], fingerprint: str) -> None:
-    """Adds the tasks of a conversion to a `beam.Pipeline`; the arguments are those of `convert_shard`."""
+def add_tasks(pipeline, folder: str, task: Callable[[str, str], None], names: list[str]) -> None:
+    """Adds `task(folder, name)` for each name to a `beam.Pipeline`."""
     import apache_beam
 
     (
         pipeline
         | "names" >> apache_beam.Create(names, reshuffle=False)
         | "spread" >> apache_beam.Reshuffle()
-        | "convert" >> apache_beam.Map(_convert, directory, fingerprint)
+        | "run" >> apache_beam.Map(functools.partial(task, folder))
     )
-
-
-def _convert(name: str, directory: str, fingerprint: str) -> None:
-    convert_shard(directory, name, fingerprint)

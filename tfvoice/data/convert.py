@@ -10,18 +10,14 @@ import functools
 import io
 import itertools
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import tqdm
 
-from tfvoice import remote, storage
-from tfvoice.audio import container
 from tfvoice.audio import io as audio_io
-from tfvoice.data import planning, records, shards
+from tfvoice.data import planning, recordings, records, shards
 from tfvoice.data.corpora import base
 from tfvoice.data.corpora.base import Listing, Skip, Utterance
 from tfvoice.data.output import (
@@ -33,6 +29,7 @@ from tfvoice.data.output import (
     write_shard,
 )
 from tfvoice.data.planning import ConversionPlan, PlannedShard
+from tfvoice.data.recordings import Engine
 from tfvoice.data.shards import ConversionConfig, Manifest, Shard
 from tfvoice.data.workers import Workers, report
 from tfvoice.errors import TfvoiceError
@@ -40,31 +37,28 @@ from tfvoice.errors import TfvoiceError
 # The corpus that is any folder of audio, cut into clips.
 AUDIO = "audio"
 
-# Runs `convert_shard` for each name of a shard, given the output folder, the names and the fingerprint of the plan.
-Engine = Callable[[str, list[str], str], None]
-
 _CHUNK = 8
-_HEADER_CHUNK = 512
-# Formats whose header states the length; for others only decoding would.
-_SUFFIXES_WITH_LENGTH = (".wav", ".flac", ".ogg", ".opus", ".sph")
-# Of these, an object is read whole.
-_SUFFIXES_WITH_LENGTH_AT_END = (".ogg", ".opus")
-_TYPICAL_BYTES_PER_SECOND = 8000
-# Of an object, what holds a header.
-_HEAD_BYTES = 1 << 16
 
 
 class ConversionError(TfvoiceError):
     """A conversion that cannot start, or whose result cannot be used."""
 
 
-def prepare(listing: Listing, settings: ConversionConfig, workers: int = 1) -> ConversionPlan:
+def prepare(
+    listing: Listing,
+    settings: ConversionConfig,
+    workers: int = 1,
+    engine: Engine | None = None,
+    output: str | Path = "",
+) -> ConversionPlan:
     """Assigns splits, finds the length of every recording, and plans the shards.
 
     Args:
       listing: from the reader of a corpus.
       settings: of the conversion.
       workers: processes that read the headers.
+      engine: that reads those of a large corpus instead.
+      output: folder of the shards, which the engine needs.
 
     Raises:
       ConversionError: there is no utterance at all.
@@ -83,11 +77,7 @@ def prepare(listing: Listing, settings: ConversionConfig, workers: int = 1) -> C
                 f"clip would be skipped; add --max_seconds={longest:g}."
             )
     utterances = base.with_splits(listing.utterances, base.parse_split(settings.split), settings.split_by)
-    chunks = ((chunk,) for chunk in _chunks(utterances, _HEADER_CHUNK))
-    unknown = sum(utterance.seconds is None for utterance in listing.utterances)
-    # Starting a process takes as long as reading some thousand headers.
-    with Workers(min(workers, unknown // (8 * _HEADER_CHUNK))) as pool:
-        known = itertools.chain.from_iterable(pool.ordered(_with_seconds, chunks))
+    with recordings.with_seconds(listing, utterances, workers, engine, output) as known:
         return planning.plan(listing, known, settings)
 
 
@@ -165,13 +155,17 @@ def convert_shard(
     settings, utterances = read_partition(directory, name, fingerprint)
 
     def results() -> Iterator[list[EncodedUtterance | Skip]]:
-        for utterance, source in _with_sources(utterances):
+        for utterance, source in recordings.with_sources(utterances):
             yield [convert_one(utterance, settings, source)]
             advance(utterance.seconds)
         # A task that outlived its command must not write over the shards of the next conversion.
         read_settings(directory, fingerprint)
 
     write_shard(directory, name, settings.sample_rate_hz, results())
+
+
+def _convert_shard(fingerprint: str, directory: str, name: str) -> None:
+    convert_shard(directory, name, fingerprint)
 
 
 def convert_one(
@@ -184,7 +178,7 @@ def convert_one(
       settings: of the conversion.
       source: the audio, where it has been fetched already.
     """
-    source = _source(utterance) if source is None else source
+    source = recordings.source(utterance) if source is None else source
     try:
         part = (utterance.start_seconds or 0.0, None if utterance.to_end else utterance.seconds)
         samples = audio_io.read(source, settings.sample_rate_hz, settings.max_seconds, *part)
@@ -211,87 +205,8 @@ def _peak(pcm16: np.ndarray) -> float:
     return max(-int(pcm16.min()), int(pcm16.max())) / 32768
 
 
-def _with_sources(utterances: list[Utterance]) -> Iterator[tuple[Utterance, str | io.BytesIO]]:
-    """Yields each utterance with what its audio is read from; some objects are fetched ahead."""
-    of_a_store = any(remote.is_url(utterance.audio) for utterance in utterances)
-    sources = remote.mapped(_source, utterances) if of_a_store else map(_source, utterances)
-    return zip(utterances, sources, strict=True)
-
-
-def _source(utterance: Utterance) -> str | io.BytesIO:
-    """The file of an utterance, or the content of its object.
-
-    Raises:
-      OSError: the store cannot be reached, which is no defect of the audio.
-    """
-    if remote.is_url(utterance.audio):
-        return _fetched(utterance.audio)
-    if not utterance.bare_hz or not os.path.isfile(utterance.audio):
-        return utterance.audio
-    wav = io.BytesIO(audio_io.with_header(Path(utterance.audio).read_bytes(), utterance.bare_hz))
-    # For error messages; soundfile would take a name that ends in .raw for the format.
-    wav.name = f"{utterance.audio} at {utterance.bare_hz} Hz"
-    return wav
-
-
-def _fetched(url: str, end: int | None = None) -> str | io.BytesIO:
-    """The content of an object, or its first bytes; the URL where there is none, which no audio can be read from."""
-    try:
-        content = io.BytesIO(storage.place(url).read_bytes(end))
-    except FileNotFoundError:
-        return url
-    content.name = url
-    return content
-
-
 def _convert_chunk(utterances: list[Utterance], settings: ConversionConfig) -> list[EncodedUtterance | Skip]:
-    return [convert_one(utterance, settings, source) for utterance, source in _with_sources(utterances)]
-
-
-def _with_seconds(utterances: list[Utterance]) -> list[Utterance]:
-    of_a_store = any(utterance.seconds is None and remote.is_url(utterance.audio) for utterance in utterances)
-    return list(remote.mapped(_planned, utterances) if of_a_store else map(_planned, utterances))
-
-
-def _planned(utterance: Utterance) -> Utterance:
-    """An utterance with its expected length; a length that the corpus states is what is read, from 0 on by default."""
-    to_end = utterance.seconds is None
-    start_seconds = utterance.start_seconds if to_end else utterance.start_seconds or 0.0
-    return replace(utterance, start_seconds=start_seconds, seconds=_expected_seconds(utterance), to_end=to_end)
-
-
-def _expected_seconds(utterance: Utterance) -> float:
-    """Expected length of the audio: as the corpus states it, from its header, or from its size."""
-    if utterance.seconds is not None:
-        return utterance.seconds
-    try:
-        if utterance.bare_hz:
-            return os.path.getsize(utterance.audio) / (2 * utterance.bare_hz)
-        if utterance.audio.lower().endswith(_SUFFIXES_WITH_LENGTH):
-            seconds = _stated_seconds(utterance.audio)
-        else:
-            seconds = storage.size(storage.place(utterance.audio)) / _TYPICAL_BYTES_PER_SECOND
-        return max(0.0, seconds - (utterance.start_seconds or 0.0))
-    except (audio_io.AudioError, FileNotFoundError):
-        return 0.0
-    except OSError:
-        # A store that cannot be reached now would change the plan.
-        if remote.is_url(utterance.audio):
-            raise
-        return 0.0
-
-
-def _stated_seconds(audio: str) -> float:
-    """Length of the audio by its header. An estimate is enough: planning does not read the audio of a corpus."""
-    if not remote.is_url(audio):
-        return audio_io.seconds(audio, search=False)
-    content = _fetched(audio, None if audio.lower().endswith(_SUFFIXES_WITH_LENGTH_AT_END) else _HEAD_BYTES)
-    if not isinstance(content, str):
-        promised = container.examine(content, search=False).promised_seconds
-        content.seek(0)
-        if promised is not None:
-            return promised
-    return audio_io.seconds(content, search=False)
+    return [convert_one(utterance, settings, source) for utterance, source in recordings.with_sources(utterances)]
 
 
 def _write_shards(
@@ -300,7 +215,8 @@ def _write_shards(
     todo = [shard for shard, result in zip(plan.shards, target.all_finished(), strict=True) if not result]
     target.write_partitions(todo)
     if engine and todo:
-        engine(str(target.directory), [shard.name for shard in todo], plan.fingerprint)
+        task = functools.partial(_convert_shard, plan.fingerprint)
+        engine(str(target.directory), task, [shard.name for shard in todo])
     else:
         with _bar(sum(shard.seconds for shard in todo), progress) as bar:
             _run(target, plan, todo, workers, functools.partial(_advance, bar))

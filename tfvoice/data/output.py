@@ -75,15 +75,7 @@ class ConversionOutput:
         self._plan = plan
         self.complete: Manifest | None = None
         self._lock = contextlib.ExitStack()
-        try:
-            _refuse_foreign_files(self.directory)
-            self._lock.enter_context(storage.locked(self.directory, command))
-            self._progress.mkdir(exist_ok=True)
-        except OSError as error:
-            self._lock.close()
-            raise ShardError(
-                f"{self.directory}: cannot write here ({error.strerror}); choose another --output."
-            ) from None
+        self._lock.enter_context(progress_folder(self.directory, command))
         try:
             self._take_over(overwrite)
         except BaseException:
@@ -212,6 +204,24 @@ class ConversionOutput:
         (self.directory / shards.MANIFEST).unlink(missing_ok=True)
         progress = [path for path in self._progress.iterdir() if path.is_file()]
         storage.delete([self.directory / shards.SKIPPED, *self._outputs(), *progress])
+
+
+@contextlib.contextmanager
+def progress_folder(directory: str | Path | ObjectPath, command: str = "tfvoice_convert") -> Iterator[Place]:
+    """Inside the `with`, an output folder is locked and has its `.progress/`, which is returned.
+
+    Raises:
+      ShardError, LockedError: as for `ConversionOutput`.
+    """
+    directory = storage.place(directory)
+    with contextlib.ExitStack() as lock:
+        try:
+            _refuse_foreign_files(directory)
+            lock.enter_context(storage.locked(directory, command))
+            (directory / PROGRESS).mkdir(exist_ok=True)
+        except OSError as error:
+            raise ShardError(f"{directory}: cannot write here ({error.strerror}); choose another --output.") from None
+        yield directory / PROGRESS
 
 
 def finished(directory: str | Path, name: str) -> tuple[Shard, list[Skip]] | None:
