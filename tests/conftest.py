@@ -85,6 +85,6 @@ def pytest_collection_modifyitems(items):
 
 
 def _place(path):
-    """The largest files first, so that they are in different parts, and in the first ones of two that run at a time."""
+    """The largest files first, so that they are spread over the parts."""
     name = path.relative_to(TESTS).as_posix()
     return (LARGEST.index(name) if name in LARGEST else len(LARGEST)), path

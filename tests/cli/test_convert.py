@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from tfvoice.cli import convert
-from tfvoice.data import shards
+from tfvoice.data import recordings, shards
 from tfvoice.data.corpora import CORPORA
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -185,15 +185,17 @@ def test_another_engine_is_given_its_options_and_whole_paths(tree, tmp_path, run
         return lambda folder, task, names: [task(folder, name) for name in names if not given.append(name)]
 
     monkeypatch.setattr(beam, "engine", engine)
+    monkeypatch.setattr(recordings, "_TASK_CHUNK", 4)
     flags = ("--engine=beam", "--", "--runner=x", "--y")
     assert run(*vctk(tree, tmp_path / "beam", *flags))[0] == 0
-    assert given[0] == ["--runner=x", "--y"] and len(given) > 1 and given[1].endswith(".tfrecord")
+    assert given[0] == ["--runner=x", "--y"] and given[1].startswith("headers-") and given[-1].endswith(".tfrecord")
     assert run(*vctk(tree, tmp_path / "local"))[0] == 0
     beam_files, local_files = ({p.name: p.read_bytes() for p in (tmp_path / n).iterdir()} for n in ("beam", "local"))
     assert beam_files == local_files
     monkeypatch.chdir(tree)
     status, _, err = run(*vctk(".", tmp_path / "relative", *flags))
     assert status == 1 and f"write whole paths, for example --input={tree}\n" in err
+    assert not (tmp_path / "relative").exists()
 
 
 def test_help_names_the_corpora(run):

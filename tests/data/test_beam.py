@@ -72,7 +72,7 @@ def test_a_failure_is_a_sentence_and_finished_shards_are_kept(planned, tmp_path,
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(convert, "write_shard", full)
-    with pytest.raises(BeamError, match=r"out: the Beam job failed \(.*No space left.*\)\. Finished shards are kept"):
+    with pytest.raises(BeamError, match=r"out: the Beam job failed \(.*No space left.*\)\. What is finished is kept"):
         convert.convert(plan, tmp_path / "out", max_skipped=1.0, engine=engine)
     assert output.finished(tmp_path / "out", plan.shards[0].name)
 

@@ -1,17 +1,15 @@
 """Lengths by processes and by the tasks of an engine; what audio is read from is tested by test_convert.py."""
 
-import json
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import soundfile
 
 from tfvoice import storage
-from tfvoice.data import output, recordings
+from tfvoice.data import output, planning, recordings
 from tfvoice.data.corpora import base
 from tfvoice.data.corpora.base import Utterance
-from tfvoice.data.shards import ShardError
+from tfvoice.data.recordings import RecordingsError
+from tfvoice.data.shards import ConversionConfig, ShardError
 from tfvoice.storage import LockedError
 
 
@@ -33,22 +31,21 @@ def listing(tmp_path):
 
 
 class Engine:
-    """Runs tasks here, as Beam does on a cluster; the given names of tasks end without any."""
+    """Runs each task twice, here, as Beam may on a cluster."""
 
-    def __init__(self, fails_at=None):
-        self.names, self._fails_at = [], fails_at
+    def __init__(self, before=lambda number: None):
+        self.names, self._before = [], before
 
-    def __call__(self, folder, task, names):
-        for name in names:
-            if len(self.names) == self._fails_at:
-                raise RuntimeError("killed")
+    def __call__(self, directory, task, names):
+        for number, name in enumerate(names):
+            self._before(number)
             self.names.append(name)
-            task(folder, name)
-            task(folder, name)
+            task(directory, name)
+            task(directory, name)
 
 
-def planned(listing, *engine_and_directory):
-    with recordings.with_seconds(listing, iter(listing.utterances), 1, *engine_and_directory) as utterances:
+def planned(listing, workers=1, engine=None, directory=None):
+    with recordings.with_seconds(listing, iter(listing.utterances), workers, engine, directory) as utterances:
         return list(utterances)
 
 
@@ -57,43 +54,60 @@ def few(monkeypatch):
     monkeypatch.setattr(recordings, "_TASK_CHUNK", 4)
 
 
-def test_lengths_by_processes(listing):
+def left(directory):
+    progress = storage.place(directory) / output.PROGRESS
+    return [path.name for path in progress.iterdir()]
+
+
+def test_lengths_are_stated_or_of_headers_or_sizes(listing):
     seconds = [utterance.seconds for utterance in planned(listing)]
     assert seconds[:4] == [0.07, 0.2, pytest.approx(0.3), pytest.approx(0.35)] and seconds[-2:] == [0.2, 0.0]
+
+
+def test_processes_find_the_same_lengths(listing, monkeypatch):
+    monkeypatch.setattr(recordings, "_CHUNK", 1)
+    assert planned(listing, 2) == planned(listing)
 
 
 @pytest.mark.parametrize("in_store", [False, True])
 def test_an_engine_finds_the_same_lengths_and_leaves_nothing(listing, few, in_store, store, tmp_path):
     engine, directory = Engine(), f"{store}/out" if in_store else str(tmp_path / "out")
-    assert planned(listing, engine, directory) == planned(listing)
-    assert len(engine.names) == 3
-    left = storage.place(directory).files() if in_store else [path.name for path in (tmp_path / "out").rglob("*")]
-    assert not set(left) - {".progress"}
+    assert planned(listing, 1, engine, directory) == planned(listing)
+    assert len(engine.names) == 3 and not left(directory)
 
 
 def test_a_small_corpus_is_not_worth_a_job(listing, tmp_path):
     engine = Engine()
-    assert planned(listing, engine, str(tmp_path / "out")) == planned(listing)
+    assert planned(listing, 1, engine, str(tmp_path / "out")) == planned(listing)
     assert not engine.names and not (tmp_path / "out").exists()
 
 
-def test_lengths_that_were_found_before_a_kill_are_kept(listing, few, tmp_path, monkeypatch):
-    out = str(tmp_path / "out")
-    with pytest.raises(RuntimeError):
-        planned(listing, Engine(fails_at=2), out)
-    results = sorted((tmp_path / "out" / ".progress").glob("seconds-*"))
-    assert len(results) == 2
-    storage.write(results[0], json.dumps([9.0] * 4))
-    assert [utterance.seconds for utterance in planned(listing, Engine(), out)][1:3] == [9.0, 9.0]
-    changed = replace(listing, utterances=listing.utterances[1:])
-    assert planned(changed, Engine(), out) == planned(changed), "other recordings have other files"
+def test_an_equal_conversion_in_a_store_disturbs_none(listing, few, store):
+    directory, expected = f"{store}/out", planned(listing)
+
+    def another(number):
+        if number == 1:
+            assert planned(listing, 1, Engine(), directory) == expected
+            plan = planning.plan(listing, iter(expected), ConversionConfig())
+            output.ConversionOutput(directory, plan, overwrite=True).close()
+
+    assert planned(listing, 1, Engine(another), directory) == expected
+
+
+def test_a_task_without_a_result_is_an_error(listing, few, tmp_path):
+    def engine(directory, task, names):
+        task(directory, names[0])
+
+    with pytest.raises(RecordingsError, match=r"out: cannot read lengths \(No such file.*run the same command again"):
+        planned(listing, 1, engine, str(tmp_path / "out"))
+    assert planned(listing, 1, Engine(), str(tmp_path / "out")) == planned(listing)
 
 
 def test_the_folder_is_locked_and_of_a_conversion(listing, few, tmp_path):
     with output.progress_folder(tmp_path / "out"), pytest.raises(LockedError, match="another tfvoice_convert"):
-        planned(listing, Engine(), str(tmp_path / "out"))
+        planned(listing, 1, Engine(), str(tmp_path / "out"))
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("x")
     with pytest.raises(ShardError, match="files that no conversion wrote"):
-        planned(listing, Engine(), str(tmp_path / "other"))
+        planned(listing, 1, Engine(), str(tmp_path / "other"))
     assert [path.name for path in (tmp_path / "other").iterdir()] == ["thesis.tex"]

@@ -1,8 +1,8 @@
 """Conversion on Apache Beam: in processes that Beam starts, or on a cluster.
 
 Each element of the job is the name of a shard, and each task writes that shard from what it finds in the output folder
-(`convert.convert_shard`); before, for a large corpus, that of a list of recordings whose headers are read
-(`recordings.read_headers`). No audio and no text travels through the engine, and nothing is grouped.
+(`convert.convert_shard`). For a large corpus, a job before it reads headers: there, each element is the name of a list
+of recordings (`recordings.read_headers`). No audio and no text travels through the engine, and nothing is grouped.
 
 Only `tfvoice_convert --engine=beam` imports this module, and only `engine` imports Beam.
 """
@@ -40,7 +40,7 @@ def engine(options: Sequence[str]) -> Engine:
         except Exception as error:
             fact = str(error).strip().splitlines() or [type(error).__name__]
             raise BeamError(
-                f"{folder}: the Beam job failed ({fact[-1].strip()}). Finished shards are kept: run the same "
+                f"{folder}: the Beam job failed ({fact[-1].strip()}). What is finished is kept: run the same "
                 "command again; --debug shows where."
             ) from error
 

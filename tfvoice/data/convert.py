@@ -8,7 +8,6 @@ decoded by all workers together and written by the parent: a small corpus has on
 
 import functools
 import io
-import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -31,7 +30,7 @@ from tfvoice.data.output import (
 from tfvoice.data.planning import ConversionPlan, PlannedShard
 from tfvoice.data.recordings import Engine
 from tfvoice.data.shards import ConversionConfig, Manifest, Shard
-from tfvoice.data.workers import Workers, report
+from tfvoice.data.workers import Workers, chunked, report
 from tfvoice.errors import TfvoiceError
 
 # The corpus that is any folder of audio, cut into clips.
@@ -49,7 +48,7 @@ def prepare(
     settings: ConversionConfig,
     workers: int = 1,
     engine: Engine | None = None,
-    output: str | Path = "",
+    output: str | Path | None = None,
 ) -> ConversionPlan:
     """Assigns splits, finds the length of every recording, and plans the shards.
 
@@ -57,11 +56,12 @@ def prepare(
       listing: from the reader of a corpus.
       settings: of the conversion.
       workers: processes that read the headers.
-      engine: that reads those of a large corpus instead.
-      output: folder of the shards, which the engine needs.
+      engine: reads them where more than 20,000 recordings have no stated length, if `output` is given.
+      output: folder of the shards.
 
     Raises:
-      ConversionError: there is no utterance at all.
+      ConversionError: there is no utterance at all; or the engine left no result.
+      ShardError, LockedError: as for `convert`, before the engine is used.
       CorpusError: `settings.split` is malformed.
     """
     if not listing.utterances:
@@ -246,9 +246,9 @@ def _run(
             pool.submit(convert_shard, directory, shard.name, plan.fingerprint, report)
         for shard in together:
             _, utterances = read_partition(directory, shard.name, plan.fingerprint)
-            arguments = ((chunk, plan.settings) for chunk in _chunks(utterances, _CHUNK))
+            arguments = ((chunk, plan.settings) for chunk in chunked(utterances, _CHUNK))
             results = pool.ordered(_convert_chunk, arguments)
-            seconds = (sum(each.seconds for each in chunk) for chunk in _chunks(utterances, _CHUNK))
+            seconds = (sum(each.seconds for each in chunk) for chunk in chunked(utterances, _CHUNK))
             target.write(shard, _counted(results, seconds, advance))
         pool.join()
 
@@ -262,12 +262,6 @@ def _divided(todo: list[PlannedShard], workers: int) -> tuple[list[PlannedShard]
         rest -= shard.seconds
         (alone if workers > 1 and rest >= (workers - 1) * shard.seconds else together).append(shard)
     return alone, together
-
-
-def _chunks(utterances: Iterable[Utterance], size: int) -> Iterator[list[Utterance]]:
-    utterances = iter(utterances)
-    while chunk := list(itertools.islice(utterances, size)):
-        yield chunk
 
 
 def _bar(seconds: float, progress: bool) -> tqdm.tqdm:

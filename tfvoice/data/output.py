@@ -31,6 +31,8 @@ from tfvoice.storage import LockedError, Place
 PROGRESS = ".progress"
 
 _PLAN = "plan.json"
+# How the names of files begin that the tasks of an engine read before there is a plan.
+HEADERS = "headers-"
 
 _OUTPUT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*-\d{5}-of-\d{5}(\.tfrecord|\.index\.jsonl)")
 
@@ -202,7 +204,8 @@ class ConversionOutput:
         """Deletes the files that a conversion writes, and no others."""
         # First of all: without it, nothing takes the rest for a complete conversion.
         (self.directory / shards.MANIFEST).unlink(missing_ok=True)
-        progress = [path for path in self._progress.iterdir() if path.is_file()]
+        # In an object store, headers may be those of another process.
+        progress = [path for path in self._progress.iterdir() if path.is_file() and not path.name.startswith(HEADERS)]
         storage.delete([self.directory / shards.SKIPPED, *self._outputs(), *progress])
 
 

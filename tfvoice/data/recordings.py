@@ -6,11 +6,11 @@ read by its tasks: each finds a list of recordings in the output folder and leav
 """
 
 import contextlib
-import hashlib
 import io
 import itertools
 import json
 import os
+import secrets
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,14 +20,16 @@ from tfvoice.audio import container
 from tfvoice.audio import io as audio_io
 from tfvoice.data import output
 from tfvoice.data.corpora.base import Listing, Utterance
-from tfvoice.data.workers import Workers
+from tfvoice.data.workers import Workers, chunked
+from tfvoice.errors import TfvoiceError
 from tfvoice.storage import Place
 
 # Runs a task for each name, given a folder that every machine sees: `task(folder, name)`, in any order.
 Engine = Callable[[str, Callable[[str, str], None], list[str]], None]
 
-# Headers that a process reads at once, and a task of an engine. Fewer are not worth a job.
+# Headers that a process reads at once.
 _CHUNK = 512
+# Headers that a task of an engine reads. Fewer are not worth a job.
 _TASK_CHUNK = 20_000
 # Formats whose header states the length; for others only decoding would.
 _SUFFIXES_WITH_LENGTH = (".wav", ".flac", ".ogg", ".opus", ".sph")
@@ -36,6 +38,10 @@ _SUFFIXES_WITH_LENGTH_AT_END = (".ogg", ".opus")
 _TYPICAL_BYTES_PER_SECOND = 8000
 # Of an object, what holds a header.
 _HEAD_BYTES = 1 << 16
+
+
+class RecordingsError(TfvoiceError):
+    """Lengths of recordings that cannot be found."""
 
 
 def with_sources(utterances: list[Utterance]) -> Iterator[tuple[Utterance, str | io.BytesIO]]:
@@ -77,7 +83,7 @@ def with_seconds(
     utterances: Iterable[Utterance],
     workers: int = 1,
     engine: Engine | None = None,
-    directory: str | Path = "",
+    directory: str | Path | None = None,
 ) -> Iterator[Iterator[Utterance]]:
     """Inside the `with`, an iterator over the utterances with their expected `seconds`.
 
@@ -87,53 +93,61 @@ def with_seconds(
       listing: the corpus.
       utterances: those of the listing, in its order.
       workers: processes that read headers.
-      engine: that reads the headers of a large corpus instead.
-      directory: output folder of the conversion, for the engine.
+      engine: reads them instead where more than `_TASK_CHUNK` lengths are unknown, if `directory` is given.
+      directory: output folder of the conversion.
 
     Raises:
+      RecordingsError: the engine left no result.
       ShardError, LockedError: as for `ConversionOutput`, before the engine is used.
     """
     unknown = sum(utterance.seconds is None for utterance in listing.utterances)
-    if engine and unknown > _TASK_CHUNK:
+    if engine and directory is not None and unknown > _TASK_CHUNK:
         with output.progress_folder(directory) as folder:
             seconds = _by_engine(listing, engine, folder)
             yield (_planned(u, next(seconds) if u.seconds is None else u.seconds) for u in utterances)
         return
-    chunks = ((chunk,) for chunk in _chunks(utterances, _CHUNK))
+    chunks = ((chunk,) for chunk in chunked(utterances, _CHUNK))
     # Starting a process takes as long as reading some thousand headers.
     with Workers(min(workers, unknown // (8 * _CHUNK))) as pool:
         yield itertools.chain.from_iterable(pool.ordered(_all_with_seconds, chunks))
 
 
-def read_headers(folder: str, name: str) -> None:
-    """The task of an engine: writes the lengths of the recordings that a file of the folder lists.
+def read_headers(directory: str, name: str) -> None:
+    """The task of an engine: writes the lengths of the recordings that a file in the output folder's progress lists.
 
     It can run again, or twice at once.
     """
-    result = _result(storage.place(folder), name)
+    folder = storage.place(directory) / output.PROGRESS
+    result = _result(folder, name)
     if not result.exists():
-        rows = json.loads(storage.read_text(storage.place(folder) / name))
+        rows = storage.read_json(folder / name)
         found = _expected([Utterance("", audio, "", "", "", start, None, bare_hz) for audio, start, bare_hz in rows])
         storage.write(result, json.dumps(list(found)), flush=False)
 
 
 def _by_engine(listing: Listing, engine: Engine, folder: Place) -> Iterator[float]:
-    """Yields the lengths that the corpus does not state; the files of the tasks are deleted one by one."""
+    """Yields the lengths that the corpus does not state.
+
+    The names of the files are used once, because an object store has no lock that would keep an equal conversion out.
+    """
     unknown = ([u.audio, u.start_seconds, u.bare_hz] for u in listing.utterances if u.seconds is None)
-    names = []
-    while rows := list(itertools.islice(unknown, _TASK_CHUNK)):
-        content = json.dumps(rows)
-        names.append(f"headers-{len(names):05d}-{hashlib.sha256(content.encode()).hexdigest()[:16]}.json")
-        storage.write(folder / names[-1], content, flush=False)
-    engine(str(folder), read_headers, names)
+    names, token = [], secrets.token_hex(4)
+    for rows in chunked(unknown, _TASK_CHUNK):
+        names.append(f"{output.HEADERS}{token}-{len(names):05d}.json")
+        storage.write(folder / names[-1], json.dumps(rows), flush=False)
+    engine(str(folder.parent), read_headers, names)
     for name in names:
-        seconds = json.loads(storage.read_text(_result(folder, name)))
+        try:
+            seconds = storage.read_json(_result(folder, name))
+        except OSError as error:
+            fact = f"cannot read lengths ({error.strerror or error})"
+            raise RecordingsError(f"{folder.parent}: {fact}; run the same command again.") from None
         storage.delete([folder / name, _result(folder, name)])
         yield from seconds
 
 
 def _result(folder: Place, name: str) -> Place:
-    return folder / f"seconds-{name}"
+    return folder / f"{name}.seconds"
 
 
 def _all_with_seconds(utterances: list[Utterance]) -> list[Utterance]:
@@ -183,9 +197,3 @@ def _stated_seconds(audio: str) -> float:
         if promised is not None:
             return promised
     return audio_io.seconds(content, search=False)
-
-
-def _chunks(utterances: Iterable[Utterance], size: int) -> Iterator[list[Utterance]]:
-    utterances = iter(utterances)
-    while chunk := list(itertools.islice(utterances, size)):
-        yield chunk

@@ -1,5 +1,6 @@
 """Worker processes of commands that write shards."""
 
+import itertools
 import multiprocessing
 import os
 import queue
@@ -9,10 +10,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
 
 from tfvoice.errors import TfvoiceError
 
 _POLL_SECONDS = 0.1
+
+Item = TypeVar("Item")
 
 
 class WorkerError(TfvoiceError):
@@ -149,3 +153,10 @@ def _died() -> WorkerError:
         "a worker process died, perhaps out of memory. Finished shards are kept: run the same command again, with "
         "fewer --workers."
     )
+
+
+def chunked(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Yields lists of `size` items; the last one may be shorter."""
+    items = iter(items)
+    while chunk := list(itertools.islice(items, size)):
+        yield chunk

@@ -91,6 +91,8 @@ def test_a_large_corpus_is_the_same_from_the_disk(with_text, monkeypatch):
         for number, name in enumerate(names)
     ]
     given += [
+        Utterance("g", "g.wav", "z", split="test"),
+        Utterance("g", "g.wav", "a", split="train"),
         utterance("c", text=""),
         utterance("d", text="\udcff"),
         Utterance("f", "b.wav", "x"),
@@ -105,8 +107,9 @@ def test_a_large_corpus_is_the_same_from_the_disk(with_text, monkeypatch):
     assert isinstance(small.utterances, list) and ids == sorted(
         ids, key=lambda id: json.dumps(id, ensure_ascii=False)[1:-1]
     )
-    assert len(ids) == 11 + (not with_text)
+    assert len(ids) == 12 + (not with_text)
     assert next(each for each in small.utterances if each.id == "a\tb") == given[2]
+    assert next(each for each in small.utterances if each.id == "g") == given[12], "the first of equal ones"
     monkeypatch.setattr(sorting, "LINES_IN_MEMORY", 4)
     large = check()
     assert not isinstance(large.utterances, list) and len(large.utterances) == len(ids)

@@ -82,6 +82,9 @@ def test_no_such_tree(tmp_path):
     (tmp_path / "train-other-500").mkdir()
     with pytest.raises(CorpusError, match=r"no chapter with a \.trans\.txt is in train-other-500; unpack"):
         librispeech.read(str(tmp_path))
+    (tmp_path / "train-other-500" / "1-2-0003.flac").write_bytes(b"x")
+    with pytest.raises(CorpusError, match=r"no chapter with a \.trans\.txt is in train-other-500; unpack"):
+        librispeech.read(str(tmp_path))
 
 
 def test_not_utf8(tree):

@@ -142,6 +142,15 @@ def test_a_folder_with_one_manifest_of_any_name(home):
     assert manifest.read(str(home)).utterances == expected(home)
 
 
+@pytest.mark.parametrize("start, end, count", [("\n\n", "\n", 2), ("\ufeff", "\r\n", 2), ("", "", 1), (" ", "\n\n", 1)])
+@pytest.mark.parametrize("suffix", ["json", "jsonl"])
+def test_json_lines_are_distinguished_from_a_document(home, start, end, count, suffix):
+    lines = [json.dumps({"audio": "clips/a.wav", "text": "x", "id": name}) for name in "ab"[:count]]
+    path = home / f"list.{suffix}"
+    path.write_bytes((start + (end or "\n").join(lines) + end).encode())
+    assert len(manifest.read(str(path)).utterances) == count
+
+
 def test_bad_rows_are_skipped_with_a_reason(home):
     (home / "clips" / "b.txt").write_bytes(b"caf\xe9")
     lines = [
@@ -220,7 +229,13 @@ def test_unusable_manifests(home):
     fails(home / "none.tsv", r"none.tsv: there is no such manifest; name a file or a folder with --input")
     fails(write(home / "list.xml", ""), r"list.xml: a manifest's name ends in .csv, .tsv, .jsonl, .json; rename it")
     fails(write(home / "list.csv", "wav;sentence\n"), r"names no columns for audio and text, it is wav;sentence; name")
-    fails(write(home / "list.json", "hello"), r"list.json: neither JSON nor JSON lines")
+    fails(
+        write(home / "list.json", "hello"), r"list.json: neither JSON nor JSON lines: Expecting value: line 1 column 1"
+    )
+    fails(
+        write(home / "list.json", '[\n{"audio": "a.wav"\n]'),
+        r"nor JSON lines: Expecting ',' delimiter: line 3 column 1",
+    )
     fails(write(home / "list.csv", "audio,text,split\nclips/a.wav,x,a/b\n"), r"list.csv line 2: split 'a/b' cannot be")
     fails(write(home / "list.csv", 'audio,text\nclips/a.wav,"' + "x" * 200_000), r"list.csv: not CSV .*never closed")
     (home / "list.tsv").write_bytes(b"audio\ttext\nclips/a.wav\tcaf\xe9\n")

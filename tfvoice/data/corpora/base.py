@@ -72,7 +72,8 @@ class Listing:
     """The content of a corpus: each of its utterances is in one of the two lists.
 
     Attributes:
-      utterances: sorted by id, as JSON has it; any collection that can be iterated over again.
+      utterances: any collection that can be iterated over again. Sorted by id, in which control characters, quotation
+        marks and backslashes are escaped.
       skipped: sorted by id, then by reason.
       speakers: metadata of each speaker, as far as the corpus has any.
       notes: sentences for the user about what the reader chose.
@@ -109,11 +110,11 @@ class Corpus:
 
 
 class _SortedUtterances(Collection):
-    """Utterances by id, of which each exists only while it is looked at; `checked` says which are left out.
+    """Utterances by id, of which each exists only while it is looked at; `checked` says which are skipped.
 
     Args:
-      lines: of `_line`.
-      with_text: whether those without a text are left out.
+      lines: of `_lines`.
+      with_text: whether those without a text are skipped.
     """
 
     def __init__(self, lines: SortedLines, with_text: bool):
@@ -164,9 +165,9 @@ def checked(
 def _lines(items: Iterable[Utterance | Skip], skips: list[Skip]) -> Iterator[str]:
     """Yields a line for each utterance, and collects the skips; what cannot be stored becomes one.
 
-    Sorted as text, lines are in the order of the ids, then of the audio. JSON escapes tabs.
+    Sorted as text, lines are in the order of the ids, then of the audio, then of the items. JSON escapes tabs.
     """
-    for item in items:
+    for number, item in enumerate(items):
         if isinstance(item, Skip):
             skips.append(replace(item, id_or_path=printable(item.id_or_path), detail=printable(item.detail)))
             continue
@@ -174,14 +175,14 @@ def _lines(items: Iterable[Utterance | Skip], skips: list[Skip]) -> Iterator[str
         if _is_unicode(u):
             names = (json.dumps(name, ensure_ascii=False)[1:-1] for name in (u.id, u.audio))
             rest = json.dumps([u.text, u.speaker, u.split, u.start_seconds, u.seconds, u.bare_hz, u.to_end])
-            yield "\t".join([*names, rest])
+            yield "\t".join([*names, f"{number:012}", rest])
         else:
             shown = u.id.encode("ascii", "backslashreplace").decode()
             skips.append(Skip(shown, "not_unicode", detail="its id, speaker or text holds half a character"))
 
 
 def _parsed(line: str) -> Utterance:
-    id, audio, rest = line.split("\t")
+    id, audio, _, rest = line.split("\t")
     return Utterance(*json.loads(f'["{id}", "{audio}", {rest[1:]}'))
 
 

@@ -35,7 +35,7 @@ def read(source: str) -> Listing:
         subsets = _subsets(root)
     items = (item for subset in subsets for item in _subset(subset))
     listing = base.checked(items, _speakers(root / "SPEAKERS.TXT"))
-    if not listing.expected:
+    if not listing.utterances and all(skip.reason == "missing_transcript" for skip in listing.skipped):
         raise CorpusError(
             f"{source}: no chapter with a .trans.txt is in {', '.join(subset.name for subset in subsets)}; "
             "unpack the whole archive."

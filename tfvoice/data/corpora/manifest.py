@@ -21,6 +21,7 @@ import os
 import posixpath
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from tfvoice import remote, storage
@@ -247,10 +248,21 @@ def _keys(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _json_rows(path: Place) -> Iterator[_Row]:
-    if _has_lines(path):
-        yield from _json_lines(path)
-        return
-    content = _json(path.read_text(encoding="utf-8-sig"))
+    with storage.local_file(path) as file:
+        if _has_lines(file):
+            yield from _json_lines(path, file)
+        else:
+            yield from _document_rows(path, file)
+
+
+def _document_rows(path: Place, file: Path) -> Iterator[_Row]:
+    """The rows of a JSON document, or else of JSON lines."""
+    text, content = file.read_text(encoding="utf-8-sig"), None
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        if _json(text.split("\n", 1)[0]) is None:
+            raise CorpusError(f"{path}: neither JSON nor JSON lines: {error}.") from None
     if isinstance(content, dict) and isinstance(content.get("samples"), list):
         root = path.parent / str(content.get("root_path", ""))
         yield from (_json_row(path, f"sample {n}", item, root) for n, item in enumerate(content["samples"], 1))
@@ -260,13 +272,13 @@ def _json_rows(path: Place) -> Iterator[_Row]:
     elif isinstance(content, list):
         yield from (_json_row(path, f"item {n}", item, path.parent) for n, item in enumerate(content, 1))
     else:
-        yield from _json_lines(path)
+        yield from _json_lines(path, file)
 
 
-def _has_lines(path: Place) -> bool:
+def _has_lines(file: Path) -> bool:
     """Whether a file has a JSON object in its first line and goes on after it, so that it is not one document."""
-    with path.open(encoding="utf-8-sig") as file:
-        first, second = itertools.islice(itertools.chain(filter(str.strip, file), ["", ""]), 2)
+    with file.open(encoding="utf-8-sig") as lines:
+        first, second = itertools.islice(itertools.chain(filter(str.strip, lines), ["", ""]), 2)
     return bool(second) and isinstance(_json(first), dict)
 
 
@@ -278,14 +290,11 @@ def _json(text: str) -> object:
         return None
 
 
-def _json_lines(path: Place) -> Iterator[_Row]:
-    with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, 1):
+def _json_lines(path: Place, file: Path) -> Iterator[_Row]:
+    with file.open(encoding="utf-8-sig") as lines:
+        for number, line in enumerate(lines, 1):
             if line.strip():
-                item = _json(line)
-                if number == 1 and item is None:
-                    raise CorpusError(f"{path}: neither JSON nor JSON lines; it begins with {line.strip()[:40]!r}.")
-                yield _json_row(path, f"line {number}", item, path.parent)
+                yield _json_row(path, f"line {number}", _json(line), path.parent)
 
 
 def _json_row(path: Place, where: str, item: object, root: Place) -> _Row:
