@@ -35,7 +35,8 @@ def test_a_letter_without_a_font_is_no_warning():
 def test_waveforms_of_any_length_are_plotted_below_each_other():
     waves = np.random.default_rng(0).normal(0, 0.1, [2, 4000])
     assert plots.waveforms(waves, 8000, ["0", "1"], "two").shape == (550, 900, 3)
-    assert plots.waveforms(waves[:1, :50], 8000, ["short"]).shape == (310, 900, 3)
+    # Versions of matplotlib round 3.1 inches up or down.
+    assert plots.waveforms(waves[:1, :50], 8000, ["short"]).shape in ((309, 900, 3), (310, 900, 3))
 
 
 def test_curves_are_in_percent_where_asked_and_have_gaps_where_a_metric_is_missing():

@@ -29,6 +29,7 @@ from tfvoice.serving.limits import CLIENT_CLOSED_REQUEST, AdmissionController, L
 from tfvoice.serving.predictor import Predictor
 from tfvoice.serving.service import RequestError, ServerLimits, Service
 from tfvoice.serving.speech import SpeechService
+from tfvoice.serving.uploads import form_request
 
 _BATCH_ROWS = prometheus_client.Histogram(
     "tfvoice_batch_rows", "Recordings in a batch.", buckets=(1, 2, 4, 8, 16, 32, 64, float("inf"))
@@ -358,8 +359,9 @@ async def _disconnected(request: Request) -> None:
 
 async def _uploaded_file(request: Request) -> tuple[str, bytes]:
     """Name and bytes of the file in a form, otherwise the whole body."""
-    if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        async with request.form(max_files=1) as form:
+    uploaded = form_request(request)
+    if uploaded:
+        async with uploaded.form(max_files=1) as form:
             for value in form.values():
                 if hasattr(value, "read"):
                     # Clients may send any name, lone surrogates included.

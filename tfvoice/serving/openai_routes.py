@@ -12,6 +12,7 @@ from tfvoice.serving import openai_forms
 from tfvoice.serving.service import RequestError, Service
 from tfvoice.serving.speech import SpeechService
 from tfvoice.serving.speech_routes import SpeechResponse
+from tfvoice.serving.uploads import form_request
 
 # Answers with the result of a coroutine, unless the client disconnects first; see `app`.
 Respond = Callable[[Request, Any, Callable], Any]
@@ -57,10 +58,11 @@ def routes(service: Service | None, speech: SpeechService | None, respond: Respo
 
 async def _form(request: Request) -> tuple[dict[str, list[str]], bytes]:
     """The text fields of a form, and the bytes of its file."""
-    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+    uploaded = form_request(request)
+    if not uploaded:
         raise RequestError(400, "The body must be a form, multipart/form-data, with a file.", "file")
     fields: dict[str, list[str]] = {}
-    async with request.form(max_files=1, max_fields=_MAX_FIELDS) as form:
+    async with uploaded.form(max_files=1, max_fields=_MAX_FIELDS) as form:
         data = None
         for name, value in form.multi_items():
             if isinstance(value, str):
