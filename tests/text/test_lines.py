@@ -1,5 +1,7 @@
 """Lines of texts: UTF-8 with a mark or without, and what is no UTF-8."""
 
+import os
+
 import pytest
 
 from tfvoice.errors import TfvoiceError
@@ -11,6 +13,14 @@ def test_lines_keep_their_ends(tmp_path, encoding):
     path = tmp_path / "text.txt"
     path.write_text("a\n\nö", encoding=encoding)
     assert list(lines.read(str(path))) == ["a\n", "\n", "ö"]
+
+
+def test_a_pipe_of_the_shell_is_read():
+    reader, writer = os.pipe()
+    with open(writer, "wb") as file:
+        file.write(b"a cat\n")
+    assert list(lines.read(f"/dev/fd/{reader}")) == ["a cat\n"]
+    os.close(reader)
 
 
 def test_other_encodings_are_an_error_or_replaced(tmp_path):
@@ -28,3 +38,5 @@ def test_other_encodings_are_an_error_or_replaced(tmp_path):
 def test_a_file_that_is_not_there_is_an_error_at_once(tmp_path):
     with pytest.raises(TfvoiceError, match=r"gone.txt: no such file; name a text file\."):
         lines.read(f"{tmp_path}/gone.txt")
+    with pytest.raises(TfvoiceError, match=r"no such file; name a text file\."):
+        lines.read(str(tmp_path))

@@ -21,7 +21,8 @@ def read(path: str, errors: Literal["strict", "replace"] = "strict") -> Iterator
     Raises:
       TfvoiceError: the file is not there or, while its lines are read, is not UTF-8.
     """
-    if path != STDIN and not Path(path).is_file():
+    # No regular file is needed: `--file=<(command)` is a pipe.
+    if path != STDIN and (not Path(path).exists() or Path(path).is_dir()):
         raise TfvoiceError(f"{path}: no such file; name a text file.")
     return _lines(path, errors)
 
