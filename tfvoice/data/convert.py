@@ -60,7 +60,8 @@ def prepare(
       output: folder of the shards.
 
     Raises:
-      ConversionError: there is no utterance at all; or the engine left no result.
+      ConversionError: there is no utterance at all.
+      RecordingsError: the engine left no result.
       ShardError, LockedError: as for `convert`, before the engine is used.
       CorpusError: `settings.split` is malformed.
     """
