@@ -44,7 +44,6 @@ LARGEST = (
     "tts/voice/test_evaluate.py",
     "tts/voice/test_estimate.py",
     "cluster/test_cluster.py",
-    "test_tasks.py",
 )
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
