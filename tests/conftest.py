@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import functools
 import gc
 import os
 import resource
@@ -63,7 +64,7 @@ def pytest_ignore_collect(collection_path, config):
     if not part or not collection_path.match("test_*.py"):
         return None
     number, parts = map(int, part.split("/"))
-    place = sorted(TESTS.rglob("test_*.py"), key=_place).index(collection_path) % (2 * parts)
+    place = _test_files().index(collection_path) % (2 * parts)
     # To and fro: the part with the largest file gets the smallest of the next ones.
     return min(place, 2 * parts - 1 - place) != number - 1 or None
 
@@ -89,6 +90,11 @@ def pytest_terminal_summary(terminalreporter):
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: _place(item.path))
+
+
+@functools.cache
+def _test_files():
+    return sorted(TESTS.rglob("test_*.py"), key=_place)
 
 
 def _place(path):
