@@ -81,5 +81,5 @@ def test_only_names_travel_through_the_engine():
     apache_beam = pytest.importorskip("apache_beam")
     names = [f"train-{number:05d}-of-12500.tfrecord" for number in range(12_500)]
     pipeline = apache_beam.Pipeline()
-    beam.add_tasks(pipeline, "/records", functools.partial(convert._convert_shard, "0" * 64), names)
+    beam.add_tasks(pipeline, "/records", functools.partial(convert.convert_shard, fingerprint="0" * 64), names)
     assert len(pipeline.to_runner_api().SerializeToString()) < 1_000_000

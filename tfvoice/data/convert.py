@@ -165,10 +165,6 @@ def convert_shard(
     write_shard(directory, name, settings.sample_rate_hz, results())
 
 
-def _convert_shard(fingerprint: str, directory: str, name: str) -> None:
-    convert_shard(directory, name, fingerprint)
-
-
 def convert_one(
     utterance: Utterance, settings: ConversionConfig, source: str | io.BytesIO | None = None
 ) -> EncodedUtterance | Skip:
@@ -216,7 +212,7 @@ def _write_shards(
     todo = [shard for shard, result in zip(plan.shards, target.all_finished(), strict=True) if not result]
     target.write_partitions(todo)
     if engine and todo:
-        task = functools.partial(_convert_shard, plan.fingerprint)
+        task = functools.partial(convert_shard, fingerprint=plan.fingerprint)
         engine(str(target.directory), task, [shard.name for shard in todo])
     else:
         with _bar(sum(shard.seconds for shard in todo), progress) as bar:
