@@ -172,6 +172,15 @@ def extras(node):
     return {alias.name.split(".")[0] for alias in node.names} & EXTRAS if isinstance(node, ast.Import) else set()
 
 
+@pytest.mark.parametrize("path", [*FILES, *(ROOT / "tests").rglob("*.py")], ids=lambda path: path.stem)
+def test_librosa_is_loaded_with_load_librosa(path):
+    """Two processes that import it themselves at once can make it crash for good."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    names = {alias.name.split(".")[0] for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {(node.module or "").split(".")[0] for node in nodes if isinstance(node, ast.ImportFrom)}
+    assert "librosa" not in names
+
+
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
 def test_a_test_file_is_skipped_without_the_extra_that_it_imports(path):
     skips = False

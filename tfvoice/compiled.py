@@ -1,12 +1,28 @@
 """Functions that Numba compiles, which librosa brings along."""
 
+import atexit
+import contextlib
 import functools
+import hashlib
+import importlib
+import importlib.util
+import os
+import platform
+import shutil
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
 
+import llvmlite.binding
 import numba
 import numpy as np
 from numba.core import event
+
+from tfvoice import storage
+
+_COMPLETE = "complete"
 
 
 def compiled(function: Callable | None = None, /, **options) -> Callable:
@@ -25,6 +41,69 @@ def compiled(function: Callable | None = None, /, **options) -> Callable:
     except RuntimeError:
         # Neither the package nor the user's cache folder can be written to, as in many containers.
         return numba.njit(nogil=True, **options)(function)
+
+
+def load_librosa() -> ModuleType:
+    """librosa, safe to be loaded by several processes at once: see `load`."""
+    return load("librosa", "librosa.core.pitch", "librosa.feature.spectral")
+
+
+def load(package: str, *modules: str) -> ModuleType:
+    """Imports modules of a package that has Numba compile functions on import and keep them on disk.
+
+    Two processes that compile the functions of `numba.guvectorize` at once mix up their files, and every later process
+    that calls them crashes (github.com/numba/numba/issues/10128). So the files are kept apart from those of other
+    programs, and the first process compiles alone while others wait for it.
+
+    Returns:
+      The package.
+    """
+    if not {package, *modules} <= sys.modules.keys():
+        folder = _folder(package)
+        complete = folder / _COMPLETE
+        alone = contextlib.nullcontext() if complete.exists() else storage.locked_file(folder / "lock")
+        with alone, _kept_in(folder):
+            for module in modules:
+                importlib.import_module(module)
+            complete.touch()
+    return importlib.import_module(package)
+
+
+@contextlib.contextmanager
+def _kept_in(folder: Path) -> Iterator[None]:
+    """Has Numba keep in a folder what modules compile that are imported during the `with`."""
+    before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder)
+    try:
+        yield
+    finally:
+        numba.config.CACHE_DIR = before
+
+
+def _folder(package: str) -> Path:
+    """Where the functions of a package are kept for this processor and these versions."""
+    source = Path(importlib.util.find_spec(package).origin)
+    machine = llvmlite.binding.get_host_cpu_name(), llvmlite.binding.get_host_cpu_features().flatten()
+    versions = platform.python_version(), numba.__version__, np.__version__, source.stat().st_mtime_ns
+    digest = hashlib.sha256(repr((*machine, *versions, source)).encode()).hexdigest()[:16]
+    for parent in _parents():
+        folder = parent / f"{package}-{digest}"
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            # Numba wants to write, too.
+            tempfile.TemporaryFile(dir=folder).close()
+            return folder
+    folder = Path(tempfile.mkdtemp(prefix="tfvoice-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _parents() -> Iterator[Path]:
+    """As Numba: the folder that the user names, beside the package, and that of the user's caches."""
+    if numba.config.CACHE_DIR:
+        yield Path(numba.config.CACHE_DIR)
+    yield Path(__file__).parent / "__pycache__"
+    with contextlib.suppress(RuntimeError):
+        yield Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tfvoice"
 
 
 def announce() -> None:

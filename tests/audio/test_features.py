@@ -1,6 +1,5 @@
 """Features: the values of librosa, independent of padding, of other rows and of how they are executed."""
 
-import librosa
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -8,7 +7,10 @@ import tensorflow as tf
 from tfvoice import config as configs
 from tfvoice.audio import features
 from tfvoice.audio.features import FeatureConfig
+from tfvoice.compiled import load_librosa
 from tfvoice.errors import TfvoiceError
+
+librosa = load_librosa()
 
 # speech-to-text-wavenet's MFCC, DeepSpeech2's spectrogram in both of librosa's paddings, and log-mel variants.
 WAVENET = FeatureConfig(kind="mfcc", window_ms=128, hop_ms=32, bins=128, pad_mode="reflect", normalization="none")
@@ -70,6 +72,13 @@ def test_features_equal_librosa(config, samples):
     expected = librosa_features(config, clip)
     assert expected.shape == (features.frame_count(config, samples), features.channels(config))
     np.testing.assert_allclose(single(raw(config), clip), expected, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("transform_samples", [512, 353])
+def test_mel_filters_equal_librosa(transform_samples):
+    expected = librosa.filters.mel(sr=11025, n_fft=transform_samples, n_mels=20, fmin=50, fmax=5000).T
+    filters = features.mel_filters(11025, transform_samples, 20, 50, 5000)
+    np.testing.assert_allclose(filters, expected, rtol=1e-6, atol=1e-9)
 
 
 def test_wavenet_features_are_the_librosa_defaults_with_reflection():

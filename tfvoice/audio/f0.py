@@ -81,8 +81,7 @@ def check(sample_rate_hz: int, config: F0Config) -> None:
     """Raises `TfvoiceError` where the rate is too low, or the method is not installed."""
     if sample_rate_hz <= 2 * config.max_hz:
         raise TfvoiceError(f"max_hz={config.max_hz:g} is too high for audio of {sample_rate_hz} Hz; set it lower.")
-    if config.method == "world":
-        _pyworld()
+    {"pyin": _librosa, "world": _pyworld}[config.method]()
 
 
 def interpolate(f0_hz: np.ndarray) -> np.ndarray:
@@ -103,12 +102,9 @@ def interpolate(f0_hz: np.ndarray) -> np.ndarray:
 
 def _pyin(samples: np.ndarray, sample_rate_hz: int, config: F0Config) -> tuple[np.ndarray, int]:
     """F0 around each multiple of a hop, 0 where unvoiced, and the hop in samples."""
-    # Takes half a second, and brings numba along.
-    import librosa
-
     hop_samples = max(1, round(_PYIN_HOP_SECONDS * sample_rate_hz))
     window_samples = 2 * math.ceil(_PYIN_PERIODS * sample_rate_hz / config.min_hz / 2)
-    f0_hz, _, _ = librosa.pyin(
+    f0_hz, _, _ = _librosa().pyin(
         samples.astype(np.float32),
         sr=sample_rate_hz,
         fmin=config.min_hz,
@@ -130,6 +126,13 @@ def _world(samples: np.ndarray, sample_rate_hz: int, config: F0Config) -> tuple[
     f0_hz = pyworld.stonemask(wave, coarse, seconds, sample_rate_hz)
     # The refinement can leave the range.
     return np.where((f0_hz >= config.min_hz) & (f0_hz <= config.max_hz), f0_hz, 0.0), hop_samples
+
+
+def _librosa():
+    # Takes a second.
+    from tfvoice import compiled
+
+    return compiled.load_librosa()
 
 
 def _pyworld():

@@ -310,16 +310,29 @@ def _window(config: FeatureConfig) -> np.ndarray:
     return (offset - (1 - offset) * np.cos(phase)).astype(np.float32)
 
 
-@functools.lru_cache(maxsize=16)
 def _mel_filters(config: FeatureConfig) -> np.ndarray:
-    """Triangles `[transform / 2 + 1, bins]` of equal area, Slaney's mel scale (Auditory Toolbox, 1998).
+    high_hz = config.high_hz or config.sample_rate_hz / 2
+    return mel_filters(config.sample_rate_hz, config.transform_samples, config.bins, config.low_hz, high_hz)
+
+
+@functools.lru_cache(maxsize=16)
+def mel_filters(sample_rate_hz: int, transform_samples: int, bins: int, low_hz: float, high_hz: float) -> np.ndarray:
+    """Triangles of equal area on Slaney's mel scale (Auditory Toolbox, 1998).
 
     Equal to `librosa.filters.mel`; importing librosa would add more than a second of start-up for this one matrix.
+
+    Args:
+      sample_rate_hz, transform_samples: those of the spectrum, whose bins are multiples of their quotient.
+      bins: number of triangles.
+      low_hz, high_hz: where the first begins and the last ends.
+
+    Returns:
+      float32 `[transform_samples // 2 + 1, bins]`.
     """
-    high_hz = config.high_hz or config.sample_rate_hz / 2
-    edges_hz = _mel_to_hz(np.linspace(_hz_to_mel(config.low_hz), _hz_to_mel(high_hz), config.bins + 2))
+    edges_hz = _mel_to_hz(np.linspace(_hz_to_mel(low_hz), _hz_to_mel(high_hz), bins + 2))
     lower_hz, centre_hz, upper_hz = edges_hz[:-2], edges_hz[1:-1], edges_hz[2:]
-    bins_hz = np.linspace(0, config.sample_rate_hz / 2, config.transform_samples // 2 + 1)[:, np.newaxis]
+    count = transform_samples // 2
+    bins_hz = np.linspace(0, sample_rate_hz * count / transform_samples, count + 1)[:, np.newaxis]
     rising = (bins_hz - lower_hz) / (centre_hz - lower_hz)
     falling = (upper_hz - bins_hz) / (upper_hz - centre_hz)
     return (np.maximum(0, np.minimum(rising, falling)) * 2 / (upper_hz - lower_hz)).astype(np.float32)

@@ -3,11 +3,11 @@
 import math
 from typing import NamedTuple
 
-import librosa
 import numpy as np
 import tensorflow as tf
 
 from tfvoice import lengths
+from tfvoice.audio import features
 
 _FRAME_SECONDS, _HOP_SECONDS = 0.032, 0.016
 _BANDS = 64
@@ -46,7 +46,7 @@ def measure(samples: np.ndarray, sample_rate_hz: int) -> AudioStatistics:
     size, hop = round(_FRAME_SECONDS * sample_rate_hz), round(_HOP_SECONDS * sample_rate_hz)
     samples = np.pad(samples, (0, max(0, size - len(samples)))).astype(np.float32)
     frames = np.lib.stride_tricks.sliding_window_view(samples, size)[::hop]
-    filters = librosa.filters.mel(sr=sample_rate_hz, n_fft=size, n_mels=_BANDS)
+    filters = features.mel_filters(sample_rate_hz, size, _BANDS, 0, sample_rate_hz / 2)
     active, flatness, log_mel_db = 0, 0.0, np.zeros(_BANDS)
     for start in range(0, len(frames), _BLOCK):
         block = frames[start : start + _BLOCK]
@@ -55,7 +55,7 @@ def measure(samples: np.ndarray, sample_rate_hz: int) -> AudioStatistics:
         floored = power + 1e-10
         active += len(loud)
         flatness += float(np.sum(np.exp(np.log(floored).mean(axis=1)) / floored.mean(axis=1)))
-        log_mel_db += _decibels(power @ filters.T).sum(axis=0)
+        log_mel_db += _decibels(power @ filters).sum(axis=0)
     if active:
         flatness, log_mel_db = flatness / active, log_mel_db / active
         log_mel_db -= log_mel_db.mean()

@@ -56,11 +56,11 @@ def mel_cepstral_distortion_db(recording: np.ndarray, copy: np.ndarray, sample_r
 
 def _log_mel(samples: np.ndarray, sample_rate_hz: int) -> np.ndarray:
     """ln of mel amplitudes, float64 `[bands, frames]`."""
-    # Takes half a second.
-    import librosa
+    # Takes a second.
+    from tfvoice import compiled
 
     window, hop = (round(seconds * sample_rate_hz) for seconds in (_WINDOW_SECONDS, _HOP_SECONDS))
-    amplitudes = librosa.feature.melspectrogram(
+    amplitudes = compiled.load_librosa().feature.melspectrogram(
         y=samples.astype(np.float64),
         sr=sample_rate_hz,
         n_fft=1 << (window - 1).bit_length(),
