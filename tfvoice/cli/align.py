@@ -52,11 +52,12 @@ OVERWRITE = FLAGS.boolean("overwrite", "Replace an alignment in --output.")
 def main(_: list[str]) -> None:
     """Calls `align.align_corpus`, and writes TextGrids and figures of what it wrote."""
     load_tensorflow()
-    from tfvoice import tasks
+    from tfvoice import compiled, tasks
     from tfvoice.audio.f0 import F0Config
     from tfvoice.config import build
     from tfvoice.tts import align, alignment_output
 
+    compiled.announce()
     run = tasks.load(RUN.value, CHECKPOINT.value, "tfvoice_align")
     names = {"method": F0, "min_hz": MIN_HZ, "max_hz": MAX_HZ, "frame_samples": FRAME_SAMPLES}
     f0 = build(F0Config, {name: flag.value for name, flag in names.items()}, "flags")

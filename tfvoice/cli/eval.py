@@ -43,9 +43,10 @@ def main(_: list[str]) -> None:
     """Calls `Task.evaluate` of the run's task."""
     decoder = DECODER.settings()
     load_tensorflow()
-    from tfvoice import tasks
+    from tfvoice import compiled, tasks
     from tfvoice.report import evaluation
 
+    compiled.announce()
     task, more = tasks.of_run(RUN.value), {}
     if RECOGNIZER.value:
         if task.name != "voice":

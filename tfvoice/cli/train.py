@@ -70,10 +70,12 @@ def main(_: list[str]) -> int | None:
 
 
 def _train(cluster) -> None:
-    from tfvoice import tasks
+    from tfvoice import compiled, tasks
     from tfvoice.data import shards
     from tfvoice.training.trainer import StopConditions
 
+    if cluster.is_chief:
+        compiled.announce()
     config = _config(tasks) if cluster.is_chief else None
     print(hardware.describe(), flush=True)
     with all_kept(), resumable(RUN.value), StopRequest() as stop:
