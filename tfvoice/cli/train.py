@@ -74,8 +74,7 @@ def _train(cluster) -> None:
     from tfvoice.data import shards
     from tfvoice.training.trainer import StopConditions
 
-    if cluster.is_chief:
-        compiled.announce()
+    compiled.announce()
     config = _config(tasks) if cluster.is_chief else None
     print(hardware.describe(), flush=True)
     with all_kept(), resumable(RUN.value), StopRequest() as stop:
