@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo walk test test-tfio extras lint bench clean
+.PHONY: demo walk test test-tfio lint bench clean
 
 # Installed again when the dependencies change. The demo needs no extra.
 $(VENV)/base: setup.cfg setup.py
@@ -27,20 +27,20 @@ demo: $(VENV)/base
 # Two parts at a time, because most of a test is tracing in Python on one core; the tests of a file share fixtures. Each part
 # in a process of its own, because one that has run many graphs is large; a failure in one part does not skip the others.
 PARTS := 24
-run_tests = seq $(PARTS) | xargs -P 2 -I{} sh -c 'printed=$$($(1) -m pytest tests --part={}/$(PARTS) 2>&1); status=$$?; \
+run_tests = seq $(PARTS) | xargs -P 2 -I{} sh -c 'printed=$$($(1) --part={}/$(PARTS) 2>&1); status=$$?; \
   printf "part {}/$(PARTS): %s\n" "$$printed"; exit $$status'
 
 test: $(VENV)/installed
-	@$(call run_tests,$(BIN)/python)
+	@$(call run_tests,$(BIN)/python -m pytest tests)
 
-# The second stack: TensorFlow 2.16.2 with tensorflow-io; Python 3.10 to 3.12.
+# The second stack: TensorFlow 2.16.2 with tensorflow-io; Python 3.10 to 3.12. The architecture is that of the first.
 .venv-tfio/installed: setup.cfg setup.py
 	$(PYTHON) -m venv .venv-tfio
 	.venv-tfio/bin/pip install --quiet --editable ".[tfio,dev]"
 	touch $@
 
 test-tfio: .venv-tfio/installed
-	@$(call run_tests,.venv-tfio/bin/python)
+	@$(call run_tests,.venv-tfio/bin/python -m pytest tests --ignore=tests/test_architecture.py)
 
 # What each version of Python must do, in five minutes: installation, imports, every --help, and from a corpus to a
 # transcript: make walk PYTHON=python3.13 VENV=.venv-3.13
@@ -54,12 +54,6 @@ walk: $(VENV)/base
 	$(BIN)/tfvoice_tune_lm --run=$(VENV)/walk/run --lm=tests/data/language_model/words.arpa --utterances=5
 	$(BIN)/tfvoice_eval --run=$(VENV)/walk/run --split=test --worst=0 --decoder=lm
 	$(BIN)/tfvoice_transcribe --run=$(VENV)/walk/run tests/data/asterisk/wav48/p900/p900_001.opus
-
-# The extras with the most dependencies, beside both versions of TensorFlow: an installation without conflicts.
-extras:
-	for stack in beam,s3,gs tfio,beam,s3,gs; do \
-	  rm -rf .venv-extras && $(PYTHON) -m venv .venv-extras && .venv-extras/bin/pip install --quiet ".[$$stack]" \
-	  && .venv-extras/bin/pip check || exit 1; done
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check tfvoice tests bin setup.py
