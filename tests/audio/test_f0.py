@@ -162,3 +162,18 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyworld", None)
     with pytest.raises(TfvoiceError, match=r"needs pyworld; install it with pip install 'tfvoice\[pyworld\]'"):
         f0.estimate(wave, RATE_HZ, F0Config(method="world"))
+
+
+def test_the_pace_is_that_of_the_estimates_without_the_first(monkeypatch):
+    now, called = [0.0], []
+
+    def estimate(samples, *_):
+        # The first call compiles.
+        now[0] += 2.0 if called else 100.0
+        called.append(len(samples))
+
+    monkeypatch.setattr(f0, "estimate", estimate)
+    monkeypatch.setattr(f0.time, "monotonic", lambda: now[0])
+    clips = [np.zeros(RATE_HZ, np.float32), np.zeros(3 * RATE_HZ, np.float32)]
+    assert f0.pace(clips, RATE_HZ, F0Config()) == pytest.approx(1.0)
+    assert called == [RATE_HZ, RATE_HZ, 3 * RATE_HZ]

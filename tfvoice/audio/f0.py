@@ -13,6 +13,8 @@ periods of the lowest F0 each 8 ms. An hour of speech takes 6 minutes of one cor
 """
 
 import math
+import time
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -82,6 +84,15 @@ def check(sample_rate_hz: int, config: F0Config) -> None:
     if sample_rate_hz <= 2 * config.max_hz:
         raise TfvoiceError(f"max_hz={config.max_hz:g} is too high for audio of {sample_rate_hz} Hz; set it lower.")
     {"pyin": _librosa, "world": _pyworld}[config.method]()
+
+
+def pace(clips: Sequence[np.ndarray], sample_rate_hz: int, config: F0Config) -> float:
+    """The seconds that `estimate` takes for a second of audio, measured on clips; what is done once does not count."""
+    estimate(clips[0], sample_rate_hz, config)
+    began = time.monotonic()
+    for samples in clips:
+        estimate(samples, sample_rate_hz, config)
+    return (time.monotonic() - began) * sample_rate_hz / sum(map(len, clips))
 
 
 def interpolate(f0_hz: np.ndarray) -> np.ndarray:
