@@ -33,7 +33,7 @@ run_tests = seq $(PARTS) | xargs -P 2 -I{} sh -c 'printed=$$($(1) --part={}/$(PA
 test: $(VENV)/installed
 	@$(call run_tests,$(BIN)/python -m pytest tests)
 
-# The second stack: TensorFlow 2.16.2 with tensorflow-io; Python 3.10 to 3.12. The architecture is that of the first.
+# The second stack: TensorFlow 2.16.2 with tensorflow-io; Python 3.10 to 3.12. Tests of the source text run once.
 .venv-tfio/installed: setup.cfg setup.py
 	$(PYTHON) -m venv .venv-tfio
 	.venv-tfio/bin/pip install --quiet --editable ".[tfio,dev]"

@@ -36,7 +36,7 @@ TEXTS = (
 )
 MALFORMED = (
     b"", b"{", b"[]", b'{"text": ""}', b'{"text": 3}', b'{"text": "a", "speed": NaN}', b'{"text": "a", "speed": 99}',
-    b'{"phonemes": "QQ"}', b'{"text": "a", "voice": "nobody"}', b'{"txt": "a"}', b'{"text": "\\u0000"}',
+    b'{"phonemes": "QQ"}', b'{"text": "a", "voice": "unknown"}', b'{"txt": "a"}', b'{"text": "\\u0000"}',
     b'{"text": "a", "seed": 1e9}', b'{"text": "a", "format": "pdf"}', b'{"text": "' + b"a " * 2**19 + b'"}',
 )  # fmt: skip
 

@@ -276,7 +276,7 @@ def _document_rows(path: Place, file: Path) -> Iterator[_Row]:
 
 
 def _has_lines(file: Path) -> bool:
-    """Whether a file has a JSON object in its first line and goes on after it, so that it is not one document."""
+    """Whether a file has a JSON object in its first line and more lines, so that it is not one document."""
     with file.open(encoding="utf-8-sig") as lines:
         first, second = itertools.islice(itertools.chain(filter(str.strip, lines), ["", ""]), 2)
     return bool(second) and isinstance(_json(first), dict)
